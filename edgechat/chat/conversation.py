@@ -1,0 +1,123 @@
+"""A conversation as plain values: turns of one user message and the replies to it, in a tree with one active path.
+
+Nothing here knows of a database, a model or a screen; `history` stores these values, `session` moves them on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as a prompt form sees it."""
+
+    role: Role
+    content: str
+
+
+class ReplyState(StrEnum):
+    """How far a reply came."""
+
+    STREAMING = "streaming"
+    """Being written now; found on opening a chat it means that the process died, and is shown as interrupted."""
+    COMPLETE = "complete"
+    """The model ended it."""
+    LENGTH = "length"
+    """It ran into max_tokens or the end of the context."""
+    STOPPED = "stopped"
+    """The user stopped it; the text so far stays."""
+    INTERRUPTED = "interrupted"
+    """The program or the worker ended while it was written; the journalled text stays."""
+    FAILED = "failed"
+    """The engine gave an error; `Reply.error` has the words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One generation for a turn.
+
+    Attributes:
+        id: Row of the store; unique over all chats.
+        text: What has been written so far, without control tokens.
+        state: How far it came.
+        model: Name of the model that wrote it.
+        prompt_tokens: Tokens of the prompt, of which `cached_tokens` were not computed again.
+        completion_tokens: Tokens generated.
+        ttft: Seconds from submit to the first text; None before it.
+        seconds: Seconds of decoding, from the first text to the end.
+        error: The engine's words when `state` is FAILED or INTERRUPTED, else empty.
+    """
+
+    id: int
+    text: str = ""
+    state: ReplyState = ReplyState.STREAMING
+    model: str = ""
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    ttft: float | None = None
+    seconds: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One user message and the replies to it, oldest first.
+
+    Attributes:
+        id: Row of the store; unique over all chats.
+        parent: The turn before it on its branch; None for a first turn. Two turns with one parent are siblings.
+        user: The text the user sent, exactly.
+        replies: The generations, of which `active` (an index) is shown and continued from.
+    """
+
+    id: int
+    parent: int | None
+    user: str
+    created: float
+    replies: tuple[Reply, ...] = ()
+    active: int = -1
+
+    @property
+    def reply(self) -> Reply | None:
+        """The reply that is shown."""
+        return self.replies[self.active] if self.replies else None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A chat: its settings and its turns.
+
+    Attributes:
+        id: Row of the store.
+        title: What lists show; the start of the first message until it is renamed.
+        system: The system message; empty for none.
+        model: The URI or name of the model it was last held with.
+        turns: The active path, first turn first. Turns of other branches stay in the store.
+        created, updated: Seconds since the epoch.
+    """
+
+    id: int
+    title: str = ""
+    system: str = ""
+    model: str = ""
+    turns: tuple[Turn, ...] = field(default=())
+    created: float = 0.0
+    updated: float = 0.0
+
+    def messages(self) -> tuple[Message, ...]:
+        """The active path as messages: system first, then user and assistant in turn.
+
+        A reply without any text leaves no assistant message; the user message it belongs to stays.
+        """
+        out: list[Message] = [Message("system", self.system)] if self.system else []
+        for turn in self.turns:
+            out.append(Message("user", turn.user))
+            if turn.reply is not None and turn.reply.text:
+                out.append(Message("assistant", turn.reply.text))
+        return tuple(out)

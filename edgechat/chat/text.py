@@ -1,0 +1,37 @@
+"""Text as it arrives from a keyboard, a pipe or a model, made fit to store, to send and to show.
+
+Two different jobs: `storable` mends what UTF-8 cannot hold; `printable` takes away what a terminal would obey.
+"""
+
+from __future__ import annotations
+
+import re
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+# All C0 and C1 controls but tab and newline, and the Unicode controls that reorder text beyond their own line.
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def storable(text: str) -> tuple[str, int]:
+    """Replace NUL and lone surrogates by U+FFFD, and line ends of other systems by newlines.
+
+    Returns:
+        The text, and how many characters were replaced by U+FFFD (line ends do not count).
+    """
+    return _UNSTORABLE.subn("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def printable(text: str) -> str:
+    """The text with each character a terminal would obey made visible or dropped.
+
+    ESC and the other C0 controls become their Unicode pictures (U+241B for ESC), so that an escape sequence is seen as
+    what it is; the C1 controls and the bidirectional overrides, which have no pictures, become U+FFFD.
+    """
+    return _OBEYED.sub(_visible, text)
+
+
+def _visible(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "\u2421" if code == 0x7F else "\ufffd"

@@ -1,0 +1,186 @@
+"""What an engine is: one method that takes a request and yields events.
+
+These values cross a process boundary as JSON lines (`engine.wire`), so they are msgspec structs: frozen, typed when
+decoded, told apart by a tag. Nothing here knows how a model is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Literal, Protocol
+
+import msgspec
+
+from edgechat.chat.conversation import Message
+
+
+class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the next token is chosen.
+
+    Attributes:
+        temperature: 0 is greedy; up to 2.
+        top_p: The smallest set of tokens whose probabilities reach this sum, 0 to 1.
+        repetition_penalty: 1 is none.
+        seed: Makes sampling repeatable; None draws one.
+    """
+
+    temperature: float = 0.7
+    top_p: float = 0.95
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One reply asked for.
+
+    Attributes:
+        messages: The conversation up to and including the user message to answer.
+        sampling: How to choose tokens.
+        max_tokens: Upper bound of the reply's length; None is up to the end of the context.
+    """
+
+    messages: tuple[Message, ...]
+    sampling: Sampling = Sampling()
+    max_tokens: int | None = None
+
+
+class TextDelta(msgspec.Struct, frozen=True, tag="text"):
+    """The next characters of the reply; never empty, never half a character."""
+
+    text: str
+
+
+class Progress(msgspec.Struct, frozen=True, tag="progress"):
+    """How far a long step came.
+
+    Attributes:
+        phase: "install": a model is being made ready for the first time, in percent. "load": it is being read into
+            memory; `total` is 0, for nobody can tell how long it takes. "prefill": prompt tokens computed.
+        done, total: The step's own units.
+        note: A few words on what is being done now; may be empty.
+    """
+
+    phase: Literal["install", "load", "prefill"]
+    done: int
+    total: int
+    note: str = ""
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens of one reply.
+
+    Attributes:
+        prompt: Tokens of the whole prompt.
+        cached: Those of them that were already computed.
+        completion: Tokens generated, without the end token.
+        context: Tokens of the context now in use, `prompt` + `completion`.
+    """
+
+    prompt: int
+    cached: int
+    completion: int
+
+    @property
+    def context(self) -> int:
+        """Tokens of the context in use after the reply."""
+        return self.prompt + self.completion
+
+
+class Timings(msgspec.Struct, frozen=True):
+    """Seconds of one reply, measured in the worker.
+
+    Attributes:
+        prefill: From taking the request to the end of the prompt's computation.
+        ttft: From taking the request to the first text.
+        decode: From the first generated token to the last.
+    """
+
+    prefill: float
+    ttft: float
+    decode: float
+
+
+class Finished(msgspec.Struct, frozen=True, tag="finished"):
+    """The end of a reply; always the last event of a stream that did not raise.
+
+    Attributes:
+        reason: "stop": the model ended it. "length": max_tokens or the context was reached. "cancelled": it was
+            stopped, and what was yielded before is valid.
+    """
+
+    reason: Literal["stop", "length", "cancelled"]
+    usage: Usage
+    timings: Timings
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Decode speed; 0 where fewer than two tokens came."""
+        return (self.usage.completion - 1) / self.timings.decode if self.timings.decode > 0 else 0.0
+
+
+Event = TextDelta | Progress | Finished
+
+
+class ModelInfo(msgspec.Struct, frozen=True, tag="ready"):
+    """What the engine says of a loaded model.
+
+    Attributes:
+        name: The model folder's name.
+        architecture: The `model.type` of genai_config.json, such as "phi3" or "llama".
+        form: Name of the prompt form in use.
+        context: Tokens this session may hold; the effective limit.
+        model_context: Tokens the model was made for.
+        context_reason: Why `context` is less than `model_context`: "memory", "setting", "model" or "".
+        threads: Threads the computation uses.
+        load_seconds: Seconds it took to load.
+    """
+
+    name: str
+    architecture: str = ""
+    form: str = ""
+    context: int = 0
+    model_context: int = 0
+    context_reason: str = ""
+    threads: int = 0
+    load_seconds: float = 0.0
+
+
+class Engine(Protocol):
+    """A model that can be talked to. One reply runs at a time.
+
+    Every method may raise `EngineError`, whose words are for the user. After an error the engine can be used again:
+    the next call starts what died.
+    """
+
+    @property
+    def info(self) -> ModelInfo | None:
+        """What is known of the model; None until it is loaded."""
+
+    async def start(self, on_progress: Callable[[Progress], None] | None = None) -> ModelInfo:
+        """Load the model, or do nothing when it is loaded. Several callers at once share one load.
+
+        Args:
+            on_progress: Called in the event loop as installing and loading go on.
+
+        Raises:
+            ModelError: The folder cannot be used.
+            EngineError: Loading failed.
+        """
+
+    def stream(self, request: Request) -> AsyncIterator[Event]:
+        """Yield the events of one reply, starting the engine if needed; ends after `Finished`.
+
+        Closing the iterator early (`aclose`, cancellation) stops the reply.
+
+        Raises:
+            EngineError: The prompt is longer than the context, or the engine failed or died.
+        """
+
+    async def count(self, messages: tuple[Message, ...]) -> int:
+        """Tokens of the prompt these messages make, the opening of a reply included."""
+
+    async def stop(self) -> None:
+        """End the running reply within one token or one chunk of the prompt; nothing happens when none runs."""
+
+    async def aclose(self) -> None:
+        """End the engine and free its memory. Safe to call twice."""

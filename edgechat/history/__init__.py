@@ -1,0 +1,1 @@
+"""Every chat, kept in one SQLite file."""
