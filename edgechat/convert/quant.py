@@ -2,7 +2,7 @@
 
 A GGUF block is `w = scale * code - minimum`; `MatMulNBits` computes `w = scale * (code - 2**(bits-1))`. Codes move over
 unchanged, scales become float32, and what is left of the affine part is a *remainder*, one number a block, which the
-graph adds as `blocksum(X) @ remainder`. This module must never re-quantise: a type it cannot map exactly is refused.
+graph adds as `blocksum(X) @ remainder`. This module must never re-quantise.
 
 Formats: ggml-common.h and ggml-quants.c of llama.cpp; `MatMulNBits` in onnxruntime's ContribOperators.md.
 """
@@ -16,13 +16,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from edgechat.errors import ConvertError
+from edgechat.convert.gguf_header import BLOCKS
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
-
-# Values in a super-block of the K types.
-_SUPER = 256
 
 
 @dataclass(frozen=True)
@@ -227,52 +224,30 @@ def _q6_k(blocks: U8) -> BlockWeight:
     return BlockWeight(8, 16, codes.reshape(rows, -1, 16), scales.reshape(rows, -1))
 
 
-# GGUF type name: (bytes of a block, values of a block, the mapping of blocks [N, count, bytes]).
-_TYPES = {
-    "Q4_0": (18, 32, _q4_0),
-    "Q4_1": (20, 32, _q4_1),
-    "Q5_0": (22, 32, _q5_0),
-    "Q5_1": (24, 32, _q5_1),
-    "Q8_0": (34, 32, _q8_0),
-    "Q4_K": (144, _SUPER, _q4_k),
-    "Q5_K": (176, _SUPER, _q5_k),
-    "Q6_K": (210, _SUPER, _q6_k),
+# The mapping of each type, from the bytes of blocks [N, count, bytes].
+_MAPPINGS = {
+    "Q4_0": _q4_0,
+    "Q4_1": _q4_1,
+    "Q5_0": _q5_0,
+    "Q5_1": _q5_1,
+    "Q8_0": _q8_0,
+    "Q4_K": _q4_k,
+    "Q5_K": _q5_k,
+    "Q6_K": _q6_k,
 }
 _DENSE_TYPES: dict[str, npt.DTypeLike] = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
-SUPPORTED_TYPES = (*_TYPES, *_DENSE_TYPES)
 
 
-def check_type(type_name: str, tensor: str) -> None:
-    """Refuses a storage type that has no exact mapping.
-
-    Raises:
-        ConvertError: Naming the type, the tensor and the types that work.
-    """
-    if type_name not in SUPPORTED_TYPES:
-        raise ConvertError(
-            "Unsupported quantisation",
-            f"Tensor {tensor} is stored as {type_name}, which has no exact ONNX form here.",
-            f"Use a file in one of these: {', '.join(SUPPORTED_TYPES)}.",
-        )
-
-
-def from_gguf(raw: U8, type_name: str, shape: tuple[int, int], tensor: str) -> Weight:
+def from_gguf(raw: U8, type_name: str, shape: tuple[int, int]) -> Weight:
     """Maps the bytes of a GGUF tensor to a weight matrix.
 
     Args:
         raw: The tensor's bytes, in any shape.
-        type_name: GGUF's name of the storage type, such as `Q4_1`.
-        shape: (N, K): rows, and values in a row.
-        tensor: The tensor's name, for the error.
-
-    Raises:
-        ConvertError: The type is not supported.
+        type_name: GGUF's name of the storage type, such as `Q4_1`; a key of `gguf_header.BLOCKS`.
+        shape: (N, K): rows, and values in a row, which are whole blocks.
     """
-    check_type(type_name, tensor)
     rows, columns = shape
     if type_name in _DENSE_TYPES:
         return DenseWeight(raw.reshape(-1).view(_DENSE_TYPES[type_name]).reshape(rows, columns))
-    size, values, mapping = _TYPES[type_name]
-    if columns % values:
-        raise ConvertError("Malformed GGUF file", f"Tensor {tensor}: {columns} columns are no whole {type_name} blocks.")
-    return mapping(raw.reshape(rows, columns // values, size))
+    values, size = BLOCKS[type_name]
+    return _MAPPINGS[type_name](raw.reshape(rows, columns // values, size))

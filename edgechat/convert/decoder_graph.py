@@ -1,0 +1,298 @@
+"""The ONNX graph of a Llama- or Phi-3-type decoder, in the form onnxruntime-genai expects.
+
+Both types are one graph: RMS norm, grouped-query attention with rotary positions, SiLU-gated MLP. They differ in the
+rotary tables (LongRoPE) and in where the weights come from, which is the weight source's affair: this module must not
+know about GGUF or any other source. Only the last position goes through the end of the last layer and the head, since
+nobody reads the logits of a prompt.
+
+The form follows onnxruntime_genai/models/builders/base.py (`prune_lm_head`, GroupQueryAttention with `do_rotary`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from onnx import TensorProto
+
+from edgechat.convert.graph import GraphWriter, rotary_tables
+from edgechat.convert.quant import F32, Weight, stack_rows
+
+DecoderType = Literal["llama", "phi3"]
+Progress = Callable[[float, str], None]
+
+_FLOAT, _INT64 = TensorProto.FLOAT, TensorProto.INT64
+
+
+@dataclass(frozen=True)
+class Rope:
+    """Rotary positions.
+
+    Attributes:
+        dimensions: Rotated values of a head, from its first on.
+        base: The frequency base.
+        factors: [dimensions / 2] divisors of the frequencies, or None. LongRoPE: the factors of short contexts.
+        long_factors: LongRoPE's factors for contexts over `original_context`, or None.
+        original_context: The context the model was first trained with; only read with `long_factors`.
+        magnitude: What cosines and sines are multiplied by.
+    """
+
+    dimensions: int
+    base: float = 10000.0
+    factors: F32 | None = None
+    long_factors: F32 | None = None
+    original_context: int = 0
+    magnitude: float = 1.0
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """The shape of a decoder.
+
+    Attributes:
+        type: What onnxruntime-genai calls the model type.
+        layers: Decoder layers.
+        hidden: Values of the residual stream.
+        heads: Query heads.
+        kv_heads: Key and value heads; divides `heads`.
+        head_size: Values of a head.
+        vocabulary: Rows of the embedding.
+        context_length: Tokens the model can hold.
+        epsilon: Of every RMS norm.
+        rope: Rotary positions.
+        window: Tokens a position looks back on, itself included; 0 when it sees everything.
+    """
+
+    type: DecoderType
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    vocabulary: int
+    context_length: int
+    epsilon: float
+    rope: Rope
+    window: int = 0
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """The weights of one decoder layer; matrices are [outputs, inputs].
+
+    Attributes:
+        attention_norm: [hidden].
+        attention_in: Queries, keys and values: three matrices, or one with their rows in this order.
+        attention_out: [hidden, heads * head_size].
+        mlp_norm: [hidden].
+        mlp_in: Gate and up: two matrices, or one with their rows in this order.
+        mlp_out: [hidden, inner].
+    """
+
+    attention_norm: F32
+    attention_in: Sequence[Weight]
+    attention_out: Weight
+    mlp_norm: F32
+    mlp_in: Sequence[Weight]
+    mlp_out: Weight
+
+
+class WeightSource(Protocol):
+    """Where the weights come from. Each is asked for once, in the order of the graph, and not kept."""
+
+    def embedding(self) -> Weight:
+        """[vocabulary, hidden]."""
+
+    def layer(self, index: int) -> LayerWeights:
+        """The weights of a layer, counted from 0."""
+
+    def final_norm(self) -> F32:
+        """[hidden]."""
+
+    def head(self) -> Weight | None:
+        """[vocabulary, hidden], or None when the head is the embedding."""
+
+
+def write_decoder(config: DecoderConfig, weights: WeightSource, out_dir: Path, progress: Progress) -> None:
+    """Writes `model.onnx` and `model.onnx.data`.
+
+    Args:
+        config: The decoder's shape.
+        weights: The decoder's weights.
+        out_dir: An existing folder.
+        progress: Called with a fraction from 0 to 1 and a short phrase.
+
+    Raises:
+        OSError: The disk is full or the folder is not writable.
+    """
+    with GraphWriter(out_dir) as graph:
+        _Decoder(graph, config).write(weights, progress)
+        graph.save(f"edgechat-{config.type}")
+
+
+class _Decoder:
+    """One graph being written."""
+
+    def __init__(self, graph: GraphWriter, config: DecoderConfig) -> None:
+        self._graph = graph
+        self._config = config
+        ids = graph.add_input("input_ids", _INT64, ["batch_size", "sequence_length"])
+        mask = graph.add_input("attention_mask", _INT64, ["batch_size", "total_sequence_length"])
+        self._ids = ids
+        self._past_lengths, self._total_length, total = self._lengths(mask)
+        self._cos, self._sin = self._rotary(total)
+
+    def write(self, weights: WeightSource, progress: Progress) -> None:
+        graph, config = self._graph, self._config
+        embedding = weights.embedding()
+        _expect(embedding, config.vocabulary, config.hidden)
+        hidden = graph.embedding(embedding, self._ids, "model.embed_tokens")
+        # The last layer's MLP output is added to the residual stream by the norm that follows.
+        addend: str | None = None
+        for index in range(config.layers):
+            progress(index / config.layers, f"layer {index + 1} of {config.layers}")
+            hidden, addend = self._layer(index, weights.layer(index), hidden, addend)
+        normed, _ = self._norm("model.norm", weights.final_norm(), hidden, addend)
+        logits = graph.add_output("logits", _FLOAT, ["batch_size", 1, config.vocabulary])
+        head = weights.head()
+        if head is None:
+            graph.tied_linear(embedding, "model.embed_tokens", normed, "lm_head", output=logits)
+        else:
+            _expect(head, config.vocabulary, config.hidden)
+            graph.linear(head, normed, "lm_head", output=logits)
+        progress(1.0, "graph")
+
+    def _layer(self, index: int, weights: LayerWeights, hidden: str, addend: str | None) -> tuple[str, str]:
+        """Adds one layer; returns the residual stream and what is still to be added to it."""
+        graph, config, name = self._graph, self._config, f"model.layers.{index}"
+        normed, hidden = self._norm(f"{name}.input_layernorm", weights.attention_norm, hidden, addend)
+        attended = self._attention(index, weights.attention_in, normed)
+        if index == config.layers - 1:
+            # From here on a position depends on itself alone, and only the last one is asked for.
+            last = graph.constant((-1,))
+            attended = graph.node("Gather", [attended, last], f"{name}.last_position/attention", axis=1)
+            hidden = graph.node("Gather", [hidden, last], f"{name}.last_position/residual", axis=1)
+        _expect(weights.attention_out, config.hidden, config.heads * config.head_size)
+        projected = graph.linear(weights.attention_out, attended, f"{name}.attn.o_proj")
+        normed, hidden = self._norm(f"{name}.post_attention_layernorm", weights.mlp_norm, hidden, projected)
+        gate, up = self._gate_and_up(name, weights, normed)
+        sigmoid = graph.node("Sigmoid", [gate], f"{name}.mlp/Sigmoid")
+        silu = graph.node("Mul", [gate, sigmoid], f"{name}.mlp/SiLU")
+        inner = graph.node("Mul", [silu, up], f"{name}.mlp/Mul")
+        return hidden, graph.linear(weights.mlp_out, inner, f"{name}.mlp.down_proj")
+
+    def _norm(self, name: str, scale: F32, hidden: str, addend: str | None) -> tuple[str, str]:
+        """RMS norm of the residual stream after adding to it; returns the norm and the new residual stream."""
+        weight = self._graph.initialiser(f"{name}.weight", scale)
+        epsilon = self._config.epsilon
+        if addend is None:
+            # onnxruntime's own operator, though it lives in the domain of ONNX.
+            normed = self._graph.node(
+                "SimplifiedLayerNormalization", [hidden, weight], name, axis=-1, epsilon=epsilon, stash_type=1
+            )
+            return normed, hidden
+        outputs = [f"{name}/output_0", "", "", f"{name}/output_3"]
+        self._graph.contrib(
+            "SkipSimplifiedLayerNormalization", [hidden, addend, weight], name, outputs=outputs, epsilon=epsilon
+        )
+        return outputs[0], outputs[3]
+
+    def _attention(self, index: int, weights: Sequence[Weight], normed: str) -> str:
+        graph, config, name = self._graph, self._config, f"model.layers.{index}.attn"
+        rows = [config.heads * config.head_size, *[config.kv_heads * config.head_size] * 2]
+        if len(weights) == 3:
+            for weight, count in zip(weights, rows, strict=True):
+                _expect(weight, count, config.hidden)
+        fused = stack_rows(weights)
+        if fused is not None:
+            _expect(fused, sum(rows), config.hidden)
+            queries, keys, values = graph.linear(fused, normed, f"{name}.qkv_proj"), "", ""
+        else:
+            queries, keys, values = (
+                graph.linear(weight, normed, f"{name}.{part}_proj") for weight, part in zip(weights, "qkv", strict=True)
+            )
+        cache: list[int | str] = ["batch_size", config.kv_heads, "past_sequence_length", config.head_size]
+        past = [graph.add_input(f"past_key_values.{index}.{kind}", _FLOAT, cache) for kind in ("key", "value")]
+        cache = [*cache[:2], "total_sequence_length", config.head_size]
+        present = [graph.add_output(f"present.{index}.{kind}", _FLOAT, cache) for kind in ("key", "value")]
+        return graph.contrib(
+            "GroupQueryAttention",
+            [queries, keys, values, *past, self._past_lengths, self._total_length, self._cos, self._sin],
+            name,
+            outputs=[f"{name}/output_0", *present],
+            num_heads=config.heads,
+            kv_num_heads=config.kv_heads,
+            do_rotary=1,
+            rotary_interleaved=0,
+            local_window_size=config.window or -1,
+        )
+
+    def _gate_and_up(self, name: str, weights: LayerWeights, normed: str) -> tuple[str, str]:
+        graph, inner = self._graph, weights.mlp_out.columns
+        _expect(weights.mlp_out, self._config.hidden, inner)
+        if len(weights.mlp_in) == 2:
+            for weight in weights.mlp_in:
+                _expect(weight, inner, self._config.hidden)
+        fused = stack_rows(weights.mlp_in)
+        if fused is None:
+            gate, up = weights.mlp_in
+            return graph.linear(gate, normed, f"{name}.mlp.gate_proj"), graph.linear(up, normed, f"{name}.mlp.up_proj")
+        _expect(fused, 2 * inner, self._config.hidden)
+        both = graph.linear(fused, normed, f"{name}.mlp.gate_up_proj")
+        split = [f"{name}.mlp/gate", f"{name}.mlp/up"]
+        graph.node("Split", [both], f"{name}.mlp/Split", outputs=split, axis=-1, num_outputs=2)
+        return split[0], split[1]
+
+    def _lengths(self, mask: str) -> tuple[str, str, str]:
+        """What GroupQueryAttention reads of the mask.
+
+        Returns:
+            int32 [batch] with the position of each sequence's last token, and the total length as an int32 scalar and
+            as int64 [1].
+        """
+        graph = self._graph
+        counts = graph.node("ReduceSum", [mask, graph.constant((1,))], "/mask/ReduceSum", keepdims=0)
+        lasts = graph.node("Sub", [counts, graph.constant((1,))], "/mask/Sub")
+        shape = graph.node("Shape", [mask], "/mask/Shape")
+        total = graph.node("Gather", [shape, graph.constant((1,))], "/mask/Length")
+        scalar = graph.node("Squeeze", [total], "/mask/Squeeze")
+        return (
+            graph.node("Cast", [lasts], "/mask/Lasts", to=TensorProto.INT32),
+            graph.node("Cast", [scalar], "/mask/Total", to=TensorProto.INT32),
+            total,
+        )
+
+    def _rotary(self, total: str) -> tuple[str, str]:
+        """The rotary tables; with LongRoPE the one that fits the total length (int64 [1])."""
+        graph, config, rope = self._graph, self._config, self._config.rope
+        short_length = rope.original_context if rope.long_factors is not None else config.context_length
+        tables = rotary_tables(short_length, rope.dimensions, rope.base, factors=rope.factors, magnitude=rope.magnitude)
+        if rope.long_factors is None:
+            return graph.initialiser("cos_cache", tables[0]), graph.initialiser("sin_cache", tables[1])
+        longs = rotary_tables(
+            config.context_length, rope.dimensions, rope.base, factors=rope.long_factors, magnitude=rope.magnitude
+        )
+        # One table holds the short rows, then the long ones; a step copies just the rows it needs. (An If with both
+        # tables as constants, as the official builder has it, copies the whole table at every step.)
+        limit = graph.constant((short_length,))
+        is_long = graph.node("Greater", [total, limit], "/rope/Greater")
+        start = graph.node("Where", [is_long, limit, graph.constant((0,))], "/rope/Start")
+        end = graph.node("Add", [start, total], "/rope/End")
+        sliced = []
+        for name, short, long in zip(("cos", "sin"), tables, longs, strict=True):
+            table = graph.initialiser(f"{name}_cache", np.concatenate([short, long]))
+            sliced.append(graph.node("Slice", [table, start, end, graph.constant((0,))], f"/rope/{name}"))
+        return sliced[0], sliced[1]
+
+
+def _expect(weight: Weight, rows: int, columns: int) -> None:
+    """Refuses a matrix of another shape than the decoder's, which would otherwise fail deep in the engine.
+
+    Raises:
+        ValueError: With both shapes. Sources that read files check first and name the tensor.
+    """
+    if (weight.rows, weight.columns) != (rows, columns):
+        raise ValueError(f"weight of {weight.rows} x {weight.columns} where {rows} x {columns} is needed")

@@ -1,0 +1,90 @@
+"""`genai_config.json`: what onnxruntime-genai must know about a model beside its graph.
+
+Must never name a `custom_ops_library` (native code) or options of one machine, such as thread counts: the engine sets
+those when it loads the model. Format: the `genai_config.json` the official builder writes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgechat.convert.decoder_graph import DecoderConfig
+from edgechat.convert.graph import MODEL_FILE
+
+CONFIG_FILE = "genai_config.json"
+# KV memory for `max_length` is committed when a Generator is made, so the default is what any machine can spare.
+_DEFAULT_MAX_LENGTH = 4096
+
+
+@dataclass(frozen=True)
+class TokenIds:
+    """The ids of the tokens with a meaning to the engine.
+
+    Attributes:
+        bos: Begins a text.
+        eos: Each ends a reply; the model's own end token comes first.
+        pad: Fills up shorter sequences of a batch.
+    """
+
+    bos: int
+    eos: tuple[int, ...]
+    pad: int
+
+
+def genai_config(config: DecoderConfig, tokens: TokenIds) -> dict[str, Any]:
+    """The content of `genai_config.json` for a graph of `decoder_graph`."""
+    return {
+        "model": {
+            "bos_token_id": tokens.bos,
+            "context_length": config.context_length,
+            "decoder": {
+                "session_options": {"log_id": "onnxruntime-genai", "provider_options": []},
+                "filename": MODEL_FILE,
+                "head_size": config.head_size,
+                "hidden_size": config.hidden,
+                "inputs": {
+                    "input_ids": "input_ids",
+                    "attention_mask": "attention_mask",
+                    "past_key_names": "past_key_values.%d.key",
+                    "past_value_names": "past_key_values.%d.value",
+                },
+                "outputs": {
+                    "logits": "logits",
+                    "present_key_names": "present.%d.key",
+                    "present_value_names": "present.%d.value",
+                },
+                "num_attention_heads": config.heads,
+                "num_hidden_layers": config.layers,
+                "num_key_value_heads": config.kv_heads,
+            },
+            "eos_token_id": tokens.eos[0] if len(tokens.eos) == 1 else list(tokens.eos),
+            "pad_token_id": tokens.pad,
+            "type": config.type,
+            "vocab_size": config.vocabulary,
+        },
+        "search": {
+            "diversity_penalty": 0.0,
+            "do_sample": False,
+            "early_stopping": True,
+            "length_penalty": 1.0,
+            "max_length": min(config.context_length, _DEFAULT_MAX_LENGTH),
+            "min_length": 0,
+            "no_repeat_ngram_size": 0,
+            "num_beams": 1,
+            "num_return_sequences": 1,
+            "past_present_share_buffer": True,
+            "repetition_penalty": 1.0,
+            "temperature": 1.0,
+            "top_k": 50,
+            "top_p": 1.0,
+        },
+    }
+
+
+def write_genai_config(config: DecoderConfig, tokens: TokenIds, out_dir: Path) -> None:
+    """Writes `genai_config.json` into a folder."""
+    text = json.dumps(genai_config(config, tokens), indent=4) + "\n"
+    (out_dir / CONFIG_FILE).write_text(text, encoding="utf-8")

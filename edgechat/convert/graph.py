@@ -1,0 +1,256 @@
+"""Writing an ONNX model piece by piece: nodes in memory, weights straight to the data file.
+
+A weight is on disk as soon as it is made, so that converting needs little more memory than the largest matrix. This
+module knows ONNX and the weight forms of `quant`; it must not know what a transformer is.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper
+
+from edgechat.convert.quant import F32, BlockWeight, DenseWeight, Weight
+
+MODEL_FILE = "model.onnx"
+DATA_FILE = "model.onnx.data"
+
+# The operators of onnxruntime itself: MatMulNBits, GroupQueryAttention and so on.
+_CONTRIB = "com.microsoft"
+# Old enough for any onnxruntime that has the operators above, new enough for the plain ones used.
+_OPSET, _IR_VERSION = 21, 10
+# Weights start on a cache line in the memory-mapped file.
+_ALIGNMENT = 64
+# Activations are quantised to int8 a block; level 1 (float32) decodes at about a third of the speed.
+_ACCURACY_LEVEL = 4
+# Below this an initialiser stays in the model file, where shape inference can see it.
+_INLINE_BYTES = 1024
+
+_ELEMENT_TYPES = {
+    np.dtype(np.float32): TensorProto.FLOAT,
+    np.dtype(np.float16): TensorProto.FLOAT16,
+    np.dtype(np.uint16): TensorProto.BFLOAT16,  # numpy has no bfloat16; uint16 carries its bits
+    np.dtype(np.uint8): TensorProto.UINT8,
+    np.dtype(np.int32): TensorProto.INT32,
+    np.dtype(np.int64): TensorProto.INT64,
+}
+
+
+class GraphWriter:
+    """Collects a graph and writes `model.onnx` and `model.onnx.data` into a folder.
+
+    Use as a context manager, which closes the data file; `save` completes the model.
+    """
+
+    def __init__(self, out_dir: Path) -> None:
+        self._out_dir = out_dir
+        self._data: BinaryIO = (out_dir / DATA_FILE).open("wb")
+        self._nodes: list[Any] = []
+        self._initialisers: list[Any] = []
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+        self._constants: dict[tuple[str, int | tuple[int, ...]], str] = {}
+        self._block_sums: dict[tuple[str, int], str] = {}
+
+    def __enter__(self) -> GraphWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._data.close()
+
+    # Values
+
+    def add_input(self, name: str, element_type: int, shape: list[int | str]) -> str:
+        """Declares an input of the model; words in the shape are free dimensions."""
+        self._inputs.append(helper.make_tensor_value_info(name, element_type, shape))
+        return name
+
+    def add_output(self, name: str, element_type: int, shape: list[int | str]) -> str:
+        """Declares an output of the model; a node must give it that name."""
+        self._outputs.append(helper.make_tensor_value_info(name, element_type, shape))
+        return name
+
+    def constant(self, value: int | tuple[int, ...], *, dtype: str = "int64") -> str:
+        """A named int64 (or int32) scalar or vector; equal ones are stored once."""
+        key = (dtype, value)
+        if key not in self._constants:
+            name = f"/constants/{dtype}/{value}".replace(" ", "")
+            self._constants[key] = self.initialiser(name, np.array(value, dtype=dtype))
+        return self._constants[key]
+
+    def initialiser(self, name: str, array: npt.NDArray[Any]) -> str:
+        """Stores an array under a name: small ones in the model, the others in the data file."""
+        tensor = TensorProto(name=name, data_type=_ELEMENT_TYPES[array.dtype], dims=array.shape)
+        array = np.ascontiguousarray(array)
+        if array.nbytes <= _INLINE_BYTES:
+            tensor.raw_data = array.tobytes()
+        else:
+            offset = self._data.tell()
+            offset += self._data.write(b"\0" * (-offset % _ALIGNMENT))
+            self._data.write(memoryview(array.reshape(-1)).cast("B"))
+            tensor.data_location = TensorProto.EXTERNAL
+            for key, value in (("location", DATA_FILE), ("offset", offset), ("length", array.nbytes)):
+                tensor.external_data.add(key=key, value=str(value))
+        self._initialisers.append(tensor)
+        return name
+
+    # Operators
+
+    def node(
+        self, op: str, inputs: list[str], name: str, *, outputs: list[str] | None = None, **attributes: Any
+    ) -> str:
+        """Adds an operator of ONNX itself and returns its first output, named after the node unless told otherwise."""
+        outputs = outputs or [f"{name}/output_0"]
+        self._nodes.append(helper.make_node(op, inputs, outputs, name=name, **attributes))
+        return outputs[0]
+
+    def contrib(
+        self, op: str, inputs: list[str], name: str, *, outputs: list[str] | None = None, **attributes: Any
+    ) -> str:
+        """Adds an operator of onnxruntime's own set; otherwise as `node`."""
+        return self.node(op, inputs, name, outputs=outputs, domain=_CONTRIB, **attributes)
+
+    def linear(self, weight: Weight, source: str, name: str, *, output: str | None = None) -> str:
+        """`source` [batch, sequence, K] times a weight matrix: [batch, sequence, N].
+
+        Args:
+            weight: The matrix; its parts are stored under `name`.
+            source: The input value.
+            name: The stem of all names made.
+            output: The name of the result where it matters.
+        """
+        if isinstance(weight, DenseWeight):
+            # MatMul wants [K, N]. A narrower type is widened when the session starts, as the product is in float32.
+            values = self._widened(self.initialiser(f"{name}.weight", weight.values.T), weight, name)
+            return self.node("MatMul", [source, values], f"{name}/MatMul", outputs=_named(output))
+        codes, scales = self._store_blocks(weight, name)
+        remainder = None if weight.remainder is None else self.initialiser(f"{name}.remainder", weight.remainder.T)
+        return self._blocks_product(weight, source, codes, scales, remainder, name, output)
+
+    def embedding(self, weight: Weight, ids: str, name: str) -> str:
+        """Rows of a weight matrix, chosen by ids [batch, sequence]: [batch, sequence, K] in float32."""
+        if isinstance(weight, DenseWeight):
+            rows = self.node("Gather", [self.initialiser(f"{name}.weight", weight.values), ids], f"{name}/Gather")
+            return self._widened(rows, weight, f"{name}/rows")
+        codes, scales = self._store_blocks(weight, name)
+        remainder = None if weight.remainder is None else self.initialiser(f"{name}.remainder", weight.remainder)
+        # The codes keep the three dimensions MatMulNBits wants, with the block as the quantised axis: a tied head then
+        # shares them as they are. (Reshaping an initialiser would copy it into memory when the session starts.)
+        last = self.constant((-1,))
+        rows = self.contrib(
+            "GatherBlockQuantized",
+            [codes, ids, self.node("Unsqueeze", [scales, last], f"{name}/Scales")],
+            f"{name}/Gather",
+            bits=weight.bits,
+            block_size=weight.block,
+            gather_axis=0,
+            quantize_axis=2,
+        )
+        if remainder is not None:
+            rests = self.node("Gather", [remainder, ids], f"{name}/Remainders")
+            rests = self.node("Unsqueeze", [rests, last], f"{name}/Remainders/Unsqueeze")
+            rows = self.node("Add", [rows, rests], f"{name}/Add")
+        return self.node("Reshape", [rows, self.constant((0, 0, weight.columns))], f"{name}/Reshape")
+
+    def tied_linear(self, weight: Weight, stored: str, source: str, name: str, *, output: str | None = None) -> str:
+        """As `linear`, with the matrix that `embedding` has stored under the name `stored`."""
+        if isinstance(weight, DenseWeight):
+            values = self._widened(f"{stored}.weight", weight, name)
+            values = self.node("Transpose", [values], f"{name}/Transpose", perm=[1, 0])
+            return self.node("MatMul", [source, values], f"{name}/MatMul", outputs=_named(output))
+        remainder = None
+        if weight.remainder is not None:
+            remainder = self.node("Transpose", [f"{stored}.remainder"], f"{name}/Transpose", perm=[1, 0])
+        return self._blocks_product(weight, source, f"{stored}.codes", f"{stored}.scales", remainder, name, output)
+
+    def _blocks_product(
+        self,
+        weight: BlockWeight,
+        source: str,
+        codes: str,
+        scales: str,
+        remainder: str | None,
+        name: str,
+        output: str | None,
+    ) -> str:
+        product = self.contrib(
+            "MatMulNBits",
+            [source, codes, scales],
+            f"{name}/MatMulNBits",
+            outputs=_named(None if remainder else output),
+            K=weight.columns,
+            N=weight.rows,
+            bits=weight.bits,
+            block_size=weight.block,
+            accuracy_level=_ACCURACY_LEVEL,
+        )
+        if remainder is None:
+            return product
+        # Float zero points would say the same but run a hundred times slower in onnxruntime 1.32.
+        rest = self.node("MatMul", [self._block_sum(source, weight), remainder], f"{name}/Remainder")
+        return self.node("Add", [product, rest], f"{name}/Add", outputs=_named(output))
+
+    def _block_sum(self, source: str, weight: BlockWeight) -> str:
+        """The sums of the input's blocks [batch, sequence, K / block], shared by all matrices that read this input."""
+        key = (source, weight.block)
+        if key not in self._block_sums:
+            name = f"{source}/block_sum_{weight.block}"
+            shape = self.constant((0, 0, weight.columns // weight.block, weight.block))
+            blocks = self.node("Reshape", [source, shape], f"{name}/Reshape")
+            self._block_sums[key] = self.node("ReduceSum", [blocks, self.constant((-1,))], name, keepdims=0)
+        return self._block_sums[key]
+
+    def _store_blocks(self, weight: BlockWeight, name: str) -> tuple[str, str]:
+        return self.initialiser(f"{name}.codes", weight.codes), self.initialiser(f"{name}.scales", weight.scales)
+
+    def _widened(self, value: str, weight: DenseWeight, name: str) -> str:
+        if weight.values.dtype == np.float32:
+            return value
+        return self.node("Cast", [value], f"{name}/Cast", to=TensorProto.FLOAT)
+
+    def save(self, graph_name: str) -> None:
+        """Writes the model file and completes the data file.
+
+        Raises:
+            OSError: The disk is full or the folder is not writable.
+        """
+        self._data.close()
+        graph = helper.make_graph(self._nodes, graph_name, self._inputs, self._outputs, self._initialisers)
+        opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(_CONTRIB, 1)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="edgechat")
+        onnx.save_model(model, str(self._out_dir / MODEL_FILE))
+
+
+def rotary_tables(
+    length: int, dimensions: int, base: float, *, factors: F32 | None = None, magnitude: float = 1.0
+) -> tuple[F32, F32]:
+    """The cosines and sines of a rotary embedding, as GroupQueryAttention reads them.
+
+    Args:
+        length: Positions.
+        dimensions: Rotated values of a head.
+        base: The frequency base.
+        factors: [dimensions / 2] divisors of the frequencies (LongRoPE, Llama 3), or None.
+        magnitude: What cosines and sines are multiplied by (LongRoPE's attention factor).
+
+    Returns:
+        Two float32 arrays [length, dimensions / 2].
+    """
+    # In float64: at position 8,000 a float32 angle is already wrong in the fourth digit.
+    frequencies = np.exp(-math.log(base) * np.arange(0, dimensions, 2, dtype=np.float64) / dimensions)
+    if factors is not None:
+        frequencies /= factors
+    angles = np.outer(np.arange(length, dtype=np.float64), frequencies)
+    return (np.cos(angles) * magnitude).astype(np.float32), (np.sin(angles) * magnitude).astype(np.float32)
+
+
+def _named(output: str | None) -> list[str] | None:
+    return None if output is None else [output]
