@@ -88,7 +88,7 @@ class Session:
         raise NotImplementedError
 
     def send(self, text: str) -> AsyncIterator[SessionEvent]:
-        """Save the user's message, answer it, and yield what happens: TurnSaved, then Progress and TextDelta, TurnClosed.
+        """Save the user's message, answer it, and yield TurnSaved, Progress and TextDelta, TurnClosed.
 
         If the model is still loading, the message is saved at once and the reply begins when it is loaded.
 

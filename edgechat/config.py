@@ -1,0 +1,98 @@
+"""Settings: each comes from a flag, else from the environment, else from the TOML file, else from its default.
+
+The file is `config.toml` in edgechat's config folder. Every value is checked when it is read; an error names the place
+it came from and the key. This module never writes.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from edgechat import paths
+from edgechat.errors import ConfigError
+
+PREFIX = "EDGECHAT_"
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The settings in force.
+
+    Attributes:
+        model_uri: Model to open: a path or the name of an installed model; None is the default model.
+        system: System message of new chats; empty for none.
+        temperature: 0 is greedy.
+        top_p: Nucleus sampling.
+        repetition_penalty: 1 is none.
+        seed: Makes sampling repeatable.
+        max_tokens: Upper bound of a reply; None is up to the end of the context.
+        context: Tokens a chat may hold; None is what the model and the free memory allow.
+        threads: Threads of the computation; None is one per physical core.
+    """
+
+    model_uri: str | None = None
+    system: str = ""
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] = 0.7
+    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.95
+    repetition_penalty: Annotated[float, msgspec.Meta(gt=0, le=3)] = 1.0
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] | None = None
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    context: Annotated[int, msgspec.Meta(ge=64)] | None = None
+    threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] | None = None
+
+
+def config_path() -> Path:
+    """The TOML file; it need not exist."""
+    return paths.config_dir() / "config.toml"
+
+
+def load_config(**flags: Any) -> Config:
+    """Read the settings.
+
+    Args:
+        **flags: Values from the command line by key; None means that the flag was not given.
+
+    Raises:
+        ConfigError: The file cannot be read or is not TOML, a key is unknown, or a value is not usable; the message
+            names the file, variable or flag.
+    """
+    values: dict[str, Any] = {}
+    path = config_path()
+    values.update(_checked(_read(path), str(path)))
+    for field in Config.__struct_fields__:
+        variable = PREFIX + field.upper()
+        text = os.environ.get(variable)
+        if text:
+            values.update(_checked({field: text}, f"The variable {variable}", strict=False))
+    for key, value in flags.items():
+        if value is not None:
+            flag = "--" + key.replace("_", "-")
+            values.update(_checked({key: value}, f"The flag {flag}"))
+    return Config(**values)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            "Settings file is not TOML", f"{path}: {error}.", "Mend the line, or rename the file."
+        ) from error
+    except OSError as error:
+        raise ConfigError("Settings file cannot be read", f"{path}: {error.strerror or error}.") from error
+
+
+def _checked(values: dict[str, Any], place: str, *, strict: bool = True) -> dict[str, Any]:
+    """The same values with their right types; `strict=False` reads numbers from text."""
+    try:
+        config = msgspec.convert(values, Config, strict=strict)
+    except msgspec.ValidationError as error:
+        known = ", ".join(Config.__struct_fields__)
+        raise ConfigError("Setting not usable", f"{place}: {error}.", f"The keys are: {known}.") from error
+    return {key: getattr(config, key) for key in values}

@@ -1,0 +1,301 @@
+"""The asyncio side of the worker: start it, stream from it, stop it, and start another when it died.
+
+Nothing here blocks the event loop and nothing here computes; the process this runs in never imports the engine's
+libraries. Every way a worker can end becomes an EngineError in plain words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from edgechat import paths
+from edgechat.chat.conversation import Message
+from edgechat.engine import wire
+from edgechat.engine.base import Event, Finished, ModelInfo, Progress, Request, TextDelta
+from edgechat.errors import EdgechatError, EngineError
+
+OnProgress = Callable[[Progress], None]
+Locate = Callable[[OnProgress], Awaitable["ModelSource"]]
+"""Finds the model when it is first needed, installing it if it must."""
+
+LOG_LIMIT = 1024 * 1024
+GRACE_SECONDS = 30.0
+"""How long a stopped reply may take to end before the worker is ended: one call of the engine can be slow."""
+
+
+class ModelSource(msgspec.Struct, frozen=True):
+    """Which model to load: its ONNX GenAI folder and what to call it."""
+
+    folder: Path
+    name: str
+
+
+class EngineOptions(msgspec.Struct, frozen=True):
+    """How to load it; see `wire.Load`."""
+
+    context: int | None = None
+    threads: int | None = None
+    spinning: bool = True
+
+
+class EngineClient:
+    """An Engine in a child process."""
+
+    def __init__(self, source: ModelSource | Locate, options: EngineOptions | None = None) -> None:
+        """Nothing is started before the first `start` or `stream`.
+
+        Args:
+            source: The model, or what finds it.
+            options: How to load it.
+        """
+        self._source = source
+        self._options = options or EngineOptions()
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._starting: asyncio.Task[ModelInfo] | None = None
+        self._listeners: list[OnProgress] = []
+        self._queues: dict[int, asyncio.Queue[wire.Answer | EngineError]] = {}
+        self._number = 0
+        self._running = 0
+        self._turn = asyncio.Lock()
+        self._info: ModelInfo | None = None
+        self._closed = False
+
+    @property
+    def info(self) -> ModelInfo | None:
+        """See `Engine.info`."""
+        return self._info
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id while it lives; for measuring and for tests."""
+        return self._process.pid if self._process is not None else None
+
+    async def start(self, on_progress: OnProgress | None = None) -> ModelInfo:
+        """See `Engine.start`."""
+        if self._info is not None:
+            return self._info
+        if self._closed:
+            raise EngineError("The engine is closed")
+        if on_progress is not None:
+            self._listeners.append(on_progress)
+        try:
+            if self._starting is None or self._starting.done():
+                self._starting = asyncio.create_task(self._start(), name="engine-start")
+            # Shielded: one caller that gives up must not end the load the others wait for.
+            return await asyncio.shield(self._starting)
+        finally:
+            if on_progress is not None:
+                self._listeners.remove(on_progress)
+
+    def _tell(self, progress: Progress) -> None:
+        for listener in tuple(self._listeners):
+            listener(progress)
+
+    async def _start(self) -> ModelInfo:
+        source = self._source
+        if not isinstance(source, ModelSource):
+            source = await source(self._tell)
+        self._tell(Progress("load", 0, 0))
+        await self._end()
+        log = _open_log()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *paths.own_command("_worker"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                limit=wire.LINE_LIMIT,
+                # A Ctrl+C in the terminal reaches the whole foreground group; the reply is ended by a message instead.
+                start_new_session=os.name == "posix",
+            )
+        except OSError as error:
+            raise EngineError("The model process cannot be started", f"{error.strerror or error}.") from error
+        finally:
+            log.close()
+        self._reader = asyncio.create_task(self._read(self._process), name="engine-reader")
+        options = self._options
+        load = wire.Load(str(source.folder), source.name, options.context, options.threads, options.spinning)
+        number, answers = self._open()
+        try:
+            await self._write(number, load)
+            while True:
+                answer = await self._next(answers)
+                if isinstance(answer, ModelInfo):
+                    self._info = answer
+                    return answer
+        except EdgechatError:
+            await self._end()
+            raise
+        finally:
+            del self._queues[number]
+
+    async def stream(self, request: Request) -> AsyncIterator[Event]:
+        """See `Engine.stream`."""
+        await self.start()
+        async with self._turn:
+            number, answers = self._open()
+            finished = False
+            self._running = number
+            try:
+                await self._write(number, wire.Generate(request))
+                while not finished:
+                    answer = await self._next(answers)
+                    finished = isinstance(answer, Finished)
+                    if isinstance(answer, TextDelta | Progress | Finished):
+                        yield answer
+            except EngineError:
+                finished = True
+                raise
+            finally:
+                self._running = 0
+                if not finished:
+                    await self._drain(number, answers)
+                del self._queues[number]
+
+    async def _drain(self, number: int, answers: asyncio.Queue[wire.Answer | EngineError]) -> None:
+        """The reader of a stream went away: end the reply, so that the next one starts on a quiet worker."""
+        with contextlib.suppress(EngineError):
+            await self._write(number, wire.Stop())
+            try:
+                async with asyncio.timeout(GRACE_SECONDS):
+                    while not isinstance(await self._next(answers), Finished):
+                        pass
+            except TimeoutError:
+                await self._end()
+
+    async def count(self, messages: tuple[Message, ...]) -> int:
+        """See `Engine.count`."""
+        await self.start()
+        number, answers = self._open()
+        try:
+            await self._write(number, wire.Count(messages))
+            while True:
+                answer = await self._next(answers)
+                if isinstance(answer, wire.Counted):
+                    return answer.tokens
+        finally:
+            del self._queues[number]
+
+    async def stop(self) -> None:
+        """See `Engine.stop`."""
+        if self._running:
+            with contextlib.suppress(EngineError):  # a worker that died has stopped
+                await self._write(self._running, wire.Stop())
+
+    async def aclose(self) -> None:
+        """See `Engine.aclose`."""
+        self._closed = True
+        if self._starting is not None and not self._starting.done():
+            self._starting.cancel()
+            with contextlib.suppress(asyncio.CancelledError, EdgechatError):
+                await self._starting
+        await self._end()
+
+    def _open(self) -> tuple[int, asyncio.Queue[wire.Answer | EngineError]]:
+        self._number += 1
+        answers: asyncio.Queue[wire.Answer | EngineError] = asyncio.Queue()
+        self._queues[self._number] = answers
+        return self._number, answers
+
+    @staticmethod
+    async def _next(answers: asyncio.Queue[wire.Answer | EngineError]) -> wire.Answer:
+        answer = await answers.get()
+        if isinstance(answer, wire.Failure):
+            raise answer.error()
+        if isinstance(answer, EngineError):
+            raise answer
+        return answer
+
+    async def _write(self, number: int, body: wire.Command) -> None:
+        process = self._process
+        if process is None or process.stdin is None:
+            raise EngineError("The model process is not running")
+        try:
+            process.stdin.write(wire.encode(wire.CommandLine(number, body)))
+            await process.stdin.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the reader sees the end of the process and tells everyone why
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        failure: EngineError | None = None
+        try:
+            while line := await process.stdout.readline():
+                answer = wire.decode_answer(line)
+                if answer.id in self._queues:
+                    self._queues[answer.id].put_nowait(answer.body)
+                elif isinstance(answer.body, Progress):
+                    self._tell(answer.body)
+        except (ValueError, msgspec.DecodeError) as error:
+            failure = EngineError("The model process sent something unreadable", f"{error}.", _see_log())
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        code = await process.wait()
+        if self._process is process:
+            self._process = None
+            self._info = None
+        for answers in self._queues.values():
+            answers.put_nowait(failure or _death(code))
+
+    async def _end(self) -> None:
+        """End the worker if there is one, kindly first."""
+        process, reader = self._process, self._reader
+        self._process = self._reader = self._info = None
+        if process is None:
+            return
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), 2.0)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        if reader is not None and reader is not asyncio.current_task():
+            await reader
+
+
+def _open_log() -> IO[bytes]:
+    """The log of the workers, begun anew when it has grown past LOG_LIMIT."""
+    path = paths.log_path("worker")
+    paths.make_private(path.parent)
+
+    def private(name: str, flags: int) -> int:
+        return os.open(name, flags, 0o600)
+
+    try:
+        fresh = path.exists() and path.stat().st_size > LOG_LIMIT
+        return open(path, "wb" if fresh else "ab", opener=private)
+    except OSError:
+        # A log that cannot be written must not keep anyone from chatting.
+        return Path(os.devnull).open("wb")
+
+
+def _see_log() -> str:
+    return f"Send the message again to start a new one. Its last words are in {paths.log_path('worker')}."
+
+
+def _death(code: int) -> EngineError:
+    """What an unasked-for end of the worker means, in plain words."""
+    if code == -getattr(signal, "SIGKILL", 9):
+        return EngineError(
+            "The model process was ended by the system",
+            "It was killed, most likely because memory ran out.",
+            "Close other programs, set a smaller context (EDGECHAT_CONTEXT) or use a smaller model; "
+            "then send the message again.",
+        )
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return EngineError(
+                "The model process crashed", f"It was ended by signal {signal.Signals(-code).name}.", _see_log()
+            )
+    return EngineError("The model process ended", f"Its exit code was {code}.", _see_log())

@@ -1,0 +1,159 @@
+"""A deterministic engine: the same contract as the real one, without a model.
+
+It is shipped for two uses: tests of everything above the engine, and `edgechat --demo`, which shows the interface on a
+machine that has no model. It must never be chosen by itself where a user expects a model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from edgechat.chat.conversation import Message
+from edgechat.engine.base import Event, Finished, ModelInfo, Progress, Request, TextDelta, Timings, Usage
+from edgechat.errors import EdgechatError, EngineError
+
+Script = Callable[[Request], str]
+"""The reply to a request."""
+
+
+def echo(request: Request) -> str:
+    """Say back the last message, in Markdown."""
+    last = request.messages[-1].content if request.messages else ""
+    return f"You said:\n\n> {last}\n\nThis is a *scripted* reply; no model is running."
+
+
+@dataclass
+class ScriptedEngine:
+    """Replies as scripted, a word at a time. A token is a word with the white space after it.
+
+    Attributes:
+        script: Makes the reply, or a list of replies given in turn.
+        delay: Seconds between tokens.
+        load_delay: Seconds of loading.
+        context: Tokens of the context window.
+        fail_start: Raised by the next load, once.
+        fail_after: Raise `failure` after that many tokens, once.
+        failure: What is raised then.
+        requests: Every request seen, for tests.
+    """
+
+    script: Script | Sequence[str] = echo
+    delay: float = 0.0
+    load_delay: float = 0.0
+    context: int = 4096
+    fail_start: EdgechatError | None = None
+    fail_after: int | None = None
+    failure: EdgechatError | None = None
+
+    def __post_init__(self) -> None:
+        """Set up what is not the caller's."""
+        self.requests: list[Request] = []
+        self._info: ModelInfo | None = None
+        self._stop = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._starting = asyncio.Lock()
+        self._held = 0
+        self._closed = False
+
+    @property
+    def info(self) -> ModelInfo | None:
+        """See `Engine.info`."""
+        return self._info
+
+    async def start(self, on_progress: Callable[[Progress], None] | None = None) -> ModelInfo:
+        """See `Engine.start`."""
+        if self._closed:
+            raise EngineError("The engine is closed")
+        async with self._starting:
+            if self._info is None:
+                if on_progress is not None:
+                    on_progress(Progress("load", 0, 0))
+                await asyncio.sleep(self.load_delay)
+                if self.fail_start is not None:
+                    failure, self.fail_start = self.fail_start, None
+                    raise failure
+                self._info = ModelInfo(
+                    name="scripted",
+                    architecture="scripted",
+                    form="phi3",
+                    context=self.context,
+                    model_context=self.context,
+                    threads=1,
+                )
+            return self._info
+
+    async def stream(self, request: Request) -> AsyncIterator[Event]:
+        """See `Engine.stream`."""
+        await self.start()
+        async with self._turn:
+            self._stop.clear()
+            self.requests.append(request)
+            async for event in self._reply(request):
+                yield event
+
+    async def _reply(self, request: Request) -> AsyncIterator[Event]:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        prompt = await self.count(request.messages)
+        room = self.context - prompt
+        if room < 1:
+            raise EngineError(
+                "The conversation is longer than the context",
+                f"It has {prompt:,} tokens; the context holds {self.context:,}, the reply included.",
+                "Start a new chat, shorten the message, or raise the context in the settings.",
+            )
+        limit = room if request.max_tokens is None else min(room, request.max_tokens)
+        cached = min(self._held, prompt - 1)
+        tokens = words(self._text(request))
+        first = last = 0.0
+        written = 0
+        reason = "stop"
+        for token in tokens:
+            await asyncio.sleep(self.delay)
+            if self._stop.is_set():
+                reason = "cancelled"
+                break
+            if self.fail_after == written:
+                self.fail_after = None
+                self._info = None  # like a worker that died: the next call starts another
+                raise self.failure or EngineError("The model process ended", "Its exit code was 1.")
+            if written == limit:
+                reason = "length"
+                break
+            written += 1
+            last = clock()
+            first = first or last
+            yield TextDelta(token)
+        self._held = prompt + written
+        yield Finished(
+            reason,  # type: ignore[arg-type]
+            Usage(prompt, cached, written),
+            Timings(prefill=0.0, ttft=(first or clock()) - began, decode=last - first),
+        )
+
+    def _text(self, request: Request) -> str:
+        if callable(self.script):
+            return self.script(request)
+        return self.script[(len(self.requests) - 1) % len(self.script)]
+
+    async def count(self, messages: tuple[Message, ...]) -> int:
+        """See `Engine.count`: words, and two for the form of each message."""
+        await self.start()
+        return sum(len(words(message.content)) + 2 for message in messages) + 1
+
+    async def stop(self) -> None:
+        """See `Engine.stop`."""
+        self._stop.set()
+
+    async def aclose(self) -> None:
+        """See `Engine.aclose`."""
+        self._closed = True
+        self._stop.set()
+
+
+def words(text: str) -> list[str]:
+    """The tokens of a text; joined they are the text."""
+    return re.findall(r"\S+\s*|\s+", text)

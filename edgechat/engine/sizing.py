@@ -1,0 +1,99 @@
+"""How many threads to compute with and how many tokens to hold, from the machine and the model's own numbers.
+
+The KV cache is allocated for the whole context when a generator is made, and a context that does not fit kills the
+process later, in the middle of a reply. So the context is settled before, and the reason for it is told.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+DEFAULT_CONTEXT = 8192
+"""Tokens held unless a setting asks for more; enough for a long talk, little enough for a small machine."""
+
+LONGROPE_LIMIT = 4096
+"""Phi models with LongRoPE compute their whole prompt anew, in one call that cannot be stopped, on crossing this."""
+
+RESERVE = 256 * 1024 * 1024
+"""Bytes of memory left to everything else."""
+
+MINIMUM_CONTEXT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The effective limit and why it is what it is: "setting", "memory", "model", "default" or ""."""
+
+    tokens: int
+    reason: str
+
+
+def threads() -> int:
+    """One per physical core this process may run on.
+
+    Two threads on one core share its arithmetic units and gain nothing; onnxruntime-genai's own default, half the
+    logical cores, leaves half of a machine without hyper-threading idle.
+    """
+    physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    try:
+        allowed = len(os.sched_getaffinity(0))
+    except AttributeError:  # only Linux can say
+        allowed = physical
+    return max(1, min(physical, allowed))
+
+
+def available_memory() -> int:
+    """Bytes this process may still take: the system's, or what its cgroup leaves where that is less."""
+    free = int(psutil.virtual_memory().available)
+    group = Path("/sys/fs/cgroup")
+    try:
+        own = Path("/proc/self/cgroup").read_text(encoding="ascii").strip().rpartition("::")[2].lstrip("/")
+        for folder in {group, group / own}:
+            limit = (folder / "memory.max").read_text(encoding="ascii").strip()
+            used = (folder / "memory.current").read_text(encoding="ascii").strip()
+            if limit.isdigit() and used.isdigit():
+                free = min(free, max(0, int(limit) - int(used)))
+    except OSError:
+        pass  # not Linux, or no cgroup of version 2
+    return free
+
+
+def kv_bytes_per_token(config: dict[str, Any]) -> int:
+    """Bytes the KV cache takes for one token, from a genai_config; keys and values are float32 on a CPU."""
+    decoder = config.get("model", {}).get("decoder", {})
+    layers = int(decoder.get("num_hidden_layers", 0))
+    heads = int(decoder.get("num_key_value_heads", decoder.get("num_attention_heads", 0)))
+    return 2 * layers * heads * int(decoder.get("head_size", 0)) * 4
+
+
+def settle_context(config: dict[str, Any], wanted: int | None, free: int) -> Context:
+    """The tokens a session may hold.
+
+    Args:
+        config: The model's genai_config.
+        wanted: The user's setting; None for the default.
+        free: Bytes that may be taken now, the weights being loaded already.
+
+    Returns:
+        At least MINIMUM_CONTEXT tokens or the model's own limit, whichever is less.
+    """
+    model = config.get("model", {})
+    limit = int(model.get("context_length") or DEFAULT_CONTEXT)
+    tokens, reason = limit, ""
+    if wanted is not None and wanted < limit:
+        tokens, reason = wanted, "setting"
+    elif wanted is None and model.get("type") in ("phi3", "phi3small") and limit > LONGROPE_LIMIT:
+        tokens, reason = LONGROPE_LIMIT, "model"
+    elif wanted is None and limit > DEFAULT_CONTEXT:
+        tokens, reason = DEFAULT_CONTEXT, "default"
+    each = kv_bytes_per_token(config)
+    if each:
+        fits = max(MINIMUM_CONTEXT, (free - RESERVE) // each)
+        if fits < tokens:
+            tokens, reason = int(fits), "memory"
+    return Context(tokens, reason)

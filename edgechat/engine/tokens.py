@@ -1,0 +1,134 @@
+"""Pieces of a prompt to token ids; the only place where text becomes ids.
+
+The Hugging Face `tokenizers` library is used, not onnxruntime-genai's own encoder, because it alone can be told that
+text is text: the genai encoder turns a typed `<|end|>` into the control token. Ids for ordinary text are the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from edgechat.chat.template import Piece
+from edgechat.errors import EngineError, ModelError
+
+REPLIES_KEPT = 4096
+"""Replies whose own ids are remembered: a few megabytes at the most."""
+
+
+class TokenCodec:
+    """Encodes pieces with a model's tokenizer.json.
+
+    Attributes:
+        controls: Names of the control tokens; each has one id.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Read `tokenizer.json` of an ONNX GenAI folder.
+
+        Raises:
+            ModelError: The file is missing or is not a tokenizer.
+        """
+        path = folder / "tokenizer.json"
+        try:
+            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            added = data.get("added_tokens") or []
+            # Every added token counts as special for the encoder of text, also those the file does not mark so
+            # (Phi-3's `</s>`, tool-call tags elsewhere): none of them may come from what was typed.
+            for token in added:
+                token["special"] = True
+            self._tokenizer = Tokenizer.from_str(json.dumps(data))
+            self._ids: dict[str, int] = {token["content"]: int(token["id"]) for token in added}
+            self._strips = frozenset(token["content"] for token in added if token.get("rstrip"))
+        except OSError as error:
+            raise ModelError("Tokenizer cannot be read", f"{path}: {error.strerror or error}.", _HINT) from error
+        except Exception as error:  # tokenizers raises bare Exception for a file it does not understand
+            raise ModelError("Tokenizer is damaged", f"{path}: {_short(error)}.", _HINT) from error
+        self._tokenizer.encode_special_tokens = True
+        self.controls = frozenset(self._ids)
+        self._control_ids = frozenset(self._ids.values())
+        self._replies: OrderedDict[str, tuple[int, ...]] = OrderedDict()
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of ids, added tokens included."""
+        return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+
+    @property
+    def prepends_space(self) -> bool:
+        """Whether the tokenizer puts a space in front of text, as SentencePiece does; a reply then begins with it."""
+        ids = self._tokenizer.encode("a", add_special_tokens=False).ids
+        return bool(ids) and str(self._tokenizer.id_to_token(ids[0])).startswith("\u2581")
+
+    def encode_text(self, text: str) -> list[int]:
+        """Ids of text, every character of it taken literally.
+
+        Raises:
+            EngineError: A control id came out after all; sending it would let the text steer the model.
+        """
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        if not self._control_ids.isdisjoint(ids):
+            raise EngineError("Text was taken for a control token", "This tokenizer cannot keep the two apart.")
+        return ids
+
+    def remember(self, reply: str, ids: Sequence[int]) -> None:
+        """Keep the ids a reply was generated as.
+
+        A model may spell a text in other ids than the encoder would; with its own ids the next prompt extends what is
+        already computed.
+        """
+        self._replies[reply] = tuple(ids)
+        self._replies.move_to_end(reply)
+        while len(self._replies) > REPLIES_KEPT:
+            self._replies.popitem(last=False)
+
+    def encode(self, pieces: Sequence[Piece]) -> list[int]:
+        """Ids of a prompt.
+
+        Markup and text between two control tokens are encoded as one run, as in the whole string; a reply is encoded
+        by itself, as it was generated.
+
+        Raises:
+            EngineError: A control token of the form is not in this tokenizer.
+        """
+        ids: list[int] = []
+        run = ""
+        strip = False
+        for piece in pieces:
+            if piece.kind == "markup":
+                run += piece.text.lstrip() if strip and not run else piece.text
+                continue
+            if piece.kind == "text":
+                run += piece.text
+                strip = False
+                continue
+            if run:
+                ids += self.encode_text(run)
+                run = ""
+            if piece.kind == "reply":
+                strip = False
+                ids += self._replies.get(piece.text) or self.encode_text(piece.text)
+            else:
+                try:
+                    ids.append(self._ids[piece.text])
+                except KeyError:
+                    raise EngineError(
+                        "Prompt form and tokenizer do not fit", f"The tokenizer has no token {piece.text}."
+                    ) from None
+                strip = piece.text in self._strips
+        if run:
+            ids += self.encode_text(run)
+        return ids
+
+
+_HINT = "Copy the model again from its source; `edgechat models verify` shows what differs."
+
+
+def _short(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text[:200] or type(error).__name__
