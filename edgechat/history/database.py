@@ -1,0 +1,198 @@
+"""The SQLite file of the history: opening it, its transactions, and the words for everything that can go wrong with it.
+
+This is the one place where errors of SQLite and of the file system become a StorageError. It never repairs, replaces or
+overwrites a file that it cannot read, and never opens the file other than through SQLite: closing a second descriptor
+of it would drop the locks that SQLite holds for the whole process.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from edgechat.errors import StorageError
+from edgechat.history import migrations
+from edgechat.paths import make_private
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BUSY_SECONDS = 5.0
+"""How long to wait for another edgechat that is writing. Its transactions take milliseconds."""
+
+
+class Database:
+    """One connection, shared by the threads of this process; each transaction has it alone."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._path = path
+        self._connection = connection
+        self._lock = Lock()
+
+    @classmethod
+    def open(cls, path: Path) -> Database:
+        """Open the file, made if there is none, at the newest schema.
+
+        Raises:
+            StorageError: It cannot be made, read or written, is damaged, newer, or not a history.
+        """
+        path = path.absolute()
+        make_private(path.parent)
+        with _in_words(path):
+            _create(path)
+            connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            try:
+                migrations.version(connection, path)  # refuses a foreign or newer file before anything is changed
+                _hide_from_others(path)
+                _use_wal(connection)
+                # On macOS a plain fsync leaves the data in the disk's own cache; elsewhere this does nothing.
+                connection.execute("PRAGMA fullfsync = ON")
+                # A write transaction even when there is nothing to do: a read-only file is told now, not at the first
+                # message; and of two instances that start at once the second sees what the first has done.
+                with _transaction(connection, "BEGIN IMMEDIATE"):
+                    migrations.migrate(connection, path)
+                connection.execute("PRAGMA foreign_keys = ON")
+            except BaseException:
+                connection.close()
+                raise
+        return cls(path, connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that sees one state of the file.
+
+        Raises:
+            StorageError: Whatever SQLite objected to.
+        """
+        with self._lock, _in_words(self._path), _transaction(self._connection, "BEGIN"):
+            yield self._connection
+
+    @contextmanager
+    def writing(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """A transaction that is kept whole when its block ends, and undone when the block raises.
+
+        Args:
+            durable: Whether it must outlive a power cut too. Without, it outlives the death of this process, and
+                spares the disk a flush.
+
+        Raises:
+            StorageError: Whatever SQLite objected to; nothing of the transaction is kept.
+        """
+        with self._lock, _in_words(self._path):
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            with _transaction(self._connection, "BEGIN IMMEDIATE"):
+                yield self._connection
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        with self._lock, _in_words(self._path):
+            self._connection.close()
+
+
+def _create(path: Path) -> None:
+    """Make the file before SQLite does, so that others can read it at no moment; -wal and -shm take its mode."""
+    if path.is_dir():
+        raise StorageError(
+            "Chat history cannot be opened",
+            f"{path} is a folder, not a file.",
+            "Move that folder away, or set EDGECHAT_HOME to another folder.",
+        )
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+def _hide_from_others(path: Path) -> None:
+    """Take the rights of group and others from a file that an older version or a copy left readable."""
+    for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+        # A USB stick has no such rights to take, and refuses; -wal and -shm may not exist.
+        with suppress(OSError):
+            mode = name.stat().st_mode
+            if mode & 0o077:
+                name.chmod(mode & 0o700)
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch to a write-ahead log. SQLite itself does not wait when another instance is doing the same just now."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # After some errors, such as a full disk, SQLite has rolled back by itself.
+        if connection.in_transaction:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _sqlite_in_words(path, error) from error
+    except OSError as error:
+        raise StorageError(
+            "Chat history cannot be opened",
+            f"{path}: {error.strerror or error}.",
+            "Make the folder and the file writable, or set EDGECHAT_HOME to a folder that is.",
+        ) from error
+    except (UnicodeEncodeError, OverflowError) as error:
+        raise StorageError(
+            "Cannot be stored",
+            "The text or number has no form in the chat history, such as half of a surrogate pair.",
+            "Remove the unusual characters and try again.",
+        ) from error
+
+
+def _sqlite_in_words(path: Path, error: sqlite3.Error) -> StorageError:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StorageError("Disk is full", f"{path} cannot grow.", "Free some space, then try again.")
+    if code == sqlite3.SQLITE_IOERR:
+        return StorageError(
+            "Disk error",
+            f"{path}: {error} ({error.sqlite_errorname}).",
+            "Check that the disk has free space and is still connected, then try again.",
+        )
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return StorageError(
+            "Chat history is damaged",
+            f"{path}: {error}. It was left as it is.",
+            f"Put back a copy of it, or move it and its companions ({path.name}-wal, {path.name}-shm) away "
+            "to begin a new history.",
+        )
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+        return StorageError(
+            "Chat history cannot be written",
+            f"{path}: {error}.",
+            "Make the folder and the file writable, or set EDGECHAT_HOME to a folder that is.",
+        )
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StorageError(
+            "Chat history is busy",
+            f"Another program has kept {path} locked for {BUSY_SECONDS:.0f} seconds.",
+            "Close that program, then try again.",
+        )
+    if code == sqlite3.SQLITE_TOOBIG:
+        return StorageError("Text is too long", f"{path} cannot hold it.", "Send it in smaller parts.")
+    return StorageError("Chat history failed", f"{path}: {error}.", "Start edgechat again.")

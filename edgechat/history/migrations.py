@@ -1,0 +1,139 @@
+"""The schema of the history, as the steps that lead to it.
+
+A file on a user's disk may be at any step; opening it takes the steps that are missing, all of them or none. The list
+is append-only: a step that has ever been released is never edited, renamed or reordered, because files exist that have
+taken it as it was. `PRAGMA user_version` counts the steps taken, `application_id` tells our file from another's.
+
+Nothing here may touch a file that is newer than this edgechat, or that is not a history at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgechat.errors import StorageError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+APPLICATION_ID = 0x65646368
+"""The letters "edch", in the header of every history file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of the schema.
+
+    Attributes:
+        name: What it brings, for people; never changed.
+        statements: SQL, run in order inside one transaction.
+    """
+
+    name: str
+    statements: tuple[str, ...]
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(
+        "chats as trees of turns",
+        (
+            # AUTOINCREMENT: an id that a deleted row had must not come back while another window still shows that row.
+            # `touched` counts up with every change to any chat; unlike `updated` it knows no clock that is set back.
+            # `leaf` is the last turn of the path that is shown.
+            """
+            CREATE TABLE conversation (
+                id INTEGER PRIMARY KEY AUTOINCREMENT,
+                title TEXT NOT NULL,
+                system TEXT NOT NULL,
+                model TEXT NOT NULL,
+                created REAL NOT NULL,
+                updated REAL NOT NULL,
+                touched INTEGER NOT NULL,
+                leaf INTEGER REFERENCES turn (id)
+            )
+            """,
+            "CREATE INDEX conversation_touched ON conversation (touched)",
+            # `parent < id` makes every walk to the root end, whatever is in the file, and makes id the order of a path.
+            # `active` is the reply that is shown.
+            """
+            CREATE TABLE turn (
+                id INTEGER PRIMARY KEY AUTOINCREMENT,
+                conversation INTEGER NOT NULL REFERENCES conversation (id),
+                parent INTEGER REFERENCES turn (id) CHECK (parent < id),
+                user TEXT NOT NULL,
+                created REAL NOT NULL,
+                active INTEGER REFERENCES reply (id)
+            )
+            """,
+            "CREATE INDEX turn_conversation ON turn (conversation)",
+            # `writer` names the process that writes the reply, until the reply is closed.
+            """
+            CREATE TABLE reply (
+                id INTEGER PRIMARY KEY AUTOINCREMENT,
+                turn INTEGER NOT NULL REFERENCES turn (id),
+                text TEXT NOT NULL DEFAULT '',
+                state TEXT NOT NULL,
+                model TEXT NOT NULL,
+                prompt_tokens INTEGER NOT NULL DEFAULT 0,
+                cached_tokens INTEGER NOT NULL DEFAULT 0,
+                completion_tokens INTEGER NOT NULL DEFAULT 0,
+                ttft REAL,
+                seconds REAL NOT NULL DEFAULT 0,
+                error TEXT NOT NULL DEFAULT '',
+                created REAL NOT NULL,
+                writer TEXT
+            )
+            """,
+            "CREATE INDEX reply_turn ON reply (turn)",
+            # The journal: what was appended to `reply.text` since it was last written as a whole.
+            """
+            CREATE TABLE fragment (
+                reply INTEGER NOT NULL REFERENCES reply (id),
+                n INTEGER NOT NULL,
+                text TEXT NOT NULL,
+                PRIMARY KEY (reply, n)
+            ) WITHOUT ROWID
+            """,
+        ),
+    ),
+)
+
+
+def version(db: sqlite3.Connection, path: Path) -> int:
+    """How many of the steps the file has taken; 0 for an empty one. Only reads.
+
+    Raises:
+        StorageError: The file is newer than this edgechat, or is a database of another program.
+    """
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (taken,) = db.execute("PRAGMA user_version").fetchone()
+    (tables,) = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    if application != APPLICATION_ID and (application or taken or tables):
+        raise StorageError(
+            "Not a chat history",
+            f"{path} is a database of another program; it was left as it is.",
+            "Move that file away, or set EDGECHAT_HOME to another folder.",
+        )
+    if taken > len(MIGRATIONS):
+        raise StorageError(
+            "Chat history is from a newer edgechat",
+            f"{path} has version {taken}, and this edgechat knows versions up to {len(MIGRATIONS)}. "
+            "Nothing in it was changed.",
+            "Start the newer edgechat, or set EDGECHAT_HOME to another folder to chat with this one.",
+        )
+    return int(taken)
+
+
+def migrate(db: sqlite3.Connection, path: Path) -> None:
+    """Take the steps that are missing. The caller holds a write transaction, so that all are taken or none.
+
+    Raises:
+        StorageError: As for `version`.
+    """
+    for migration in MIGRATIONS[version(db, path) :]:
+        for statement in migration.statements:
+            db.execute(statement)
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")

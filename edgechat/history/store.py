@@ -1,0 +1,355 @@
+"""Every chat, kept: conversations, their turns and the replies, in one SQLite file.
+
+The store gives and takes the values of `chat.conversation` and lets no other form of them out. What a call has
+returned from is kept, even if the process is killed the next moment. While a reply streams, its pieces go to a journal
+and its text is written once, when it closes; a reader sees the text and then the journal, so no piece can be lost or
+shown twice. The store never decides how a chat goes on, and never raises anything but StorageError about its file.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from edgechat.chat.conversation import Conversation, Reply, ReplyState, Turn
+from edgechat.errors import StorageError
+from edgechat.history import writer
+from edgechat.history.database import Database
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+    from pathlib import Path
+
+TITLE_LENGTH = 60
+"""Characters of the first message that become the title."""
+
+_REPLY = (
+    "r.id, r.text, r.state, r.model, r.prompt_tokens, r.cached_tokens, r.completion_tokens, r.ttft, r.seconds, r.error"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationSummary:
+    """A chat as a list shows it.
+
+    Attributes:
+        id: Row of the store.
+        title: The start of the first message until it is renamed.
+        model: The URI or name of the model it was last held with.
+        updated: Seconds since the epoch, by the clock of that moment. Lists are not sorted by it.
+        turns: How many turns it has, those of other branches included.
+    """
+
+    id: int
+    title: str
+    model: str
+    updated: float
+    turns: int
+
+
+class HistoryStore:
+    """The chats of one user. All methods may be called from any thread; each is one transaction.
+
+    Several stores, in one process or in many, may have the same file open.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._me = writer.this_process()
+        self._writing: set[int] = set()
+
+    @classmethod
+    def open(cls, path: Path) -> HistoryStore:
+        """Open the history at `path`; folders (0700) and file (0600) are made if missing, and the schema brought up.
+
+        Raises:
+            StorageError: It cannot be made, read or written, is damaged, from a newer edgechat, or not a history.
+        """
+        return cls(Database.open(path))
+
+    def create_conversation(self, *, system: str = "", model: str = "", title: str = "") -> Conversation:
+        """Begin a chat without turns. An empty title is filled by the first message."""
+        now = time.time()
+        with self._database.writing() as db:
+            cursor = db.execute(
+                "INSERT INTO conversation (title, system, model, created, updated, touched) VALUES (?, ?, ?, ?, ?, 0)",
+                (title, system, model, now, now),
+            )
+            id_ = _row_id(cursor)
+            _touch(db, id_, now)
+        return Conversation(id_, title, system, model, created=now, updated=now)
+
+    def conversation(self, id: int) -> Conversation:  # noqa: A002 - named as the field it looks up
+        """The chat with its active path.
+
+        A reply whose writer died is returned, and from then on stored, as INTERRUPTED with all its journalled text.
+
+        Raises:
+            StorageError: There is no such chat.
+        """
+        dead = self._bury(id)
+        with self._database.reading() as db:
+            row = db.execute(
+                "SELECT id, title, system, model, created, updated FROM conversation WHERE id = ?", (id,)
+            ).fetchone()
+            if row is None:
+                raise _missing("chat", id)
+            turns = _active_path(db, id, dead)
+        id_, title, system, model, created, updated = row
+        return Conversation(id_, title, system, model, turns, created, updated)
+
+    def latest(self) -> Conversation | None:
+        """The chat that was changed last; None when there is none."""
+        newest = self.list_conversations(1)
+        return self.conversation(newest[0].id) if newest else None
+
+    def list_conversations(self, limit: int = 100) -> list[ConversationSummary]:
+        """The chats, the one changed last first, in the order of the changes whatever the clock said."""
+        with self._database.reading() as db:
+            rows = db.execute(
+                "SELECT id, title, model, updated, (SELECT COUNT(*) FROM turn WHERE conversation = c.id) "
+                "FROM conversation c ORDER BY touched DESC LIMIT ?",
+                (limit,),
+            ).fetchall()
+        return [ConversationSummary(*row) for row in rows]
+
+    def add_turn(self, conversation_id: int, parent: int | None, user: str) -> Turn:
+        """Keep a message of the user, on disk before this returns, and make it the end of the active path.
+
+        Args:
+            conversation_id: The chat.
+            parent: The turn it follows; None for a first turn.
+            user: The message, exactly.
+
+        Raises:
+            StorageError: It could not be kept, or there is no such chat or parent in that chat.
+        """
+        now = time.time()
+        with self._database.writing() as db:
+            chat = db.execute("SELECT title FROM conversation WHERE id = ?", (conversation_id,)).fetchone()
+            if chat is None:
+                raise _missing("chat", conversation_id)
+            if parent is not None and not _has_turn(db, parent, conversation_id):
+                raise _missing("turn", parent)
+            cursor = db.execute(
+                "INSERT INTO turn (conversation, parent, user, created) VALUES (?, ?, ?, ?)",
+                (conversation_id, parent, user, now),
+            )
+            id_ = _row_id(cursor)
+            db.execute(
+                "UPDATE conversation SET leaf = ?, title = ? WHERE id = ?",
+                (id_, chat[0] or _title(user), conversation_id),
+            )
+            _touch(db, conversation_id, now)
+        return Turn(id_, parent, user, now)
+
+    def add_reply(self, turn_id: int, model: str = "") -> Reply:
+        """Begin a reply, STREAMING and written by this process; it becomes the turn's active one.
+
+        Raises:
+            StorageError: It could not be kept, or there is no such turn.
+        """
+        now = time.time()
+        with self._database.writing(durable=False) as db:
+            turn = db.execute("SELECT conversation FROM turn WHERE id = ?", (turn_id,)).fetchone()
+            if turn is None:
+                raise _missing("turn", turn_id)
+            cursor = db.execute(
+                "INSERT INTO reply (turn, state, model, created, writer) VALUES (?, ?, ?, ?, ?)",
+                (turn_id, ReplyState.STREAMING, model, now, self._me),
+            )
+            id_ = _row_id(cursor)
+            db.execute("UPDATE turn SET active = ? WHERE id = ?", (id_, turn_id))
+            db.execute("UPDATE conversation SET model = ? WHERE id = ? AND ? != ''", (model, turn[0], model))
+            _touch(db, turn[0], now)
+        self._writing.add(id_)
+        return Reply(id_, model=model)
+
+    def append_text(self, reply_id: int, text: str) -> None:
+        """Journal a piece of a reply that this process writes. Costs the same however long the reply has become.
+
+        Raises:
+            StorageError: It could not be kept, or the reply is closed or not written by this process.
+        """
+        with self._database.writing(durable=False) as db:
+            # The writer is asked for, not the state: should another instance ever take this process for dead and mark
+            # the reply as interrupted, its text still goes on, and closing it sets the state right.
+            cursor = db.execute(
+                "INSERT INTO fragment (reply, n, text) "
+                "SELECT id, (SELECT COALESCE(MAX(n), 0) + 1 FROM fragment WHERE reply = :reply), :text "
+                "FROM reply WHERE id = :reply AND writer = :me",
+                {"reply": reply_id, "text": text, "me": self._me},
+            )
+            if not cursor.rowcount:
+                raise StorageError(
+                    "Reply is closed", f"Nothing can be added to reply {reply_id}.", "Ask for another reply."
+                )
+
+    def close_reply(
+        self,
+        reply_id: int,
+        state: ReplyState,
+        *,
+        text: str | None = None,
+        prompt_tokens: int = 0,
+        cached_tokens: int = 0,
+        completion_tokens: int = 0,
+        ttft: float | None = None,
+        seconds: float = 0.0,
+        error: str = "",
+    ) -> Reply:
+        """End a reply, on disk before this returns. Closing it again replaces what the last call said.
+
+        Args:
+            reply_id: The reply.
+            state: How it ended; any but STREAMING.
+            text: The whole text; None for what was journalled.
+            prompt_tokens: As in `Reply`, like the arguments after it.
+            cached_tokens: See there.
+            completion_tokens: See there.
+            ttft: See there.
+            seconds: See there.
+            error: See there.
+
+        Raises:
+            StorageError: It could not be kept, or there is no such reply.
+        """
+        if state is ReplyState.STREAMING:
+            raise ValueError(state)
+        with self._database.writing() as db:
+            row = db.execute(
+                "SELECT t.conversation FROM reply r JOIN turn t ON t.id = r.turn WHERE r.id = ?", (reply_id,)
+            ).fetchone()
+            if row is None:
+                raise _missing("reply", reply_id)
+            _fold(db, reply_id, text)
+            db.execute(
+                "UPDATE reply SET state = ?, prompt_tokens = ?, cached_tokens = ?, completion_tokens = ?, ttft = ?, "
+                "seconds = ?, error = ?, writer = NULL WHERE id = ?",
+                (state, prompt_tokens, cached_tokens, completion_tokens, ttft, seconds, error, reply_id),
+            )
+            _touch(db, row[0], time.time())
+            closed = _reply(db.execute(f"SELECT {_REPLY} FROM reply r WHERE id = ?", (reply_id,)).fetchone())  # noqa: S608
+        self._writing.discard(reply_id)
+        return closed
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing. Replies this store has not closed become INTERRUPTED."""
+        left, self._writing = self._writing, set()
+        if left:
+            # If this fails, the next process to open the chat does it: this one will be gone by then.
+            with suppress(StorageError):
+                self._interrupt(left)
+        self._database.close()
+
+    def _bury(self, conversation_id: int) -> frozenset[int]:
+        """Mark the streaming replies of dead writers, and return their ids."""
+        with self._database.reading() as db:
+            rows = db.execute(
+                "SELECT r.id, r.writer FROM turn t JOIN reply r ON r.turn = t.id "
+                "WHERE t.conversation = ? AND r.state = ?",
+                (conversation_id, ReplyState.STREAMING),
+            ).fetchall()
+        dead = frozenset(id_ for id_, signed in rows if not writer.lives(signed))
+        if dead:
+            # On a full disk an old chat must still open; the replies are then marked another time.
+            with suppress(StorageError):
+                self._interrupt(dead)
+        return dead
+
+    def _interrupt(self, replies: Iterable[int]) -> None:
+        with self._database.writing() as db:
+            for id_ in replies:
+                _fold(db, id_, None)
+                # The writer stays: should it live after all, it may go on.
+                db.execute(
+                    "UPDATE reply SET state = ? WHERE id = ? AND state = ?",
+                    (ReplyState.INTERRUPTED, id_, ReplyState.STREAMING),
+                )
+
+
+def _active_path(db: sqlite3.Connection, conversation_id: int, dead: frozenset[int]) -> tuple[Turn, ...]:
+    pieces: dict[int, list[str]] = defaultdict(list)
+    for reply_id, text in db.execute(
+        "SELECT f.reply, f.text FROM turn t JOIN reply r ON r.turn = t.id JOIN fragment f ON f.reply = r.id "
+        "WHERE t.conversation = ? ORDER BY f.reply, f.n",
+        (conversation_id,),
+    ).fetchall():
+        pieces[reply_id].append(text)
+    replies: dict[int, list[Reply]] = defaultdict(list)
+    for turn_id, *row in db.execute(
+        f"SELECT r.turn, {_REPLY} FROM turn t JOIN reply r ON r.turn = t.id WHERE t.conversation = ? ORDER BY r.id",  # noqa: S608
+        (conversation_id,),
+    ).fetchall():
+        reply = _reply(row)
+        replies[turn_id].append(
+            replace(
+                reply,
+                text=reply.text + "".join(pieces[reply.id]),
+                # Marked here as well, for when it could not be stored.
+                state=ReplyState.INTERRUPTED
+                if reply.id in dead and reply.state is ReplyState.STREAMING
+                else reply.state,
+            )
+        )
+    turns = []
+    for id_, parent, user, created, active in db.execute(
+        "WITH RECURSIVE path (id, parent, user, created, active) AS ("
+        " SELECT t.id, t.parent, t.user, t.created, t.active FROM turn t JOIN conversation c ON c.leaf = t.id"
+        " WHERE c.id = ?"
+        " UNION ALL"
+        " SELECT t.id, t.parent, t.user, t.created, t.active FROM turn t JOIN path p ON t.id = p.parent"
+        ") SELECT * FROM path ORDER BY id",
+        (conversation_id,),
+    ).fetchall():
+        siblings = tuple(replies[id_])
+        index = next((n for n, reply in enumerate(siblings) if reply.id == active), len(siblings) - 1)
+        turns.append(Turn(id_, parent, user, created, siblings, index))
+    return tuple(turns)
+
+
+def _fold(db: sqlite3.Connection, reply_id: int, text: str | None) -> None:
+    """Make `text`, or what the journal holds, the text of the reply, and empty its journal."""
+    if text is None:
+        (before,) = db.execute("SELECT text FROM reply WHERE id = ?", (reply_id,)).fetchone()
+        pieces = db.execute("SELECT text FROM fragment WHERE reply = ? ORDER BY n", (reply_id,)).fetchall()
+        text = before + "".join(piece for (piece,) in pieces)
+    db.execute("UPDATE reply SET text = ? WHERE id = ?", (text, reply_id))
+    db.execute("DELETE FROM fragment WHERE reply = ?", (reply_id,))
+
+
+def _touch(db: sqlite3.Connection, conversation_id: int, now: float) -> None:
+    """Make it the chat that was changed last."""
+    db.execute(
+        "UPDATE conversation SET updated = ?, touched = (SELECT MAX(touched) + 1 FROM conversation) WHERE id = ?",
+        (now, conversation_id),
+    )
+
+
+def _has_turn(db: sqlite3.Connection, turn_id: int, conversation_id: int) -> bool:
+    found = db.execute("SELECT 1 FROM turn WHERE id = ? AND conversation = ?", (turn_id, conversation_id)).fetchone()
+    return found is not None
+
+
+def _reply(row: Iterable[Any]) -> Reply:
+    id_, text, state, *rest = row
+    return Reply(id_, text, ReplyState(state), *rest)
+
+
+def _row_id(cursor: sqlite3.Cursor) -> int:
+    assert cursor.lastrowid is not None  # every table here has integer keys
+    return cursor.lastrowid
+
+
+def _title(user: str) -> str:
+    # The first thousand characters are plenty: a pasted book need not be split to find the first line of it.
+    words = " ".join(user[:1000].split())
+    return words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1].rstrip() + "…"
+
+
+def _missing(kind: str, id_: int) -> StorageError:
+    return StorageError(f"No such {kind}", f"The history has no {kind} {id_}.", "It may have been deleted meanwhile.")
