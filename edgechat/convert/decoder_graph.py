@@ -12,14 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from onnx import TensorProto
 
 from edgechat.convert.graph import GraphWriter, rotary_tables
 from edgechat.convert.quant import F32, Weight, stack_rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DecoderType = Literal["llama", "phi3"]
 Progress = Callable[[float, str], None]

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edgechat.convert.decoder_graph import DecoderConfig
 from edgechat.convert.graph import MODEL_FILE
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgechat.convert.decoder_graph import DecoderConfig
+
 CONFIG_FILE = "genai_config.json"
+# Tokens that end a turn by their usual names, for the many models whose metadata only knows the end of a text.
+END_NAMES = frozenset({"<|im_end|>", "<|end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "<end_of_turn>"})
 # KV memory for `max_length` is committed when a Generator is made, so the default is what any machine can spare.
 _DEFAULT_MAX_LENGTH = 4096
 

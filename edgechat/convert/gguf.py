@@ -11,20 +11,19 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgechat.convert.gguf_header import GgufHeader, malformed, read_header
 from edgechat.errors import ConvertError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edgechat.convert.decoder_graph import DecoderType
     from edgechat.convert.genai_config import TokenIds
 
 Progress = Callable[[float, str], None]
 
-# Tokens that end a turn by their usual names, for the many files whose metadata only knows the end of a text.
-_END_NAMES = frozenset({"<|im_end|>", "<|end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "<end_of_turn>"})
 # GGUF's token type of control tokens.
 _CONTROL = 3
 # Where the time goes: hashing, the graph with its weights, and the tokenizer, in that order.
@@ -154,7 +153,7 @@ def _summary(source: Path, header: GgufHeader) -> GgufSummary:
 
 def _token_ids(header: GgufHeader, vocabulary: int) -> TokenIds:
     """The ids with a meaning, all within the vocabulary."""
-    from edgechat.convert.genai_config import TokenIds
+    from edgechat.convert.genai_config import END_NAMES, TokenIds
 
     tokens = header.metadata.get("tokenizer.ggml.tokens")
     kinds = header.metadata.get("tokenizer.ggml.token_type")
@@ -163,7 +162,7 @@ def _token_ids(header: GgufHeader, vocabulary: int) -> TokenIds:
     if len(tokens) > vocabulary:
         raise malformed(f"The file lists {len(tokens)} tokens and embeds {vocabulary}.")
     kinds = kinds if isinstance(kinds, tuple) and len(kinds) == len(tokens) else (_CONTROL,) * len(tokens)
-    named = [index for index, token in enumerate(tokens) if token in _END_NAMES and kinds[index] == _CONTROL]
+    named = [index for index, token in enumerate(tokens) if token in END_NAMES and kinds[index] == _CONTROL]
     declared = [_declared(header, key, len(tokens)) for key in ("eos", "eot", "eom")]
     # A dict keeps the order and drops what is said twice.
     eos = tuple(dict.fromkeys([index for index in declared if index is not None] + named))

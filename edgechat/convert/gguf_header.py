@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgechat.errors import ConvertError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 Scalar = int | float | bool | str
 Value = Scalar | tuple[Scalar, ...]
@@ -36,10 +39,10 @@ BLOCKS: Mapping[str, tuple[int, int]] = {
     "Q6_K": (256, 210),
 }
 # ggml's numbers of types; those not in BLOCKS are here for the error message.
-_TYPE_NAMES = dict(enumerate("F32 F16 Q4_0 Q4_1 - - Q5_0 Q5_1 Q8_0 Q8_1 Q2_K Q3_K Q4_K Q5_K Q6_K Q8_K".split()))
-_TYPE_NAMES |= dict(enumerate("IQ2_XXS IQ2_XS IQ3_XXS IQ1_S IQ4_NL IQ3_S IQ2_S IQ4_XS".split(), start=16))
-_TYPE_NAMES |= dict(enumerate("I8 I16 I32 I64 F64 IQ1_M BF16".split(), start=24))
-_TYPE_NAMES |= {34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4", 40: "NVFP4"}
+_TYPE_NAMES = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1", 10: "Q2_K"}
+_TYPE_NAMES |= {11: "Q3_K", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS"}
+_TYPE_NAMES |= {19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32"}
+_TYPE_NAMES |= {27: "I64", 28: "F64", 29: "IQ1_M", 30: "BF16", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4", 40: "NVFP4"}
 
 # Metadata value types by number, as struct formats; 8 is a string, 9 an array.
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}

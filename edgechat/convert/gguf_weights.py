@@ -10,8 +10,7 @@ Names and conventions: gguf-py/gguf/constants.py and src/llama-model.cpp of llam
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,10 @@ from edgechat.convert.decoder_graph import DecoderConfig, DecoderType, LayerWeig
 from edgechat.convert.gguf_header import GgufHeader, TensorInfo, malformed
 from edgechat.convert.quant import F32, Weight, from_gguf
 from edgechat.errors import ConvertError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 # A rotary table of this many positions is 67 MB for heads of 128; memory for a cache as long is found nowhere.
 _MAX_CONTEXT = 131_072
@@ -212,7 +215,7 @@ class GgufDecoder:
 
     def _vector(self, name: str) -> F32:
         info = self._info(name)
-        return from_gguf(self._raw(info), info.type, (1, math.prod(info.shape))).to_float()[0]
+        return from_gguf(self._raw(info), info.type, (1, math.prod(info.shape))).to_float().reshape(-1)
 
 
 def rotary_order(heads: int, head_size: int) -> npt.NDArray[np.intp]:

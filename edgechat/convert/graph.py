@@ -7,9 +7,7 @@ module knows ONNX and the weight forms of `quant`; it must not know what a trans
 from __future__ import annotations
 
 import math
-from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +15,10 @@ import onnx
 from onnx import TensorProto, helper
 
 from edgechat.convert.quant import F32, BlockWeight, DenseWeight, Weight
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
 
 MODEL_FILE = "model.onnx"
 DATA_FILE = "model.onnx.data"
@@ -95,7 +97,7 @@ class GraphWriter:
         else:
             offset = self._data.tell()
             offset += self._data.write(b"\0" * (-offset % _ALIGNMENT))
-            self._data.write(memoryview(array.reshape(-1)).cast("B"))
+            self._data.write(array.reshape(-1).view(np.uint8).data)
             tensor.data_location = TensorProto.EXTERNAL
             for key, value in (("location", DATA_FILE), ("offset", offset), ("length", array.nbytes)):
                 tensor.external_data.add(key=key, value=str(value))
@@ -133,7 +135,7 @@ class GraphWriter:
             return self.node("MatMul", [source, values], f"{name}/MatMul", outputs=_named(output))
         codes, scales = self._store_blocks(weight, name)
         remainder = None if weight.remainder is None else self.initialiser(f"{name}.remainder", weight.remainder.T)
-        return self._blocks_product(weight, source, codes, scales, remainder, name, output)
+        return self._blocks_product(weight, (codes, scales, remainder), source, name, output=output)
 
     def embedding(self, weight: Weight, ids: str, name: str) -> str:
         """Rows of a weight matrix, chosen by ids [batch, sequence]: [batch, sequence, K] in float32."""
@@ -169,18 +171,14 @@ class GraphWriter:
         remainder = None
         if weight.remainder is not None:
             remainder = self.node("Transpose", [f"{stored}.remainder"], f"{name}/Transpose", perm=[1, 0])
-        return self._blocks_product(weight, source, f"{stored}.codes", f"{stored}.scales", remainder, name, output)
+        parts = f"{stored}.codes", f"{stored}.scales", remainder
+        return self._blocks_product(weight, parts, source, name, output=output)
 
     def _blocks_product(
-        self,
-        weight: BlockWeight,
-        source: str,
-        codes: str,
-        scales: str,
-        remainder: str | None,
-        name: str,
-        output: str | None,
+        self, weight: BlockWeight, parts: tuple[str, str, str | None], source: str, name: str, *, output: str | None
     ) -> str:
+        """The product with stored codes, scales and, as [K / block, N], remainders."""
+        codes, scales, remainder = parts
         product = self.contrib(
             "MatMulNBits",
             [source, codes, scales],

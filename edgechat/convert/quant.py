@@ -9,14 +9,16 @@ Formats: ggml-common.h and ggml-quants.c of llama.cpp; `MatMulNBits` in onnxrunt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from edgechat.convert.gguf_header import BLOCKS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 U8 = npt.NDArray[np.uint8]
 F32 = npt.NDArray[np.float32]
@@ -128,8 +130,7 @@ def stack_rows(weights: Sequence[Weight]) -> Weight | None:
 
 def pack_nibbles(codes: U8) -> U8:
     """Packs 4-bit codes, one a byte, two to a byte along the last axis, the low nibble first."""
-    packed: U8 = codes[..., 0::2] | (codes[..., 1::2] << 4)
-    return packed
+    return codes[..., 0::2] | (codes[..., 1::2] << np.uint8(4))
 
 
 def _half(raw: U8) -> F32:
@@ -145,7 +146,7 @@ def _spread(quants: U8) -> U8:
 
 def _fifth_bits(raw: U8) -> U8:
     """Four bytes [..., 4] to the 32 high bits of a Q5 block, each already shifted to bit 4."""
-    return np.unpackbits(raw, axis=-1, bitorder="little") << 4
+    return np.unpackbits(raw, axis=-1, bitorder="little") << np.uint8(4)
 
 
 def _q4_0(blocks: U8) -> BlockWeight:
@@ -198,7 +199,7 @@ def _q45_k(blocks: U8, *, five: bool) -> BlockWeight:
         return BlockWeight(4, 32, pack_nibbles(codes).reshape(rows, -1, 16), scales, 8 * scales - minimums)
     # Bit i of byte j is the fifth bit of value j in sub-block i.
     shifts = np.arange(8, dtype=np.uint8)[:, None]
-    codes |= ((blocks[..., None, 16:48] >> shifts) & 1) << 4
+    codes |= ((blocks[..., None, 16:48] >> shifts) & np.uint8(1)) << np.uint8(4)
     codes += np.uint8(128 - 16)
     return BlockWeight(8, 32, codes.reshape(rows, -1, 32), scales, 16 * scales - minimums)
 
@@ -218,7 +219,7 @@ def _q6_k(blocks: U8) -> BlockWeight:
     low = np.concatenate([low & 15, low >> 4], axis=-2).reshape(rows, supers, 2, 4, 32)
     high = blocks[..., 128:192].reshape(rows, supers, 2, 1, 32)
     shifts = np.array([0, 2, 4, 6], np.uint8)[:, None]
-    codes = (low | (((high >> shifts) & 3) << 4)) + np.uint8(128 - 32)
+    codes = (low | (((high >> shifts) & np.uint8(3)) << np.uint8(4))) + np.uint8(128 - 32)
     scales = np.ascontiguousarray(blocks[..., 192:208]).view(np.int8).astype(np.float32)
     scales *= _half(blocks[..., 208:210])[..., None]
     return BlockWeight(8, 16, codes.reshape(rows, -1, 16), scales.reshape(rows, -1))
