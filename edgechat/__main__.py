@@ -1,11 +1,20 @@
-"""The way in: `python -m edgechat` and the `edgechat` command."""
+"""The way in: `python -m edgechat`, the `edgechat` command and the packaged binary.
+
+The offline environment is set before anything else is imported; nothing may be imported above that line.
+"""
 
 from __future__ import annotations
 
+from edgechat.offline import go_offline
+
+go_offline()
+
 
 def main() -> None:
-    """Run edgechat."""
-    raise SystemExit(0)
+    """Run the command line and end the process with its exit code."""
+    from edgechat.cli.main import run
+
+    raise SystemExit(run())
 
 
 if __name__ == "__main__":

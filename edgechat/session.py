@@ -7,12 +7,24 @@ keep no state of their own about the conversation.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 
-from edgechat.chat.conversation import Conversation, Turn
-from edgechat.engine.base import Engine, Finished, ModelInfo, Progress, Sampling, TextDelta
+from edgechat.chat.conversation import Conversation, Reply, ReplyState, Turn
+from edgechat.chat.text import storable
+from edgechat.engine.base import Engine, Finished, ModelInfo, Progress, Request, Sampling, TextDelta, Timings, Usage
+from edgechat.errors import EdgechatError, EngineError, StorageError
 from edgechat.history.store import HistoryStore
+
+JOURNAL_SECONDS = 0.25
+"""Text waits no longer than this before it is in the store, so that a kill loses less than half a second of it."""
+
+CLOSE_SECONDS = 3.0
+"""How long closing waits for a running reply to end by itself."""
+
+_STATES = {"stop": ReplyState.COMPLETE, "length": ReplyState.LENGTH, "cancelled": ReplyState.STOPPED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +56,57 @@ class TurnClosed:
 SessionEvent = TurnSaved | Progress | TextDelta | TurnClosed
 
 
+class _Journal:
+    """Writes a streaming reply to the store, a quarter of a second at a time.
+
+    A store that cannot take the text must not end the reply on the screen: the error is kept for the end.
+    """
+
+    def __init__(self, store: HistoryStore, reply_id: int) -> None:
+        self._store = store
+        self._reply_id = reply_id
+        self._waiting: list[str] = []
+        self._flusher: asyncio.Task[None] | None = None
+        self.parts: list[str] = []
+        self.failure: StorageError | None = None
+
+    def add(self, text: str) -> None:
+        self.parts.append(text)
+        self._waiting.append(text)
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush_soon(), name="journal")
+
+    async def _flush_soon(self) -> None:
+        await asyncio.sleep(JOURNAL_SECONDS)
+        while self._waiting and self.failure is None:
+            text = "".join(self._waiting)
+            self._waiting.clear()
+            try:
+                # In a thread: a slow disk may take its time to sync, the event loop may not.
+                await asyncio.to_thread(self._store.append_text, self._reply_id, text)
+            except StorageError as error:
+                self.failure = error
+
+    async def close(self, state: ReplyState, finished: Finished | None, ttft: float | None, error: str = "") -> Reply:
+        """Write the whole reply and end it. The text itself is the caller's truth, so nothing need be flushed first."""
+        if self._flusher is not None:
+            self._flusher.cancel()
+            await asyncio.wait({self._flusher})  # a write under way must not land after the closing one
+        usage = finished.usage if finished is not None else Usage(0, 0, 0)
+        return await asyncio.to_thread(
+            self._store.close_reply,
+            self._reply_id,
+            state,
+            text="".join(self.parts),
+            prompt_tokens=usage.prompt,
+            cached_tokens=usage.cached,
+            completion_tokens=usage.completion,
+            ttft=ttft,
+            seconds=finished.timings.decode if finished is not None else 0.0,
+            error=error,
+        )
+
+
 class Session:
     """Holds one conversation at a time on one engine.
 
@@ -61,51 +124,181 @@ class Session:
         sampling: Sampling | None = None,
         max_tokens: int | None = None,
     ) -> None:
-        raise NotImplementedError
+        """Nothing is started or stored yet.
+
+        Args:
+            engine: Writes the replies; the session ends it in `aclose`.
+            store: Keeps them; the session closes it in `aclose`.
+            conversation: A chat to go on with; None begins one at the first message.
+            system: System message of chats begun here; a chat gone on with keeps its own.
+            sampling: How replies are sampled.
+            max_tokens: Upper bound of a reply; None is up to the end of the context.
+        """
+        self._engine = engine
+        self._store = store
+        self._system = system
+        self._conversation = conversation or Conversation(0, system=system)
+        self.sampling = sampling or Sampling()
+        self.max_tokens = max_tokens
+        self._journal: _Journal | None = None
+        self._live: Turn | None = None
+        self._stopping = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @property
     def conversation(self) -> Conversation:
         """The conversation as it is now, the reply being streamed included. `id` is 0 until the first message."""
-        raise NotImplementedError
+        if self._journal is None or self._live is None or self._live.reply is None:
+            return self._conversation
+        live = replace(self._live, replies=(replace(self._live.reply, text="".join(self._journal.parts)),), active=0)
+        return self._with(live)
 
     @property
     def info(self) -> ModelInfo | None:
         """The loaded model; None until it is loaded."""
-        raise NotImplementedError
+        return self._engine.info
 
     @property
     def busy(self) -> bool:
         """Whether a reply is running."""
-        raise NotImplementedError
+        return not self._idle.is_set()
 
     @property
     def context_used(self) -> int:
         """Tokens of the context in use after the last reply; 0 in a new chat."""
-        raise NotImplementedError
+        for turn in reversed(self._conversation.turns):
+            if turn.reply is not None and turn.reply.prompt_tokens:
+                return turn.reply.prompt_tokens + turn.reply.completion_tokens
+        return 0
 
     async def start(self, on_progress: Callable[[Progress], None] | None = None) -> ModelInfo:
         """Load the model; see `Engine.start`."""
-        raise NotImplementedError
+        return await self._engine.start(on_progress)
 
-    def send(self, text: str) -> AsyncIterator[SessionEvent]:
+    async def send(self, text: str) -> AsyncGenerator[SessionEvent, None]:
         """Save the user's message, answer it, and yield TurnSaved, Progress and TextDelta, TurnClosed.
 
-        If the model is still loading, the message is saved at once and the reply begins when it is loaded.
+        If the model is still loading, the message is saved at once and the reply begins when it is loaded. Closing
+        the iterator early or cancelling the task stops the reply and keeps its text.
 
         Raises:
             EngineError: The reply failed; the text so far is kept in the store and the reply is marked.
-            StorageError: The message could not be saved; nothing was sent to the model.
+            ModelError: The model could not be loaded; the message is kept.
+            StorageError: The message could not be saved, and nothing was sent to the model; or the reply could not.
         """
-        raise NotImplementedError
+        if self.busy:
+            raise EngineError("A reply is being written", "One message is answered at a time.", "Stop it, or wait.")
+        message, replaced = storable(text)
+        if not message.strip():
+            raise EngineError("The message is empty", "", "Write something to be answered.")
+        notices = (f"{replaced} characters that are not text were replaced by \ufffd.",) if replaced else ()
+        self._stopping.clear()
+        self._idle.clear()
+        try:
+            turn = await asyncio.to_thread(self._save, message)
+            yield TurnSaved(turn, notices)
+            answer = self._answer(turn)
+            try:
+                async for event in answer:
+                    yield event
+            finally:
+                await answer.aclose()
+        finally:
+            self._journal = self._live = None
+            self._idle.set()
+
+    def _save(self, message: str) -> Turn:
+        conversation = self._conversation
+        if not conversation.id:
+            info = self._engine.info
+            conversation = self._store.create_conversation(system=conversation.system, model=info.name if info else "")
+        parent = conversation.turns[-1].id if conversation.turns else None
+        turn = self._store.add_turn(conversation.id, parent, message)
+        self._conversation = replace(conversation, turns=(*conversation.turns, turn))
+        return turn
+
+    async def _answer(self, turn: Turn) -> AsyncGenerator[SessionEvent, None]:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        info = self._engine.info
+        reply = await asyncio.to_thread(self._store.add_reply, turn.id, info.name if info else "")
+        journal = self._journal = _Journal(self._store, reply.id)
+        self._live = replace(turn, replies=(reply,), active=0)
+        ttft: float | None = None
+        finished = Finished("cancelled", Usage(0, 0, 0), Timings(0.0, 0.0, 0.0))
+        try:
+            if await self._ready():
+                request = Request(self._conversation.messages(), self.sampling, self.max_tokens)
+                async with aclosing(self._engine.stream(request)) as events:
+                    async for event in events:
+                        if self._stopping.is_set():
+                            await self._engine.stop()  # again: the first word may have come before the reply began
+                        if isinstance(event, Finished):
+                            finished = event
+                            break
+                        if isinstance(event, TextDelta):
+                            ttft = ttft or clock() - began
+                            journal.add(event.text)
+                        yield event
+        except EdgechatError as error:
+            words = " ".join(part for part in (f"{error.title}.", error.message) if part)
+            self._close(turn, await journal.close(ReplyState.FAILED, None, ttft, words))
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            self._close(turn, await journal.close(ReplyState.STOPPED, None, ttft))
+            raise
+        closed = self._close(turn, await journal.close(_STATES[finished.reason], finished, ttft))
+        if journal.failure is not None:
+            raise journal.failure
+        yield TurnClosed(closed, finished)
+
+    async def _ready(self) -> bool:
+        """Wait for the model; False if the user stopped before it was there."""
+        start = asyncio.ensure_future(self._engine.start())
+        stop = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if start.done():
+                await start
+            return not self._stopping.is_set()
+        finally:
+            start.cancel()  # only this wait for it: the load itself goes on
+            stop.cancel()
+
+    def _close(self, turn: Turn, reply: Reply) -> Turn:
+        closed = replace(turn, replies=(reply,), active=0)
+        self._conversation = self._with(closed)
+        return closed
+
+    def _with(self, turn: Turn) -> Conversation:
+        turns = tuple(turn if old.id == turn.id else old for old in self._conversation.turns)
+        return replace(self._conversation, turns=turns)
 
     async def stop(self) -> None:
         """Stop the running reply and keep its text."""
-        raise NotImplementedError
+        if self.busy:
+            self._stopping.set()
+            await self._engine.stop()
 
     def new(self) -> None:
-        """Begin another chat with the same settings. The old one stays in the store. Raises EngineError while busy."""
-        raise NotImplementedError
+        """Begin another chat with the same settings. The old one stays in the store.
+
+        Raises:
+            EngineError: A reply is running.
+        """
+        if self.busy:
+            raise EngineError("A reply is being written", "", "Stop it first.")
+        self._conversation = Conversation(0, system=self._system)
 
     async def aclose(self) -> None:
-        """Stop, close the store, end the engine."""
-        raise NotImplementedError
+        """Stop, close the store, end the engine. Safe to call twice."""
+        if self.busy:
+            await self.stop()
+            try:
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._idle.wait()
+            except TimeoutError:
+                pass  # whoever reads the reply is not reading; its text is in the journal
+        await self._engine.aclose()
+        await asyncio.to_thread(self._store.close)

@@ -6,7 +6,7 @@ decoded, told apart by a tag. Nothing here knows how a model is run.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Literal, Protocol
 
 import msgspec
@@ -167,7 +167,7 @@ class Engine(Protocol):
             EngineError: Loading failed.
         """
 
-    def stream(self, request: Request) -> AsyncIterator[Event]:
+    def stream(self, request: Request) -> AsyncGenerator[Event, None]:
         """Yield the events of one reply, starting the engine if needed; ends after `Finished`.
 
         Closing the iterator early (`aclose`, cancellation) stops the reply.

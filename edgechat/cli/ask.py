@@ -1,0 +1,157 @@
+"""`edgechat ask`: one question, one answer on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import aclosing
+
+import click
+
+from edgechat import paths
+from edgechat.chat.text import printable
+from edgechat.cli.options import engine_for, model_option, sampling_of
+from edgechat.config import load_config
+from edgechat.engine.base import Finished, Progress, TextDelta
+from edgechat.errors import ConfigError, ExitCode
+from edgechat.history.store import HistoryStore
+from edgechat.session import Session, TurnClosed, TurnSaved
+
+
+@click.command()
+@click.argument("question", nargs=-1)
+@model_option
+@click.option("--system", metavar="TEXT", help="System message: who the model is to be.")
+@click.option("--max-tokens", type=int, metavar="N", help="Upper bound of the answer's length.")
+@click.option("--temperature", type=float, metavar="T", help="0 always takes the likeliest word; up to 2.")
+@click.option("--seed", type=int, metavar="N", help="Makes the answer repeatable.")
+@click.pass_context
+def ask(
+    ctx: click.Context,
+    question: tuple[str, ...],
+    model_uri: str | None,
+    system: str | None,
+    max_tokens: int | None,
+    temperature: float | None,
+    seed: int | None,
+) -> None:
+    r"""Ask one question and print the answer as it is written.
+
+    Text from a pipe is put below the question; without a question it is the question. The exchange is kept in the
+    history like any chat. Ctrl+C stops the answer.
+
+    \b
+    Examples:
+      edgechat ask "Why is the sky blue?"
+      edgechat ask --temperature 0 --max-tokens 50 "Name three rivers."
+      git diff | edgechat ask "Write a commit message for this change."
+
+    \b
+    Exit codes: 0 answered, 2 wrong usage or setting, 3 model, 4 engine, 5 storage, 130 stopped.
+    """
+    config = load_config(
+        model_uri=model_uri or (ctx.obj or {}).get("model_uri"),
+        system=system,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        seed=seed,
+    )
+    text = _question(" ".join(question))
+    store = HistoryStore.open(paths.history_path())
+    session = Session(
+        engine_for(config),
+        store,
+        system=config.system,
+        sampling=sampling_of(config),
+        max_tokens=config.max_tokens,
+    )
+    try:
+        finished = asyncio.run(_ask(session, text))
+    except KeyboardInterrupt:
+        _narrate("stopped")
+        raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
+    if finished.reason == "length":
+        _narrate("the answer was cut at the length limit")
+
+
+def _question(words: str) -> str:
+    piped = ""
+    if sys.stdin is not None and not sys.stdin.isatty():
+        try:
+            piped = sys.stdin.buffer.read().decode("utf-8", errors="replace")
+        except OSError:
+            piped = ""  # closed: as if there were none
+    text = "\n\n".join(part for part in (words, piped.strip("\n")) if part.strip())
+    if not text:
+        raise ConfigError("No question", "Nothing was asked.", 'Try: edgechat ask "Why is the sky blue?"')
+    return text
+
+
+async def _ask(session: Session, text: str) -> Finished:
+    """Stream the answer; cancelled by Ctrl+C, which keeps what has come."""
+    progress = _Progress()
+    loading = asyncio.create_task(session.start(progress))
+    end = "\n"
+    try:
+        async with aclosing(session.send(text)) as events:
+            async for event in events:
+                if isinstance(event, TurnSaved):
+                    for notice in event.notices:
+                        _narrate(notice)
+                elif isinstance(event, TextDelta):
+                    progress.clear()
+                    end = "" if event.text.endswith("\n") else "\n"
+                    _write(event.text)
+                elif isinstance(event, TurnClosed):
+                    _write(end)
+                    return event.finished
+        raise AssertionError("a reply ends with TurnClosed or an error")
+    except asyncio.CancelledError:
+        _write(end)
+        raise
+    finally:
+        progress.clear()
+        loading.cancel()
+        await asyncio.wait({loading})
+        if not loading.cancelled():
+            loading.exception()  # the same error came through the reply
+        await session.aclose()
+
+
+def _write(text: str) -> None:
+    # A terminal obeys escape sequences, a file does not: what is piped on stays exactly what the model wrote.
+    sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
+
+
+def _narrate(text: str) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write(f"edgechat: {printable(text)}\n")
+
+
+class _Progress:
+    """One line on standard error that is written over, or a line a step where that is not a terminal."""
+
+    def __init__(self) -> None:
+        self._shown = ""
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.phase == "install":
+            text = f"preparing the model: {progress.done * 100 // max(1, progress.total)} % {progress.note}"
+        else:
+            text = "loading the model"
+        if sys.stderr is None or text == self._shown:
+            return
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\x1b[K{printable(text)}")
+            sys.stderr.flush()
+        elif progress.phase == "install" and progress.note not in self._shown:
+            _narrate(text)
+        self._shown = text
+
+    def clear(self) -> None:
+        """Take the line away before something else is written."""
+        if self._shown and sys.stderr is not None and sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+        self._shown = ""

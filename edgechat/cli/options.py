@@ -1,0 +1,59 @@
+"""Options several commands share, and what they mean: from settings to a session."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from edgechat.config import Config
+from edgechat.engine.base import Progress, Sampling
+
+if TYPE_CHECKING:
+    from edgechat.engine.client import EngineClient, ModelSource
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def model_option(command: F) -> F:
+    """Add `-m/--model-uri`."""
+    return click.option(
+        "-m",
+        "--model-uri",
+        metavar="URI",
+        help="Model to use: a folder (MLflow model or ONNX GenAI) or the name of an installed model.",
+    )(command)
+
+
+def sampling_of(config: Config) -> Sampling:
+    """The sampling the settings ask for."""
+    return Sampling(
+        temperature=config.temperature,
+        top_p=config.top_p,
+        repetition_penalty=config.repetition_penalty,
+        seed=config.seed,
+    )
+
+
+def engine_for(config: Config) -> EngineClient:
+    """The engine of the model the settings name; the model is looked for when it is first needed."""
+    from edgechat.engine.client import EngineClient, EngineOptions
+
+    return EngineClient(_locate(config.model_uri), EngineOptions(context=config.context, threads=config.threads))
+
+
+def _locate(uri: str | None) -> Callable[[Callable[[Progress], None]], Awaitable[ModelSource]]:
+    async def locate(on_progress: Callable[[Progress], None]) -> ModelSource:
+        from edgechat.engine.client import ModelSource
+        from edgechat.models.default import prepare
+        from edgechat.models.store import ModelStore
+        from edgechat.models.uri import resolve_model
+
+        if uri is None and not ModelStore().list():
+            model = await prepare(lambda done, total, note: on_progress(Progress("install", done, total, note)))
+        else:
+            model = resolve_model(uri)
+        return ModelSource(model.genai, model.name)
+
+    return locate
