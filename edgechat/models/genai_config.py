@@ -1,0 +1,169 @@
+"""Reads `genai_config.json`, and says no to what would run code or reach out of the folder.
+
+The engine obeys this file: it names the graphs to load, and it can name native libraries. So it is judged here, in a
+process that loads none of it. What the engine alone can know, such as a model type newer than this file, is left to it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgechat.errors import ModelError
+from edgechat.models.tree import named
+from edgechat.models.words import shown, size_text
+
+GENAI_CONFIG = "genai_config.json"
+
+_LARGEST = 1_000_000
+_OTHER_KINDS = {
+    "speech": "cohere_asr moonshine nemotron_speech parakeet_tdt streaming_enc_dec_asr whisper",
+    "pictures or sound together with text": (
+        "fara gemma3 gemma4 gemma4_unified lfm2_audio lfm2_vl mistral3 phi3v phi4mm qwen2_5_vl qwen3_vl qwen3_5"
+    ),
+    "translation": "marian-ssru",
+}
+"""Types the engine knows that are no text decoders, by what they are for. Unknown types are left to the engine."""
+
+_REACHES_OUT = frozenset(
+    {
+        "backend_path",
+        "enable_profiling",
+        "ep.context_enable",
+        "ep.context_file_path",
+        "session.model_external_initializers_file_folder_path",
+    }
+)
+"""Options beside those with "library" in their name that load native code, or read or write where the model says."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenaiConfig:
+    """What edgechat needs to know of a `genai_config.json`.
+
+    Attributes:
+        architecture: `model.type`, such as "phi3" or "llama".
+        context_length: Tokens the model was made for; None where the file does not say.
+        files: The files it names, as resolved paths that exist.
+    """
+
+    architecture: str
+    context_length: int | None
+    files: tuple[Path, ...]
+
+
+def read_genai_config(folder: Path, root: Path, *, trust: bool = False) -> GenaiConfig:
+    """Read and judge the configuration of an ONNX GenAI folder.
+
+    Args:
+        folder: The folder, resolved.
+        root: The model it is part of, resolved.
+        trust: Accept options that load native code.
+
+    Raises:
+        ModelError: The file is damaged or too large, names native code, a missing file or one outside the model, or
+            describes something other than a text decoder.
+    """
+    data = _load(folder / GENAI_CONFIG)
+    model = data.get("model")
+    if not isinstance(model, dict) or not isinstance(model.get("type"), str) or not model["type"]:
+        raise _damaged(folder, "it has no model.type.")
+    kind: str = model["type"]
+    purpose = next((purpose for purpose, kinds in _OTHER_KINDS.items() if kind in kinds.split()), "")
+    if purpose:
+        raise ModelError(
+            "Model type not supported",
+            f'{folder.name} is of type "{kind}", made for {purpose}. edgechat runs text decoders.',
+            "Use a text model, such as one of type llama, phi3, qwen2 or gemma2.",
+        )
+    decoder = model.get("decoder")
+    if not isinstance(decoder, dict) or not (decoder.get("filename") or decoder.get("pipeline")):
+        raise ModelError(
+            "Model type not supported",
+            f'{folder.name} is of type "{shown(kind)}" and names no decoder in {GENAI_CONFIG}.',
+            "Use a text model: a decoder that continues text.",
+        )
+    if not trust:
+        _refuse_native(data)
+    length = model.get("context_length")
+    return GenaiConfig(kind, length if type(length) is int and length > 0 else None, tuple(_files(folder, root, data)))
+
+
+def _load(path: Path) -> dict[str, object]:
+    try:
+        size = path.stat().st_size
+        if size > _LARGEST:
+            raise _damaged(path.parent, f"it is {size_text(size)} large, which no real one is.")
+        data = json.loads(path.read_text("utf-8"), object_pairs_hook=_no_duplicates)
+    except OSError as error:
+        raise _damaged(path.parent, f"it cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise _damaged(path.parent, "it is not UTF-8 text.") from error
+    except json.JSONDecodeError as error:
+        raise _damaged(path.parent, f"it is not JSON: {error.msg}, line {error.lineno}.") from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path.parent, f"it cannot be used: {shown(error) or type(error).__name__}.") from error
+    if not isinstance(data, dict):
+        raise _damaged(path.parent, "it is not a JSON object.")
+    return data
+
+
+def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    # The engine merges objects given twice where Python keeps the last: a key hidden so must not pass unseen.
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is given twice in one object")
+    return found
+
+
+def _values(data: object, where: str = "") -> Iterator[tuple[str, str, object]]:
+    """Each key of the JSON, however deep: its dotted place, the key, its value."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            place = f"{where}.{key}" if where else key
+            yield place, key, value
+            yield from _values(value, place)
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            yield from _values(value, f"{where}[{index}]")
+
+
+def _refuse_native(data: dict[str, object]) -> None:
+    for place, key, value in _values(data):
+        low = key.lower()
+        # "0" and false are how options are switched off; graph inputs and outputs are named, not loaded.
+        if value in ("", "0", None, False) or isinstance(value, dict | list):
+            continue
+        if "library" in low or low in _REACHES_OUT:
+            raise ModelError(
+                "Model refused",
+                f"{GENAI_CONFIG} sets {shown(place)} to {shown(value)}, "
+                "which loads native code or reaches beyond the model.",
+                "Only if you trust its maker: edgechat models add FOLDER --trust",
+            )
+
+
+def _files(folder: Path, root: Path, data: dict[str, object]) -> Iterator[Path]:
+    for place, key, value in _values(data):
+        if key != "filename" and not key.endswith("_filename"):
+            continue
+        if not isinstance(value, str):
+            raise _damaged(folder, f"{shown(place)} is not a file name.")
+        if not value:
+            continue
+        path = named(folder, value, root, f"{GENAI_CONFIG}, {shown(place)},")
+        if not path.is_file():
+            raise ModelError(
+                "Model folder is incomplete",
+                f"{shown(value)} is missing in {folder}; {GENAI_CONFIG} names it in {shown(place)}.",
+                "Copy the whole folder again from where it came.",
+            )
+        yield path
+
+
+def _damaged(folder: Path, why: str) -> ModelError:
+    return ModelError(
+        "Model folder is damaged", f"{folder / GENAI_CONFIG}: {why}", "Copy the whole folder again from where it came."
+    )

@@ -1,0 +1,323 @@
+"""The manifest of a model folder: what every file was when it was put there.
+
+A model with a few wrong bytes does not fail, it talks nonsense; MLflow keeps no digests, so edgechat keeps its own. The
+manifest guards against damage, not against a forger, who would write a new one. It lies in the folder and travels with
+it. File times do not travel: they are kept beside the caches, only to spare re-hashing at each start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from edgechat import paths
+from edgechat.errors import ModelError, StorageError
+from edgechat.models.tree import ModelFile, leaves, walk
+from edgechat.models.words import shown
+
+MANIFEST = "edgechat-manifest.json"
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes done and the bytes in all."""
+
+CHUNK = 4 * 1024 * 1024
+
+_VERSION = 1
+_LARGEST = 16_000_000
+_NOT_LISTED = frozenset({MANIFEST, "registered_model_meta", ".DS_Store", "Thumbs.db", "desktop.ini"})
+"""Files that come and go without the model changing: MLflow's note of a download, and what file managers leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What a file has to be: its bytes counted, and their SHA-256 in hexadecimal."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest as read.
+
+    Attributes:
+        created: When it was written, ISO 8601 in UTC.
+        files: Relative path with forward slashes, to what the file has to be.
+        digest: SHA-256 of the manifest file itself.
+    """
+
+    created: str
+    files: Mapping[str, Digest]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One way in which a folder is not what its manifest says.
+
+    Attributes:
+        kind: "extra": a file the manifest does not know. "unreadable": the bytes cannot be had, or are not the model's.
+        path: Relative path with forward slashes.
+        detail: A few words on it.
+    """
+
+    kind: Literal["missing", "changed", "extra", "unreadable"]
+    path: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What `quick_check` found.
+
+    Attributes:
+        state: "verified": every file is as the manifest says. "unverified": there is no manifest to compare with.
+            "damaged": `problems` says how.
+        problems: What is wrong.
+    """
+
+    state: Literal["verified", "unverified", "damaged"]
+    problems: tuple[Problem, ...] = ()
+
+
+def listed(root: Path) -> tuple[ModelFile, ...]:
+    """The files of a model that a manifest covers. Raises ModelError as `walk` does."""
+    return tuple(file for file in walk(root) if _covered(file.relative))
+
+
+def hash_file(path: Path, on_bytes: Callable[[int], None] | None = None) -> str:
+    """SHA-256 of a file in hexadecimal, calling `on_bytes` with the length of each chunk. Raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            if on_bytes is not None:
+                on_bytes(len(chunk))
+    return digest.hexdigest()
+
+
+def read_manifest(root: Path) -> Manifest | None:
+    """The manifest of a folder, or None where there is none.
+
+    Raises:
+        ModelError: There is one, and it is not one that edgechat wrote.
+    """
+    path = root / MANIFEST
+    try:
+        if path.is_symlink() or path.stat().st_size > _LARGEST:
+            raise ValueError("it is a link or far too large")
+        raw = path.read_bytes()
+        data = json.loads(raw)
+        if data["version"] != _VERSION:
+            raise ValueError(f"version {shown(data['version'])} is not known; a newer edgechat may have written it")
+        files = {str(name): Digest(int(entry["size"]), str(entry["sha256"])) for name, entry in data["files"].items()}
+        if bad := next((name for name in files if leaves(name) or not name), None):
+            raise ValueError(f"it names {shown(bad)}, which is outside the folder")
+        return Manifest(str(data.get("created", "")), files, hashlib.sha256(raw).hexdigest())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(
+            "Manifest is damaged",
+            f"{path}: {shown(error) or type(error).__name__}.",
+            "Install the model again from where it came, or delete this file to use the model unverified.",
+        ) from error
+
+
+def write_manifest(
+    root: Path, progress: Progress | None = None, *, known: Mapping[str, Digest] | None = None
+) -> Manifest:
+    """Hash every file of a model folder and write its manifest, replacing an older one.
+
+    Args:
+        root: The model folder.
+        progress: Told how many bytes are hashed.
+        known: Digests already computed while the files were written; these files are not read again.
+
+    Raises:
+        ModelError: A file cannot be read, or the folder is unsafe.
+        StorageError: The manifest cannot be written.
+    """
+    root = root.resolve()
+    files = listed(root)
+    known = known or {}
+    count = _Counter(progress, sum(file.size for file in files if file.relative not in known))
+    digests: dict[str, Digest] = {}
+    for file in files:
+        try:
+            digests[file.relative] = known.get(file.relative) or Digest(file.size, hash_file(file.path, count.add))
+        except OSError as error:
+            raise ModelError("Model file cannot be read", f"{file.path}: {error.strerror or error}.") from error
+    data = {
+        "version": _VERSION,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "files": {name: {"size": digest.size, "sha256": digest.sha256} for name, digest in digests.items()},
+    }
+    raw = (json.dumps(data, indent=1) + "\n").encode()
+    try:
+        _write_atomically(root / MANIFEST, raw)
+    except OSError as error:
+        raise StorageError(
+            "Manifest cannot be written",
+            f"{root / MANIFEST}: {error.strerror or error}.",
+            "Free some space, or make the folder writable.",
+        ) from error
+    return Manifest(str(data["created"]), digests, hashlib.sha256(raw).hexdigest())
+
+
+def verify_manifest(root: Path, progress: Progress | None = None) -> list[Problem]:
+    """Read every byte of a model and compare with its manifest.
+
+    Returns:
+        What does not match, sorted by path; empty when all does.
+
+    Raises:
+        ModelError: There is no manifest, or it cannot be read.
+    """
+    root = root.resolve()
+    manifest = read_manifest(root)
+    if manifest is None:
+        raise ModelError(
+            "Nothing to verify against",
+            f"{root} has no {MANIFEST}.",
+            "A model gets one when it is installed: edgechat models add FOLDER",
+        )
+    problems, files = _look(root)
+    problems += [Problem("extra", name, "not in the manifest") for name in files if name not in manifest.files]
+    problems += _missing(manifest, files, problems)
+    right = {name: file for name, file in files.items() if name in manifest.files}
+    count = _Counter(progress, sum(file.size for file in right.values()))
+    for name, file in right.items():
+        wrong = _compare(file, manifest.files[name], count)
+        if wrong is not None:
+            problems.append(wrong)
+    if not problems:
+        _Times(root).record(manifest, right)
+    return sorted(problems, key=lambda problem: problem.path)
+
+
+def quick_check(root: Path, progress: Progress | None = None) -> Check:
+    """Compare sizes and times with the manifest, as is done at each start, in about a millisecond.
+
+    A file whose time is not the recorded one, as after copying the folder, is hashed once and its time recorded. Files
+    the manifest does not know are left to `verify_manifest`: the model does not name them.
+
+    Raises:
+        ModelError: There is a manifest, and it cannot be read.
+    """
+    root = root.resolve()
+    manifest = read_manifest(root)
+    if manifest is None:
+        return Check("unverified")
+    problems, files = _look(root)
+    problems += _missing(manifest, files, problems)
+    times = _Times(root)
+    recorded = times.read(manifest)
+    right = {name: file for name, file in files.items() if name in manifest.files}
+    stale = {name: file for name, file in right.items() if recorded.get(name) != [file.size, file.mtime_ns]}
+    count = _Counter(progress, sum(file.size for file in stale.values()))
+    for name, file in stale.items():
+        wrong = _compare(file, manifest.files[name], count)
+        if wrong is not None:
+            problems.append(wrong)
+    if problems:
+        return Check("damaged", tuple(sorted(problems, key=lambda problem: problem.path)))
+    if stale:
+        times.record(manifest, right)
+    return Check("verified")
+
+
+def record_times(root: Path, manifest: Manifest) -> None:
+    """Remember that a folder's files were just written as its manifest says: no start hashes them again."""
+    root = root.resolve()
+    _, files = _look(root)
+    _Times(root).record(manifest, {name: file for name, file in files.items() if name in manifest.files})
+
+
+def forget_times(root: Path) -> None:
+    """Drop what is remembered of a folder that is gone."""
+    with suppress(OSError):
+        _Times(root.resolve()).path.unlink(missing_ok=True)
+
+
+class _Counter:
+    """Adds up bytes for a progress callback."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+
+    def add(self, count: int) -> None:
+        self._done += count
+        if self._progress is not None:
+            self._progress(min(self._done, self._total), self._total)
+
+
+class _Times:
+    """The recorded times of one folder. A cache: what cannot be read or written costs a re-hash and nothing else."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        key = hashlib.sha256(os.fsencode(root)).hexdigest()[:32]
+        self.path = paths.cache_dir() / "verified" / f"{key}.json"
+
+    def read(self, manifest: Manifest) -> dict[str, list[int]]:
+        try:
+            data = json.loads(self.path.read_bytes())
+            # Times belong to the manifest they were compared with.
+            return dict(data["files"]) if data["manifest"] == manifest.digest else {}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return {}
+
+    def record(self, manifest: Manifest, files: Mapping[str, ModelFile]) -> None:
+        times = {name: [file.size, file.mtime_ns] for name, file in files.items()}
+        data = {"root": str(self._root), "manifest": manifest.digest, "files": times}
+        with suppress(OSError, StorageError):
+            paths.make_private(self.path.parent)
+            _write_atomically(self.path, json.dumps(data).encode())
+
+
+def _covered(relative: str) -> bool:
+    parts = relative.split("/")
+    return parts[-1] not in _NOT_LISTED and "__pycache__" not in parts
+
+
+def _look(root: Path) -> tuple[list[Problem], dict[str, ModelFile]]:
+    problems: list[Problem] = []
+    files = walk(root, on_bad=lambda path, error: problems.append(Problem("unreadable", path, error.message)))
+    return problems, {file.relative: file for file in files if _covered(file.relative)}
+
+
+def _missing(manifest: Manifest, files: Mapping[str, ModelFile], told: list[Problem]) -> list[Problem]:
+    named = {problem.path for problem in told}
+    return [Problem("missing", name) for name in manifest.files if name not in files and name not in named]
+
+
+def _compare(file: ModelFile, digest: Digest, count: _Counter) -> Problem | None:
+    if file.size != digest.size:
+        count.add(file.size)
+        return Problem("changed", file.relative, f"{file.size:,} bytes instead of {digest.size:,}")
+    try:
+        found = hash_file(file.path, count.add)
+    except OSError as error:
+        return Problem("unreadable", file.relative, error.strerror or str(error))
+    return None if found == digest.sha256 else Problem("changed", file.relative, "other bytes than were installed")
+
+
+def _write_atomically(path: Path, raw: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,191 @@
+"""Opens a model folder: finds the ONNX GenAI folder in it and says what it is.
+
+Every MLflow model whose flavor data or artifacts hold an ONNX GenAI folder is accepted, whichever flavor saved it, and
+a bare ONNX GenAI folder too. Opening reads text files and nothing else: mlflow is not imported, nothing is unpickled,
+no code of the model runs and no graph is loaded. What is refused is refused with the reason, before the engine sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgechat.errors import ModelError
+from edgechat.models.genai_config import GENAI_CONFIG, read_genai_config
+from edgechat.models.mlflow_card import MLMODEL, MLflowCard, read_mlmodel
+from edgechat.models.tree import walk
+from edgechat.models.words import shown
+
+TOKENIZER = "tokenizer.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """A model on disk that was looked at and found usable, as far as that can be told without loading it.
+
+    Attributes:
+        root: The folder the user named, resolved.
+        genai: The ONNX GenAI folder in it, or the root itself: what the engine loads.
+        name: The root's own name, which in the store is the model's name.
+        mlflow: What MLmodel says; None for a bare ONNX GenAI folder.
+        architecture: The engine's name of the model type, such as "llama".
+        context_length: Tokens the model was made for; None when unknown.
+        size_bytes: Bytes of all files in `genai`.
+        licence: Name of the licence where the metadata knows it, else "".
+        quantisation: How the weights are stored where the metadata knows it, else "".
+        source: Where the model came from, where the metadata knows it, else "".
+        trusted: Whether options that load native code were accepted.
+    """
+
+    root: Path
+    genai: Path
+    name: str
+    mlflow: MLflowCard | None
+    architecture: str
+    context_length: int | None
+    size_bytes: int
+    licence: str = ""
+    quantisation: str = ""
+    source: str = ""
+    trusted: bool = False
+
+
+def open_model(path: Path, *, trust: bool = False) -> ModelFolder:
+    """Open a model folder without running anything in it.
+
+    Args:
+        path: An MLflow model folder or an ONNX GenAI folder. `~` is expanded.
+        trust: Accept a model whose configuration loads native code.
+
+    Raises:
+        ModelError: There is no such folder, it is no model, it is damaged or incomplete, it reaches for files outside
+            of itself, wants to load native code, or is of a kind that cannot chat.
+    """
+    root = _folder(path)
+    card: MLflowCard | None = None
+    if (root / MLMODEL).is_file():
+        card, candidates = read_mlmodel(root)
+        genai = _genai_folder(root, candidates)
+    elif (root / GENAI_CONFIG).is_file():
+        genai = root
+    else:
+        raise ModelError(
+            "Not a model folder",
+            f"{path} has neither {MLMODEL} nor {GENAI_CONFIG} in it.",
+            _nearby(root) or "Give an MLflow model folder, or the folder that an ONNX GenAI model was exported to.",
+        )
+    # The walk comes before any file in the folder is opened: a pipe or a link to a device would never return.
+    files = walk(genai, root=root)
+    config = read_genai_config(genai, root, trust=trust)
+    if not (genai / TOKENIZER).is_file():
+        raise ModelError(
+            "Model folder is incomplete",
+            f"{TOKENIZER} is missing in {genai}.",
+            "Copy the whole folder again, or export the model once more together with its tokenizer.",
+        )
+    return ModelFolder(
+        root=root,
+        genai=genai,
+        name=root.name,
+        mlflow=card,
+        architecture=config.architecture,
+        context_length=config.context_length,
+        size_bytes=sum(file.size for file in {file.path: file for file in files}.values()),
+        licence=_known(card, "licence", "license") or _licence_file(root, genai),
+        quantisation=_known(card, "quantisation", "quantization"),
+        source=_known(card, "source", "base_model", "source_model"),
+        trusted=trust,
+    )
+
+
+def _folder(path: Path) -> Path:
+    try:
+        root = path.expanduser().resolve()
+        if root.is_dir():
+            return root
+        is_file = root.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # no home folder, links in a circle, NUL in the name
+        raise ModelError("Model not found", f"{shown(path)} cannot be opened: {error}.") from error
+    if is_file:
+        hint = "Give the folder itself."
+        if path.name in {MLMODEL, GENAI_CONFIG} or path.suffix == ".onnx":
+            hint = f"Give the folder itself: {root.parent}"
+        elif path.suffix == ".gguf":
+            hint = f"Turn it into a model first: edgechat package {path} --out FOLDER"
+        raise ModelError("Not a model folder", f"{path} is a file, not a folder.", hint)
+    raise ModelError("Model not found", f"{path} does not exist.", "`edgechat models list` shows the installed models.")
+
+
+def _genai_folder(root: Path, candidates: tuple[Path, ...]) -> Path:
+    found = tuple(dict.fromkeys(folder for candidate in candidates for folder in _holding(candidate, root)))
+    if not found and (root / GENAI_CONFIG).is_file():
+        return root
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ModelError(
+            "Several models in one folder",
+            f"{root} holds {len(found)} ONNX GenAI folders.",
+            "Give one of them: " + ", ".join(str(folder) for folder in found),
+        )
+    looked = ", ".join(shown(path.relative_to(root).as_posix()) for path in candidates[:5])
+    raise ModelError(
+        "Not an ONNX GenAI model",
+        f"{root} is an MLflow model, but none of its data and artifacts holds {GENAI_CONFIG}"
+        + (f" (looked in {looked})." if looked else " (it names none)."),
+        "edgechat runs models in ONNX GenAI form; `edgechat package` turns others into it.",
+    )
+
+
+def _holding(candidate: Path, root: Path) -> Iterator[Path]:
+    """The candidate, or its children, as far as they hold a genai_config.json and lie in the root."""
+    if candidate.name == GENAI_CONFIG and candidate.is_file():
+        candidate = candidate.parent
+    if not candidate.is_dir():
+        return
+    if (candidate / GENAI_CONFIG).is_file():
+        yield candidate
+        return
+    try:
+        children = sorted(child.resolve() for child in candidate.iterdir() if (child / GENAI_CONFIG).is_file())
+    except (OSError, RuntimeError):
+        return
+    for child in children:
+        if not child.is_relative_to(root):
+            raise ModelError(
+                "Unsafe model folder",
+                f"{candidate} has a link in it that leads out of the model folder, to {child}.",
+                "If the files are yours, make a copy with the links replaced by files: cp -rL FOLDER COPY",
+            )
+        yield child
+
+
+def _nearby(root: Path) -> str:
+    """A hint for a user one folder too high."""
+    try:
+        children = sorted(c.name for c in root.iterdir() if (c / MLMODEL).is_file() or (c / GENAI_CONFIG).is_file())
+    except OSError:
+        return ""
+    return "Did you mean " + " or ".join(str(root / name) for name in children[:3]) + "?" if children else ""
+
+
+def _known(card: MLflowCard | None, *keys: str) -> str:
+    """The first of the keys that the author's metadata has, at its top or below `edgechat`."""
+    if card is None:
+        return ""
+    nested = card.metadata.get("edgechat")
+    for place in (nested if isinstance(nested, Mapping) else {}, card.metadata):
+        for key in keys:
+            value = place.get(key)
+            if isinstance(value, str | int | float) and not isinstance(value, bool):
+                return shown(value)
+    return ""
+
+
+def _licence_file(root: Path, genai: Path) -> str:
+    for folder in dict.fromkeys((genai, root)):
+        for name in ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE"):
+            if (folder / name).is_file():
+                return f"see {name}"
+    return ""

@@ -1,0 +1,386 @@
+"""The models installed on this device: one folder a name, complete or not there.
+
+Whatever kills edgechat or the machine, a name in the store is a whole model with its manifest. So a model is put
+together in a folder whose name begins with a dot and is renamed when everything is on the disk; leftovers of a process
+that died are swept by the next one. Nothing here converts, downloads or runs a model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgechat import paths
+from edgechat.errors import EdgechatError, ModelError, StorageError
+from edgechat.models.copying import copy_files, need_space, sync_folder, sync_tree, writing
+from edgechat.models.locks import FileLock, locked
+from edgechat.models.manifest import (
+    MANIFEST,
+    Manifest,
+    Problem,
+    Progress,
+    forget_times,
+    listed,
+    read_manifest,
+    record_times,
+    verify_manifest,
+    write_manifest,
+)
+from edgechat.models.mlflow_card import MLMODEL
+from edgechat.models.mlmodel import ModelFolder, open_model
+from edgechat.models.words import shown
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+"""Names that mean a device on Windows, with any suffix: a model of that name could not be copied there."""
+
+_STAGING, _REPLACED, _REMOVED = ".staging-", ".replaced-", ".removed-"
+_LOCKS, _TRUSTED = ".locks", ".trusted"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A name in the store.
+
+    Attributes:
+        name: The model's name.
+        path: Its folder.
+        model: The model; None when it cannot be opened.
+        error: Why it cannot be opened; None when it can.
+    """
+
+    name: str
+    path: Path
+    model: ModelFolder | None
+    error: EdgechatError | None = None
+
+
+def check_name(name: str) -> str:
+    """The name itself, if a model may be called so.
+
+    Raises:
+        ModelError: It is empty, too long, has characters that file systems or shells treat specially, or is taken by
+            Windows.
+    """
+    if _NAME.fullmatch(name) and not name.endswith(".") and name.split(".", maxsplit=1)[0].lower() not in _DEVICES:
+        return name
+    raise ModelError(
+        "Not a model name",
+        f'"{shown(name)}" cannot be the name of a model.',
+        "Use up to 100 letters, digits, dots, dashes and underscores, beginning with a letter or a digit.",
+    )
+
+
+def name_for(source: Path) -> str:
+    """A name made from the folder's own, for a model that is added without one. Raises ModelError when none can be."""
+    try:
+        return check_name(re.sub(r"[^A-Za-z0-9._-]+", "-", source.name).strip("-._")[:100].rstrip("."))
+    except ModelError as error:
+        raise ModelError(
+            "Model needs a name",
+            f"No name can be made from the folder {shown(source.name) or shown(source)}.",
+            "Give one: edgechat models add FOLDER --name NAME",
+        ) from error
+
+
+class ModelStore:
+    """The models below one folder, `paths.models_dir()` if none is given. Making the object touches no disk."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = (root if root is not None else paths.models_dir()).absolute()
+
+    def names(self) -> tuple[str, ...]:
+        """The installed names, sorted; empty when the store does not exist yet."""
+        self._sweep()
+        try:
+            found = [entry.name for entry in os.scandir(self.root) if _NAME.fullmatch(entry.name) and entry.is_dir()]
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise StorageError("Models cannot be listed", f"{self.root}: {error.strerror or error}.") from error
+        return tuple(sorted(found, key=lambda name: (name.lower(), name)))
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Every installed name, those that cannot be opened included."""
+        found = []
+        for name in self.names():
+            try:
+                found.append(Entry(name, self.root / name, self.get(name)))
+            except EdgechatError as error:
+                found.append(Entry(name, self.root / name, None, error))
+        return tuple(found)
+
+    def list(self) -> tuple[ModelFolder, ...]:
+        """The installed models that can be opened."""
+        return tuple(entry.model for entry in self.entries() if entry.model is not None)
+
+    def has(self, name: str) -> bool:
+        """Whether a model of that name is installed; False for what cannot be a name."""
+        if not _NAME.fullmatch(name):
+            return False
+        self._sweep()
+        return (self.root / name).is_dir()
+
+    def get(self, name: str) -> ModelFolder:
+        """Open an installed model.
+
+        Raises:
+            ModelError: There is none of that name, or it cannot be opened.
+        """
+        return open_model(self._existing(name), trust=self._is_trusted(name))
+
+    def add(
+        self,
+        source: Path,
+        name: str | None = None,
+        *,
+        progress: Progress | None = None,
+        replace: bool = False,
+        link: bool = False,
+        trust: bool = False,
+    ) -> ModelFolder:
+        """Install a model folder.
+
+        Args:
+            source: What `open_model` accepts. It is not changed.
+            name: What to call it; the folder's own name when left out.
+            progress: Told the bytes copied.
+            replace: Put it in the place of an installed model of that name.
+            link: Hard-link the files in place of copying them, where the file system can. They are then the same
+                files: who edits the source edits the installed model.
+            trust: Accept a model that loads native code, and remember that for this name.
+
+        Returns:
+            The installed model.
+
+        Raises:
+            ModelError: The folder is no usable model, differs from its own manifest, or the name is taken or not
+                possible.
+            StorageError: There is no room, or the store cannot be written.
+        """
+        model = open_model(source, trust=trust)
+        name = check_name(name) if name is not None else name_for(model.root)
+        if self.root.resolve().is_relative_to(model.root):
+            raise ModelError("Not a model folder", f"{model.root} is the folder that edgechat keeps its models in.")
+        shipped = read_manifest(model.root)
+        files = listed(model.root)
+        with self.staging(name, replace=replace, size=0 if link else sum(f.size for f in files), trust=trust) as folder:
+            digests = copy_files(files, folder, link=link, progress=progress)
+            if shipped is not None:
+                # MLflow may rewrite MLmodel after it was saved, to note environment variables.
+                wrong = [p for p, digest in shipped.files.items() if p != MLMODEL and digests.get(p) != digest]
+                if wrong:
+                    raise ModelError(
+                        "Model folder is damaged",
+                        f"{shown(wrong[0])} is not what {MANIFEST} says"
+                        + (f", and so are {len(wrong) - 1} other files." if wrong[1:] else "."),
+                        "Copy the whole folder again from where it came.",
+                    )
+            open_model(folder, trust=trust)
+            write_manifest(folder, known=digests)
+        return self.get(name)
+
+    def remove(self, name: str) -> None:
+        """Delete an installed model. It is gone at once; its bytes a moment later.
+
+        Raises:
+            ModelError: There is none of that name.
+            StorageError: It cannot be removed.
+        """
+        path = self._existing(name)
+        with self._mutex(), writing(self.root):
+            gone = self._aside(_REMOVED, name)
+            path.rename(gone)
+            self._trust(name, None)
+        forget_times(path)
+        _delete(gone)
+
+    def verify(self, name: str, progress: Progress | None = None) -> tuple[Problem, ...]:
+        """Read every byte of an installed model and compare with its manifest; see `manifest.verify_manifest`."""
+        return tuple(verify_manifest(self._existing(name), progress))
+
+    @contextmanager
+    def lock(self, name: str, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+        """Keep other processes out of installing the same name.
+
+        Hold it around looking whether the model is there and installing it: of two starts at once, the second then
+        waits and finds it installed. `staging` and `add` do not take it themselves.
+
+        Args:
+            name: The model's name.
+            on_wait: Called once if another process holds the lock.
+
+        Raises:
+            ModelError: Not a name.
+            StorageError: The store cannot be written.
+        """
+        check_name(name)
+        with locked(self._lock_path(f"name-{name}"), on_wait):
+            yield
+
+    @contextmanager
+    def staging(self, name: str, *, replace: bool = False, size: int = 0, trust: bool = False) -> Iterator[Path]:
+        """An empty folder to put a model together in, which becomes the model of that name when the block ends.
+
+        An error in the block removes the folder; a kill leaves it invisible, for the next use of the store to sweep.
+        The manifest is written if the block wrote none.
+
+        Args:
+            name: The model's name.
+            replace: Put it in the place of an installed model of that name.
+            size: Bytes to check free space for; 0 checks none.
+            trust: Remember the model as one that may load native code.
+
+        Raises:
+            ModelError: Not a name, or it is taken.
+            StorageError: There is no room, or the store cannot be written.
+        """
+        check_name(name)
+        self._free(name, replace)
+        with self._mutex(), writing(self.root):
+            self._sweep_locked()
+            folder = self._aside(_STAGING, name)
+            owner = FileLock(folder.with_name(folder.name + ".lock"))
+            owner.acquire()
+            folder.mkdir(mode=0o700)
+        try:
+            if size:
+                need_space(self.root, size)
+            yield folder
+            manifest = read_manifest(folder) or write_manifest(folder)
+            sync_tree(folder)
+            self._publish(folder, name, replace, manifest, trust)
+        finally:
+            _delete(folder)
+            # Unlinked while it is still held: a sweeper that takes it after that holds a file without a name.
+            if os.name != "nt":
+                owner.path.unlink(missing_ok=True)
+            owner.release()
+            with suppress(OSError):
+                owner.path.unlink(missing_ok=True)
+
+    def _publish(self, folder: Path, name: str, replace: bool, manifest: Manifest, trust: bool) -> None:
+        target, old = self.root / name, None
+        with self._mutex(), writing(self.root):
+            self._free(name, replace)
+            if target.exists():
+                old = self._aside(_REPLACED, name)
+                target.rename(old)
+            try:
+                folder.rename(target)
+            except OSError:
+                if old is not None:
+                    old.rename(target)
+                raise
+            self._trust(name, manifest.digest if trust else None)
+            sync_folder(self.root)
+        record_times(target, manifest)
+        if old is not None:
+            _delete(old)
+
+    def _free(self, name: str, replace: bool) -> None:
+        if not replace and (self.root / name).exists():
+            raise ModelError(
+                "Name is taken",
+                f"A model called {name} is installed already.",
+                "Give another name with --name, or put it in the place of the old one with --replace.",
+            )
+
+    def _existing(self, name: str) -> Path:
+        check_name(name)
+        if not self.has(name):
+            raise unknown_name(name, self.names())
+        return self.root / name
+
+    # Trust is kept beside the models, tied to the manifest's digest: a folder cannot bring its own.
+
+    def _trust(self, name: str, digest: str | None) -> None:
+        path = self.root / _TRUSTED / f"{name}.json"
+        if digest is None:
+            path.unlink(missing_ok=True)
+            return
+        paths.make_private(path.parent)
+        path.write_text(json.dumps({"manifest": digest}), "utf-8")
+
+    def _is_trusted(self, name: str) -> bool:
+        try:
+            trusted = json.loads((self.root / _TRUSTED / f"{name}.json").read_bytes())["manifest"]
+            manifest = read_manifest(self.root / name)
+        except (OSError, ValueError, KeyError, TypeError, ModelError):
+            return False
+        return manifest is not None and manifest.digest == trusted
+
+    def _lock_path(self, name: str) -> Path:
+        return paths.make_private(paths.make_private(self.root) / _LOCKS) / f"{name}.lock"
+
+    def _mutex(self) -> AbstractContextManager[None]:
+        """Held for moments only: while folders of the store are renamed, made or swept."""
+        return locked(self._lock_path("store"))
+
+    def _aside(self, prefix: str, name: str) -> Path:
+        return self.root / f"{prefix}{name}~{secrets.token_hex(4)}"
+
+    def _sweep(self) -> None:
+        """Clear what dead processes left, if there is anything and nobody else is at it."""
+        try:
+            if not any(entry.name.startswith((_STAGING, _REPLACED, _REMOVED)) for entry in os.scandir(self.root)):
+                return
+            mutex = FileLock(self._lock_path("store"))
+            if mutex.acquire():
+                try:
+                    self._sweep_locked()
+                finally:
+                    mutex.release()
+        except (OSError, StorageError):
+            return  # a store that can only be read is still good to read from
+
+    def _sweep_locked(self) -> None:
+        for leftover in sorted(self.root.iterdir()):
+            if leftover.name.startswith(_STAGING) and not leftover.name.endswith(".lock"):
+                self._sweep_staging(leftover)
+            elif leftover.name.startswith(_REPLACED):
+                # Killed between the two renames of a replacement: the old model comes back.
+                target = self.root / leftover.name.removeprefix(_REPLACED).rpartition("~")[0]
+                if target.exists():
+                    _delete(leftover)
+                else:
+                    leftover.rename(target)
+            elif leftover.name.startswith(_REMOVED):
+                _delete(leftover)
+            elif leftover.name.startswith(_STAGING) and not leftover.with_suffix("").exists():
+                self._sweep_staging(leftover.with_suffix(""))
+
+    def _sweep_staging(self, folder: Path) -> None:
+        owner = FileLock(folder.with_name(folder.name + ".lock"))
+        if owner.acquire():  # nobody holds it: the process that made the folder is dead
+            _delete(folder)
+            owner.release()
+            owner.path.unlink(missing_ok=True)
+
+
+def unknown_name(name: str, names: tuple[str, ...]) -> ModelError:
+    """The error for a name that is not in the store, with the nearest names as hint."""
+    import difflib
+
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:
+        hint = "Did you mean " + " or ".join(near) + "?"
+    elif names:
+        hint = "Installed: " + ", ".join(names[:10]) + ("…" if len(names) > 10 else "") + "."
+    else:
+        hint = "No model is installed yet: edgechat models add FOLDER"
+    return ModelError("Model not found", f'No model called "{shown(name)}" is installed.', hint)
+
+
+def _delete(folder: Path) -> None:
+    """Delete a folder as far as that is possible; what stays is swept another time."""
+    if folder.is_symlink():  # a model the user linked into the store: the link goes, its target stays
+        folder.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
