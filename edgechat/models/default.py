@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
@@ -97,6 +98,8 @@ async def _install(on_progress: Callable[[int, int, str], None]) -> ModelFolder:
             stdout=subprocess.PIPE,
             stderr=errors,
             limit=_LONGEST_LINE,
+            # Ctrl+C in a terminal reaches the whole foreground group; the child is ended by this side, in order.
+            start_new_session=os.name == "posix",
         )
         try:
             assert child.stdout is not None
