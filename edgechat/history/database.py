@@ -102,6 +102,11 @@ def _create(path: Path) -> None:
             f"{path} is a folder, not a file.",
             "Move that folder away, or set EDGECHAT_HOME to another folder.",
         )
+    # A log without its file: SQLite would begin anew and delete the log, and with it the newest messages. The log is
+    # looked at first, because another instance that is starting makes it after the file.
+    log = Path(f"{path}-wal")
+    if log.exists() and log.stat().st_size and not (path.exists() and path.stat().st_size):
+        raise _damaged(path, f"the file is missing or empty, but its log {log.name} is there")
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
@@ -162,6 +167,18 @@ def _in_words(path: Path) -> Iterator[None]:
             "The text or number has no form in the chat history, such as half of a surrogate pair.",
             "Remove the unusual characters and try again.",
         ) from error
+    except (TypeError, ValueError) as error:
+        # Flipped bits that SQLite cannot notice: a number where a text belongs, a state that there is not.
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception | str) -> StorageError:
+    return StorageError(
+        "Chat history is damaged",
+        f"{path}: {error}. It was left as it is.",
+        f"Put back a copy of it, or move it and its companions ({path.name}-wal, {path.name}-shm) away "
+        "to begin a new history.",
+    )
 
 
 def _sqlite_in_words(path: Path, error: sqlite3.Error) -> StorageError:
@@ -175,12 +192,7 @@ def _sqlite_in_words(path: Path, error: sqlite3.Error) -> StorageError:
             "Check that the disk has free space and is still connected, then try again.",
         )
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return StorageError(
-            "Chat history is damaged",
-            f"{path}: {error}. It was left as it is.",
-            f"Put back a copy of it, or move it and its companions ({path.name}-wal, {path.name}-shm) away "
-            "to begin a new history.",
-        )
+        return _damaged(path, error)
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         return StorageError(
             "Chat history cannot be written",

@@ -55,7 +55,7 @@ MIGRATIONS: tuple[Migration, ...] = (
             )
             """,
             "CREATE INDEX conversation_touched ON conversation (touched)",
-            # `parent < id` makes every walk to the root end, whatever is in the file, and makes id the order of a path.
+            # `parent < id` makes every walk to the root end, and makes id the order of a path.
             # `active` is the reply that is shown.
             """
             CREATE TABLE turn (

@@ -302,7 +302,7 @@ def _active_path(db: sqlite3.Connection, conversation_id: int, dead: frozenset[i
         " SELECT t.id, t.parent, t.user, t.created, t.active FROM turn t JOIN conversation c ON c.leaf = t.id"
         " WHERE c.id = ?"
         " UNION ALL"
-        " SELECT t.id, t.parent, t.user, t.created, t.active FROM turn t JOIN path p ON t.id = p.parent"
+        " SELECT t.id, t.parent, t.user, t.created, t.active FROM turn t JOIN path p ON t.id = p.parent AND t.id < p.id"
         ") SELECT * FROM path ORDER BY id",
         (conversation_id,),
     ).fetchall():

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edgechat.errors import StorageError
+from edgechat.history import migrations
+from edgechat.history.store import HistoryStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RELEASED = {
+    "chats as trees of turns": "d39761c07261aeaa657e3dd629bdb6f468f765869f5e03a2f171bc581cde9833",
+}
+"""Each step that files on disk may have taken, and the SHA-256 of its SQL. Add to it; never change a line."""
+
+
+def schema(path: Path) -> tuple[int, list[tuple[str, str]]]:
+    with closing(sqlite3.connect(path)) as db:
+        rows = db.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").fetchall()
+        return db.execute("PRAGMA user_version").fetchone()[0], rows
+
+
+def at_version(path: Path, version: int) -> None:
+    """A file that has taken the first steps only, as an older edgechat left it."""
+    with closing(sqlite3.connect(path)) as db:
+        for migration in migrations.MIGRATIONS[:version]:
+            for statement in migration.statements:
+                db.execute(statement)
+        if version:
+            db.execute(f"PRAGMA application_id = {migrations.APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {version}")
+        db.commit()
+
+
+def version_1(path: Path) -> None:
+    """A file of version 1 with a chat in it."""
+    at_version(path, 1)
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript("""
+            INSERT INTO conversation VALUES (1, 'Title', 'Be brief.', 'phi', 10.0, 20.0, 1, NULL);
+            INSERT INTO turn VALUES (1, 1, NULL, 'One?', 11.0, NULL), (2, 1, 1, 'Two?', 12.0, NULL);
+            INSERT INTO reply (id, turn, text, state, model, created) VALUES (1, 1, 'Yes.', 'complete', 'phi', 11.5);
+            UPDATE turn SET active = 1 WHERE id = 1;
+            UPDATE conversation SET leaf = 2;
+        """)
+
+
+def test_released_steps_are_never_edited() -> None:
+    steps = {
+        step.name: hashlib.sha256("\n".join(step.statements).encode()).hexdigest() for step in migrations.MIGRATIONS
+    }
+    assert list(steps.items()) == list(RELEASED.items())
+
+
+@pytest.mark.parametrize("version", range(len(migrations.MIGRATIONS) + 1))
+def test_every_older_file_reaches_the_newest_schema(tmp_path: Path, version: int) -> None:
+    old, new = tmp_path / "old.db", tmp_path / "new.db"
+    at_version(old, version)
+    HistoryStore.open(old).close()
+    HistoryStore.open(new).close()
+    assert schema(old) == schema(new)
+    assert schema(new)[0] == len(migrations.MIGRATIONS)
+
+
+def test_a_chat_of_version_1_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    version_1(path)
+    store = HistoryStore.open(path)
+    chat = store.latest()
+    store.close()
+    assert chat is not None
+    assert (chat.title, chat.system, chat.updated) == ("Title", "Be brief.", 20.0)
+    assert [turn.user for turn in chat.turns] == ["One?", "Two?"]
+    assert chat.turns[0].reply is not None
+    assert chat.turns[0].reply.text == "Yes."
+
+
+def test_steps_to_come_are_taken_once_and_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "history.db"
+    version_1(path)
+    more = (
+        migrations.Migration("add", ("ALTER TABLE turn ADD COLUMN extra TEXT NOT NULL DEFAULT 'x'",)),
+        migrations.Migration("fill", ("UPDATE turn SET extra = extra || user",)),
+    )
+    monkeypatch.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS + more)
+    for _ in range(2):
+        HistoryStore.open(path).close()
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT extra FROM turn ORDER BY id").fetchall() == [("xOne?",), ("xTwo?",)]
+
+
+def test_a_step_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "history.db"
+    version_1(path)
+    before = schema(path)
+    bad = migrations.Migration("bad", ("CREATE TABLE half (id)", "INSERT INTO nowhere VALUES (1)"))
+    with monkeypatch.context() as patch:
+        patch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, bad))
+        with pytest.raises(StorageError):
+            HistoryStore.open(path)
+    assert schema(path) == before
+    store = HistoryStore.open(path)
+    assert len(store.list_conversations()) == 1
+    store.close()
+
+
+def test_a_newer_file_is_refused_and_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    HistoryStore.open(path).close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 99")
+    path.chmod(0o640)
+    before, mode = path.read_bytes(), path.stat().st_mode
+    with pytest.raises(StorageError) as caught:
+        HistoryStore.open(path)
+    assert "newer" in caught.value.title
+    assert "99" in caught.value.message
+    assert caught.value.hint
+    assert path.read_bytes() == before
+    assert path.stat().st_mode == mode
+    assert [file.name for file in tmp_path.iterdir()] == ["history.db"]
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["CREATE TABLE notes (id)", "PRAGMA application_id = 7", "PRAGMA user_version = 1", "CREATE TABLE turn (id)"],
+)
+def test_the_database_of_another_program_is_refused_and_not_touched(tmp_path: Path, script: str) -> None:
+    path = tmp_path / "history.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(script)
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match="Not a chat history"):
+        HistoryStore.open(path)
+    assert path.read_bytes() == before

@@ -1,0 +1,241 @@
+"""Several processes and threads on one file, and processes that are killed while they write."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from edgechat.chat.conversation import ReplyState
+from edgechat.history.store import HistoryStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PIECES = 12
+
+# Says on its output what the store has confirmed, one line each, as soon as it has.
+WRITER = f"""
+import os, sys
+from pathlib import Path
+from edgechat.chat.conversation import ReplyState
+from edgechat.history.store import HistoryStore
+
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
+store = HistoryStore.open(Path(sys.argv[1]))
+chat = store.create_conversation()
+say("chat", chat.id)
+parent = None
+for n in range(100_000):
+    parent = store.add_turn(chat.id, parent, f"question {{n}}").id
+    say("turn")
+    reply = store.add_reply(parent)
+    for k in range({PIECES}):
+        store.append_text(reply.id, f"<{{n}}.{{k}} ünï>")
+        say("piece")
+    store.close_reply(reply.id, ReplyState.COMPLETE)
+    say("closed")
+"""
+
+# Streams one reply and then waits to be told to end.
+STREAMER = """
+import sys
+from pathlib import Path
+from edgechat.history.store import HistoryStore
+
+store = HistoryStore.open(Path(sys.argv[1]))
+chat = store.create_conversation()
+reply = store.add_reply(store.add_turn(chat.id, None, "question").id)
+store.append_text(reply.id, "still wri")
+print(chat.id, flush=True)
+sys.stdin.read()
+"""
+
+# Waits for the word, then opens a file that does not exist yet and fills it.
+FILLER = """
+import sys
+from pathlib import Path
+from edgechat.history.store import HistoryStore
+
+print("ready", flush=True)
+sys.stdin.readline()
+store = HistoryStore.open(Path(sys.argv[1]))
+chat = store.create_conversation(title=sys.argv[2])
+parent = None
+for n in range(40):
+    parent = store.add_turn(chat.id, parent, f"{sys.argv[2]} {n}").id
+    reply = store.add_reply(parent)
+    for _ in range(5):
+        store.append_text(reply.id, str(n))
+store.close()
+"""
+
+
+def start(script: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def answer(n: int, pieces: int) -> str:
+    return "".join(f"<{n}.{k} ünï>" for k in range(pieces))
+
+
+def check(store: HistoryStore, chat: int, confirmed: list[str]) -> None:
+    """All that was confirmed is there, and no more than the one call that may have been under way."""
+    found = store.conversation(chat)
+    turns = confirmed.count("turn")
+    assert turns <= len(found.turns) <= turns + 1
+    for n, turn in enumerate(found.turns):
+        assert turn.user == f"question {n}"
+        assert turn.parent == (found.turns[n - 1].id if n else None)
+    for n in range(turns - 1):
+        reply = found.turns[n].reply
+        assert reply is not None
+        assert (reply.text, reply.state) == (answer(n, PIECES), ReplyState.COMPLETE)
+    if not turns:
+        return
+    tail = confirmed[len(confirmed) - confirmed[::-1].index("turn") :]
+    reply = found.turns[turns - 1].reply
+    pieces = tail.count("piece")
+    if reply is None:
+        assert not pieces
+        return
+    assert reply.text in (answer(turns - 1, pieces), answer(turns - 1, pieces + 1))
+    if "closed" in tail:
+        assert reply.state is ReplyState.COMPLETE
+    elif pieces < PIECES:
+        assert reply.state is ReplyState.INTERRUPTED
+    else:
+        assert reply.state in (ReplyState.INTERRUPTED, ReplyState.COMPLETE)
+
+
+def test_a_killed_writer_loses_nothing_that_was_confirmed(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    chance = random.Random(20240)
+    history: list[tuple[int, list[str]]] = []
+    for _ in range(10):
+        with start(WRITER, str(path)) as process:
+            assert process.stdout is not None
+            chat = int(process.stdout.readline().split()[1])
+            time.sleep(chance.uniform(0, 0.2))
+            process.kill()
+            history.append((chat, process.stdout.read().split()))
+        store = HistoryStore.open(path)
+        for earlier in history:
+            check(store, *earlier)
+        store.close()
+    assert any("piece" in confirmed for _, confirmed in history)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert db.execute("SELECT COUNT(*) FROM reply WHERE state = 'streaming'").fetchone() == (0,)
+        assert db.execute("SELECT COUNT(*) FROM fragment").fetchone() == (0,)
+
+
+def test_the_reply_of_another_window_streams_until_that_window_dies(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    store = HistoryStore.open(path)
+    with start(STREAMER, str(path)) as process:
+        assert process.stdout is not None
+        chat = int(process.stdout.readline())
+        alive = store.conversation(chat).turns[0].reply
+        process.send_signal(signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
+        if os.name == "posix":
+            # Dead, but not waited for: the pid still exists.
+            child = psutil.Process(process.pid)
+            while child.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.005)
+        else:
+            process.wait()
+        dead = store.conversation(chat).turns[0].reply
+    store.close()
+    assert alive is not None
+    assert (alive.text, alive.state) == ("still wri", ReplyState.STREAMING)
+    assert dead is not None
+    assert (dead.text, dead.state) == ("still wri", ReplyState.INTERRUPTED)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT text, state FROM reply").fetchall() == [("still wri", "interrupted")]
+
+
+def test_a_chat_cut_off_by_a_crash_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    with start(STREAMER, str(path)) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.kill()
+    store = HistoryStore.open(path)
+    chat = store.latest()
+    assert chat is not None
+    turn = store.add_turn(chat.id, chat.turns[-1].id, "go on")
+    assert store.conversation(chat.id).turns == (*chat.turns, turn)
+    store.close()
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_two_processes_make_and_fill_one_file(tmp_path: Path, attempt: int) -> None:
+    path = tmp_path / f"new{attempt}" / "history.db"
+    names = ["left", "right"]
+    processes = [start(FILLER, str(path), name) for name in names]
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    store = HistoryStore.open(path)
+    chats = {summary.title: store.conversation(summary.id) for summary in store.list_conversations()}
+    store.close()
+    assert sorted(chats) == names
+    for name, chat in chats.items():
+        assert [turn.user for turn in chat.turns] == [f"{name} {n}" for n in range(40)]
+        assert [turn.replies[0].text for turn in chat.turns] == [str(n) * 5 for n in range(40)]
+
+
+def test_threads_share_one_store(tmp_path: Path) -> None:
+    store = HistoryStore.open(tmp_path / "history.db")
+    shared = store.create_conversation()
+    common = store.add_reply(store.add_turn(shared.id, None, "x").id)
+
+    def hold(name: int) -> int:
+        chat = store.create_conversation(title=str(name))
+        parent = None
+        for n in range(15):
+            parent = store.add_turn(chat.id, parent, f"{name} {n}").id
+            reply = store.add_reply(parent)
+            store.append_text(reply.id, f"{name}")
+            store.append_text(common.id, f"[{name}]")
+            store.append_text(reply.id, f".{n}")
+            store.close_reply(reply.id, ReplyState.COMPLETE)
+            store.conversation(shared.id)
+        return chat.id
+
+    with ThreadPoolExecutor(8) as pool:
+        chats = list(pool.map(hold, range(8)))
+    for name, chat in enumerate(chats):
+        turns = store.conversation(chat).turns
+        assert [turn.user for turn in turns] == [f"{name} {n}" for n in range(15)]
+        assert [turn.replies[0].text for turn in turns] == [f"{name}.{n}" for n in range(15)]
+    text = store.close_reply(common.id, ReplyState.COMPLETE).text
+    store.close()
+    assert sorted(text.replace("[", "").split("]")[:-1]) == sorted(str(name) for name in range(8) for _ in range(15))
