@@ -37,6 +37,6 @@ def lives(writer: str | None) -> bool:
 def _boot() -> str:
     """A token of this start of the machine where the system has one: pids and, without a clock chip, times repeat."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
     except OSError:
         return ""

@@ -110,6 +110,7 @@ def test_a_file_without_rights(open_folder: Path, mode: int) -> None:
         error = words(lambda: HistoryStore.open(path))
     assert "written" in error.title
     assert path.stat().st_mode & 0o777 == mode
+    path.chmod(0o600)
     assert path.read_bytes() == before
 
 
