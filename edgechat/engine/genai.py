@@ -207,10 +207,12 @@ class GenaiModel:
                 top_k=TOP_K,
                 max_length=self._context.tokens,
                 random_seed=random.randrange(2**31) if sampling.seed is None else sampling.seed,
-                **options,
+                # A generator made at temperature 0 or without top_p never honours them later; one made with both does,
+                # and is greedy at temperature 0.
+                temperature=1.0,
+                top_p=0.9,
             )
             self._generator = og.Generator(self._model, self._params)
-            return 0
         self._params.set_search_options(**options)
         # At least one token must be appended, or there would be no logits to choose the first token from.
         common = min(common_prefix(self._held, prompt), len(prompt) - 1)
