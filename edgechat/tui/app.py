@@ -1,0 +1,131 @@
+"""The terminal application: themes, commands, the clipboard, and the one way out.
+
+It owns the session's end: whichever way the app is left, the running reply is stopped and kept, and the engine is
+ended. It never talks to the session otherwise; that is the chat screen's work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+
+from edgechat.tui.screens.chat import ChatScreen
+from edgechat.tui.themes import DARK, LIGHT
+from edgechat.tui.widgets.composer import Composer
+
+if TYPE_CHECKING:
+    from textual.screen import Screen
+
+    from edgechat.session import Session
+
+
+class EdgechatApp(App[None]):
+    """The terminal interface to one session."""
+
+    TITLE = "edgechat"
+    CSS_PATH = Path(__file__).with_name("app.tcss")
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f1", "help", "Help", id="app.help", tooltip="Show or close this help", priority=True),
+        Binding(
+            "ctrl+p",
+            "command_palette",
+            "Commands",
+            id="app.commands",
+            tooltip="All commands: themes, copying the last reply, and more",
+            priority=True,
+        ),
+        Binding(
+            "ctrl+q", "quit", "Quit", id="app.quit", tooltip="Quit; a reply is stopped and its text kept", priority=True
+        ),
+    ]
+
+    def __init__(self, session: Session, *, notices: Sequence[str] = ()) -> None:
+        """Make the app; nothing is started before it runs.
+
+        Args:
+            session: What to talk to. The app closes it at the end.
+            notices: Words for the user, shown above the chat as plain text.
+        """
+        super().__init__()
+        self.session = session
+        self._chat = ChatScreen(session, notices)
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+        self.theme = DARK.name
+
+    def get_default_screen(self) -> ChatScreen:
+        """The chat."""
+        return self._chat
+
+    @property
+    def chat(self) -> ChatScreen:
+        """The chat screen, also while another is over it."""
+        return self._chat
+
+    async def on_unmount(self) -> None:
+        """End the session; the terminal is the user's again by now."""
+        await self.session.aclose()
+
+    def action_help(self) -> None:
+        """Open the help, or close it."""
+        from edgechat.tui.screens.help import HelpScreen
+
+        if isinstance(self.screen, HelpScreen):
+            self.screen.dismiss()
+            return
+        sources: tuple[list[BindingType], ...] = (Composer.BINDINGS, ChatScreen.BINDINGS, self.BINDINGS)
+        bindings = [binding for source in sources for binding in source if isinstance(binding, Binding)]
+        self.push_screen(HelpScreen(bindings))
+
+    def action_help_quit(self) -> None:
+        """Ctrl+C without a selection: people expect it to quit, and would lose nothing, but not by accident."""
+        self.notify("Ctrl+Q quits. Esc stops a reply.", markup=False)
+
+    def action_theme(self, name: str) -> None:
+        """Change the colours."""
+        self.theme = name
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What the command palette offers."""
+        chat = self._chat
+        if screen is chat:
+            yield SystemCommand("New chat", "Begin a new chat; this one stays saved (Ctrl+N)", chat.action_new_chat)
+            yield SystemCommand("Stop the reply", "Stop writing and keep the text (Esc)", chat.action_stop)
+            yield SystemCommand("Copy the last reply", "Put it into the clipboard as Markdown", chat.action_copy_reply)
+        yield SystemCommand("Dark colours", "Light text on ink", lambda: self.action_theme(DARK.name))
+        yield SystemCommand("Light colours", "Dark text on paper", lambda: self.action_theme(LIGHT.name))
+        yield SystemCommand("Theme", "Choose from all themes", self.action_change_theme)
+        yield SystemCommand("Help", "Show the keys (F1)", self.action_help)
+        yield SystemCommand("Quit", "A reply is stopped and its text kept (Ctrl+Q)", self.action_quit)
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy by the terminal and, for those terminals that do not, by the system's clipboard as well."""
+        super().copy_to_clipboard(text)
+        self.run_worker(lambda: _copy_by_system(text), name="copy", thread=True, exit_on_error=False)
+
+
+def _copy_by_system(text: str) -> None:
+    import pyperclip  # only copying needs it
+
+    with suppress(pyperclip.PyperclipException):  # there may be none; the terminal was asked already
+        pyperclip.copy(text)
+
+
+def run_tui(session: Session, *, notices: Sequence[str] = ()) -> int:
+    """Run the interface until the user leaves.
+
+    Args:
+        session: What to talk to; it is closed at the end.
+        notices: Words for the user, shown above the chat.
+
+    Returns:
+        The exit code.
+    """
+    app = EdgechatApp(session, notices=notices)
+    app.run()
+    return app.return_code or 0

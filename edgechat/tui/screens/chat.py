@@ -1,0 +1,314 @@
+"""The chat: one conversation, a composer, a status line, and the session behind them.
+
+Workers read the session and post what it says; the handlers here are the only ones to change what is shown. The screen
+keeps nothing of the conversation itself: a reply lives in the session and, drawn, in its turn view.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import Screen
+from textual.widgets import Static
+
+from edgechat.chat.conversation import ReplyState
+from edgechat.engine.base import Progress, TextDelta
+from edgechat.errors import EdgechatError
+from edgechat.session import Session, TurnClosed, TurnSaved
+from edgechat.tui.messages import ModelFailed, ModelProgressed, ModelStarted, SendEnded, SessionYielded, StopFailed
+from edgechat.tui.widgets.composer import Composer
+from edgechat.tui.widgets.conversation import ConversationView
+from edgechat.tui.widgets.status import Activity, StatusLine, progress_words
+from edgechat.tui.widgets.welcome import Welcome
+
+if TYPE_CHECKING:
+    from edgechat.engine.base import Finished
+
+SPEED_EVERY = 0.5
+"""Seconds between two guesses of the speed while a reply is written."""
+
+LEAST = (30, 9)
+"""Columns and rows below which the screen says that it is too small."""
+
+
+class ChatScreen(Screen[None]):
+    """The one screen people live in."""
+
+    AUTO_FOCUS = "Composer"
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (30, "-narrow"), (60, "-roomy")]  # noqa: RUF012 - typed by the base class
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (9, "-low"), (20, "-tall")]  # noqa: RUF012 - as above
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "stop", "Stop", id="chat.stop", tooltip="Stop the reply and keep its text"),
+        Binding("ctrl+n", "new_chat", "New chat", id="chat.new", tooltip="Begin a new chat; this one stays saved"),
+        Binding("pageup", "scroll(-1)", "Up", id="chat.up", tooltip="Scroll up a page", priority=True),
+        Binding("pagedown", "scroll(1)", "Down", id="chat.down", tooltip="Scroll down a page", priority=True),
+        Binding("ctrl+home", "top", "Top", id="chat.top", tooltip="To the start of the chat", priority=True),
+        Binding("ctrl+end", "tail", "End", id="chat.end", tooltip="To the end, and follow it", priority=True),
+    ]
+
+    def __init__(self, session: Session, notices: Sequence[str] = ()) -> None:
+        """Make the screen.
+
+        Args:
+            session: What is talked to; the app closes it.
+            notices: Words for the user, shown once above the chat.
+        """
+        super().__init__()
+        self.session = session
+        self._notices = tuple(notices)
+        self._sending = False
+        self._saved = False
+        self._new_after = False
+        self._fragments = 0
+        self._first_fragment = 0.0
+        self._last_guess = 0.0
+
+    def compose(self) -> ComposeResult:
+        """The parts that make the first paint; everything slow waits for `_settle`."""
+        yield Static(id="too-small")
+        yield ConversationView(self.session.conversation.turns, notices=self._notices)
+        with Vertical(id="footer"):
+            yield Composer()
+            yield StatusLine(id="status")
+
+    @property
+    def view(self) -> ConversationView:
+        """The conversation."""
+        return self.query_one("#conversation", ConversationView)
+
+    @property
+    def composer(self) -> Composer:
+        """Where the message is written."""
+        return self.query_one("#composer", Composer)
+
+    @property
+    def status_line(self) -> StatusLine:
+        """The last line."""
+        return self.query_one("#status", StatusLine)
+
+    @property
+    def sending(self) -> bool:
+        """Whether a message was taken whose reply is not over."""
+        return self._sending
+
+    # The start
+
+    def on_mount(self) -> None:
+        """Leave the first paint alone, then go on."""
+        self.call_after_refresh(self._settle)
+
+    async def _settle(self) -> None:
+        self.start_model()
+        await self.view.open()
+        # The first reply must not wait for this, and the first paint even less.
+        self.run_worker(asyncio.to_thread(_import_markdown), name="warm", exit_on_error=False)
+
+    def start_model(self) -> None:
+        """Load the model in the background; nothing happens if it is loaded."""
+        self.run_worker(self._start(), name="start", group="start", exclusive=True)
+
+    async def _start(self) -> None:
+        try:
+            await self.session.start(self._progressed)
+        except EdgechatError as error:
+            self.post_message(ModelFailed(error))
+        else:
+            self.post_message(ModelStarted())
+
+    def _progressed(self, progress: Progress) -> None:
+        self.post_message(ModelProgressed(progress))
+
+    @on(ModelProgressed)
+    def _show_loading(self, message: ModelProgressed) -> None:
+        activity, note = progress_words(message.progress)
+        self._show(activity, note)
+
+    @on(ModelStarted)
+    async def _show_model(self) -> None:
+        for welcome in self.query(Welcome):
+            welcome.info = self.session.info
+        await self.view.clear_passing()
+        self._show(Activity.READING if self._sending else Activity.READY)
+
+    @on(ModelFailed)
+    async def _show_failed_start(self, message: ModelFailed) -> None:
+        if self._sending:  # the message waits for the same load, and tells of it under its own turn
+            return
+        self._show(Activity.ERROR, message.error.title)
+        await self.view.show_error(message.error)
+
+    # A message and its reply
+
+    @on(Composer.Submitted)
+    def _take(self, message: Composer.Submitted) -> None:
+        if self._sending:
+            self.composer.hint("a reply is being written; Esc stops it", urgent=True)
+            return
+        self._sending, self._saved = True, False
+        self._fragments = 0
+        self.composer.clear()
+        self.composer.hint("Esc stops the reply")
+        if self.session.info is None:
+            self.start_model()
+            self._show(Activity.LOADING)
+        else:
+            self._show(Activity.READING)
+        self.run_worker(self._send(message.text), name="send", group="send")
+
+    async def _send(self, text: str) -> None:
+        failure: EdgechatError | None = None
+        try:
+            # Closed on every way out: leaving the generator to the collector would leave the reply running.
+            async with aclosing(self.session.send(text)) as told:
+                async for event in told:
+                    self.post_message(SessionYielded(event))
+        except EdgechatError as error:
+            failure = error
+        self.post_message(SendEnded(text, failure))
+
+    @on(SessionYielded)
+    async def _follow(self, message: SessionYielded) -> None:
+        match message.event:
+            case TurnSaved(turn, notices):
+                self._saved = True
+                await self.view.begin_turn(turn, notices)
+            case Progress() as progress:
+                self._show(*progress_words(progress))
+            case TextDelta(text):
+                if self.view.live is not None:
+                    self.view.live.write(text)
+                self._guess_speed()
+            case TurnClosed(turn, finished):
+                if self.view.live is not None:
+                    await self.view.live.close(turn.reply)
+                stopped = turn.reply is not None and turn.reply.state is ReplyState.STOPPED
+                self._show(Activity.STOPPED if stopped else Activity.READY, finished=finished)
+
+    @on(SendEnded)
+    async def _end(self, message: SendEnded) -> None:
+        if message.error is not None:
+            await self._fail(message.text, message.error)
+        self._sending = False
+        await self.view.end_turn()
+        self.composer.hint("")
+        if self._new_after:
+            self._new_after = False
+            await self._begin_chat()
+
+    async def _fail(self, text: str, error: EdgechatError) -> None:
+        self._show(Activity.ERROR, error.title)
+        if not self._saved:
+            self.composer.restore(text)
+            await self.view.show_error(error)
+        elif self.view.live is not None:
+            await self.view.live.close(None, error)
+
+    def _guess_speed(self) -> None:
+        """A fragment is about a token; the engine's own measure replaces this when the reply is over."""
+        now = time.monotonic()
+        self._fragments += 1
+        if self._fragments == 1:
+            self._first_fragment = self._last_guess = now
+            self._show(Activity.WRITING)
+        elif now - self._last_guess >= SPEED_EVERY:
+            self._last_guess = now
+            speed = (self._fragments - 1) / (now - self._first_fragment)
+            self.status_line.status = replace(self.status_line.status, speed=speed, exact=False)
+
+    # What the user can do
+
+    def action_stop(self) -> None:
+        """Stop the reply; without one, drop the selection."""
+        if self._sending:
+            self._show(Activity.STOPPING)
+            self.run_worker(self._stop(), name="stop")
+        else:
+            self.clear_selection()
+
+    async def _stop(self) -> None:
+        try:
+            await self.session.stop()
+        except EdgechatError as error:
+            self.post_message(StopFailed(error))
+
+    @on(StopFailed)
+    def _show_failed_stop(self, message: StopFailed) -> None:
+        self._show(Activity.ERROR, message.error.title)
+
+    async def action_new_chat(self) -> None:
+        """Begin a new chat; a reply that is being written is stopped first and stays in the old one."""
+        if self._sending:
+            self._new_after = True
+            self.action_stop()
+        else:
+            await self._begin_chat()
+
+    async def _begin_chat(self) -> None:
+        self.session.new()
+        welcome = await self.view.begin_chat()
+        welcome.info = self.session.info
+        if self.session.info is not None:
+            self._show(Activity.READY)
+        self.composer.focus()
+
+    def action_scroll(self, pages: int) -> None:
+        """Scroll the conversation by a page."""
+        if pages < 0:
+            self.view.scroll_page_up(animate=False)
+        else:
+            self.view.scroll_page_down(animate=False)
+
+    def action_top(self) -> None:
+        """Go to the first turn shown."""
+        self.view.scroll_home(animate=False)
+
+    def action_tail(self) -> None:
+        """Go to the end and follow it again."""
+        self.view.anchor()
+
+    def action_copy_reply(self) -> None:
+        """Copy the newest reply as it was written."""
+        if text := self.view.last_reply():
+            self.app.copy_to_clipboard(text)
+            self.notify("The last reply is in the clipboard.", markup=False)
+
+    def on_key(self, event: events.Key) -> None:
+        """Typing belongs to the composer, wherever the focus was."""
+        if event.is_printable and event.character and self.focused is not self.composer:
+            event.stop()
+            self.composer.focus()
+            self.composer.insert(event.character)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Say so when there is too little room."""
+        small = event.size.width < LEAST[0] or event.size.height < LEAST[1]
+        note = self.query_one("#too-small", Static)
+        note.display = small
+        note.update(f"too small: {event.size.width}x{event.size.height}")
+
+    def _show(self, activity: Activity, note: str = "", finished: Finished | None = None) -> None:
+        info = self.session.info
+        status = replace(
+            self.status_line.status,
+            activity=activity,
+            note=note,
+            model=info.name if info is not None else "",
+            used=self.session.context_used,
+            context=info.context if info is not None else 0,
+        )
+        if finished is not None and finished.tokens_per_second > 0:
+            status = replace(status, speed=finished.tokens_per_second, exact=True)
+        self.status_line.status = status
+
+
+def _import_markdown() -> None:
+    import edgechat.tui.widgets.markdown  # noqa: F401

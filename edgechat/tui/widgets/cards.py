@@ -1,0 +1,64 @@
+"""Short words of edgechat itself within the conversation: errors with their next step, notices, quiet marks.
+
+Everything shown here is text. Errors quote paths, model output and other programs, none of which may be read as markup
+or reach the terminal as an escape sequence.
+"""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widgets import Static
+
+from edgechat.chat.conversation import Reply, ReplyState
+from edgechat.chat.text import printable
+from edgechat.errors import EdgechatError
+from edgechat.tui.themes import MUTED
+
+
+class ErrorCard(Static):
+    """What went wrong, why, and what to do next."""
+
+    def __init__(self, error: EdgechatError, *, passing: bool = False) -> None:
+        """A card for one error.
+
+        Args:
+            error: The failure.
+            passing: Whether the card goes away once something works again.
+        """
+        lines = [Content.styled(printable(error.title), "bold $text-error")]
+        if error.message:
+            lines.append(Content(printable(error.message)))
+        if error.hint:
+            lines.append(Content.styled(printable(error.hint), MUTED))
+        super().__init__(Content("\n").join(lines), classes="-passing" if passing else "")
+
+
+class Notice(Static):
+    """A few words about a message or about the whole session."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(Content(printable(words)))
+
+
+class Mark(Static):
+    """The quiet line under a reply that did not end by itself."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(Content(f"\u25aa {printable(words)}"))
+
+
+def mark_of(reply: Reply) -> str:
+    """The words for how a reply ended; empty for one that is complete."""
+    match reply.state:
+        case ReplyState.STOPPED:
+            return "stopped"
+        case ReplyState.INTERRUPTED if reply.error:
+            return f"interrupted: {reply.error}"
+        case ReplyState.INTERRUPTED | ReplyState.STREAMING:
+            return "interrupted: the program ended while this was written"
+        case ReplyState.LENGTH:
+            return "cut at the length limit"
+        case ReplyState.FAILED:
+            return f"failed: {reply.error}" if reply.error else "failed"
+        case _:
+            return "" if reply.text.strip() else "the model answered with nothing"

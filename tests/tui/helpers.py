@@ -1,0 +1,68 @@
+"""What a person sees and waits for, said once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from textual.pilot import Pilot
+
+from edgechat.tui.app import EdgechatApp
+from edgechat.tui.widgets.status import Activity
+
+HOSTILE = "\x1b[31mred\x1b[0m [bold red]x[/] [/nonsense] <script>alert(1)</script> שלום 日本語 \u202eevil"
+
+
+async def until(pilot: Pilot[Any], condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait for something to be true on the screen."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, "it never came true"
+        await pilot.pause(0.01)
+    await pilot.pause()
+
+
+def app_of(pilot: Pilot[Any]) -> EdgechatApp:
+    assert isinstance(pilot.app, EdgechatApp)
+    return pilot.app
+
+
+def activity(pilot: Pilot[Any]) -> Activity:
+    return app_of(pilot).chat.status_line.status.activity
+
+
+async def ready(pilot: Pilot[Any]) -> None:
+    """The model is loaded and nothing runs."""
+    await until(pilot, lambda: activity(pilot) is Activity.READY)
+
+
+async def write(pilot: Pilot[Any], text: str) -> None:
+    """Put a text into the composer, as a paste would."""
+    app_of(pilot).chat.composer.insert(text)
+    await pilot.pause()
+
+
+async def say(pilot: Pilot[Any], text: str, until_state: Activity = Activity.READY) -> None:
+    """Send a message and wait for the end of its reply."""
+    await write(pilot, text)
+    await pilot.press("enter")
+    await until(pilot, lambda: not app_of(pilot).chat.sending and activity(pilot) is until_state)
+
+
+def screen_text(pilot: Pilot[Any]) -> str:
+    """All characters on the screen, line by line."""
+    screen = pilot.app.screen
+    return "\n".join(
+        "".join(segment.text for segment in strip) for strip in screen._compositor.render_strips(screen.size)
+    )
+
+
+def chat_text(pilot: Pilot[Any]) -> str:
+    """Everything the conversation shows, whether or not it is scrolled into view."""
+    parts = []
+    for widget in app_of(pilot).chat.view.walk_children():
+        if widget.is_container or not widget.region.height:
+            continue
+        parts += ["".join(segment.text for segment in widget.render_line(y)) for y in range(widget.size.height)]
+    return "\n".join(line.rstrip() for line in parts)
