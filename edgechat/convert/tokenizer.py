@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -80,11 +80,12 @@ class Vocabulary:
     chat_template: str
 
 
-def write_tokenizer(reader: GGUFReader, out_dir: Path) -> None:
+def write_tokenizer(reader: GGUFReader | Mapping[str, object], out_dir: Path) -> None:
     """Write `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json` of a GGUF file.
 
     Args:
-        reader: The open file; only its metadata is read.
+        reader: The file's metadata: a mapping by key, such as `GgufHeader.metadata`, or the `gguf` package's reader,
+            which takes seconds to open a file.
         out_dir: An existing folder; files of these names in it are replaced.
 
     Raises:
@@ -103,7 +104,7 @@ def write_tokenizer(reader: GGUFReader, out_dir: Path) -> None:
         out_dir.joinpath(name).write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", "utf-8")
 
 
-def read_vocabulary(reader: GGUFReader) -> Vocabulary:
+def read_vocabulary(reader: GGUFReader | Mapping[str, object]) -> Vocabulary:
     """The tokens and rules of a GGUF file.
 
     Raises:
@@ -141,7 +142,7 @@ def read_vocabulary(reader: GGUFReader) -> Vocabulary:
         special["unk"] = types.index(TokenType.UNKNOWN)
     add_bos = fields.flag("add_bos_token", default=pre.bos if pre else True)
     if add_bos and "bos" not in special:
-        if fields.has("add_bos_token"):
+        if fields.get("add_bos_token") is not None:
             raise _refused("It asks for a beginning token but does not name one.")
         add_bos = False
     return Vocabulary(
@@ -166,23 +167,20 @@ def _refused(message: str) -> ConvertError:
 class _Fields:
     """Typed reading of GGUF metadata; a bare name means `tokenizer.ggml.<name>`."""
 
-    def __init__(self, reader: GGUFReader) -> None:
+    def __init__(self, reader: GGUFReader | Mapping[str, object]) -> None:
         self._reader = reader
 
-    def has(self, name: str) -> bool:
-        return self._reader.get_field(_key(name)) is not None
-
-    def _get(self, name: str) -> Any:
+    def get(self, name: str) -> object:
+        if isinstance(self._reader, Mapping):
+            return self._reader.get(_key(name))
         field = self._reader.get_field(_key(name))
-        if field is None:
-            return None
         try:
-            return field.contents()
+            return None if field is None else field.contents()
         except (ValueError, IndexError, TypeError) as error:  # UnicodeDecodeError is a ValueError
             raise _refused(f"The file's {_key(name)} cannot be read: {error}.") from error
 
     def text(self, name: str, *, default: str | None = None) -> str:
-        value = self._get(name)
+        value = self.get(name)
         if value is None and default is not None:
             return default
         if not isinstance(value, str):
@@ -190,20 +188,20 @@ class _Fields:
         return value
 
     def number(self, name: str) -> int | None:
-        value = self._get(name)
+        value = self.get(name)
         if value is not None and not isinstance(value, int):
             raise _refused(f"The file's {_key(name)} is not a whole number.")
         return value
 
     def flag(self, name: str, *, default: bool) -> bool:
-        value = self._get(name)
+        value = self.get(name)
         return default if value is None else bool(value)
 
     def array(self, name: str, kind: type[Item]) -> list[Item]:
-        value = self._get(name)
-        if not isinstance(value, list) or not all(isinstance(item, kind) for item in value):
+        value = self.get(name)
+        if not isinstance(value, list | tuple) or not all(isinstance(item, kind) for item in value):
             raise _refused(f"The file has no usable {_key(name)}.")
-        return value
+        return list(value)
 
 
 def _key(name: str) -> str:

