@@ -77,7 +77,10 @@ def make_private(folder: Path) -> Path:
         StorageError: The folder cannot be made; the message names it and the cause.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+        for parent in reversed(missing):  # `parents=True` would give the mode to the last one only
+            parent.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(exist_ok=True)
     except OSError as error:
         raise StorageError(
             "Folder cannot be made",
