@@ -58,7 +58,7 @@ class GraphWriter:
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
         self._constants: dict[tuple[str, int | tuple[int, ...]], str] = {}
-        self._block_sums: dict[tuple[str, int], str] = {}
+        self._block_means: dict[tuple[str, int], str] = {}
 
     def __enter__(self) -> GraphWriter:
         return self
@@ -134,7 +134,10 @@ class GraphWriter:
             values = self._widened(self.initialiser(f"{name}.weight", weight.values.T), weight, name)
             return self.node("MatMul", [source, values], f"{name}/MatMul", outputs=_named(output))
         codes, scales = self._store_blocks(weight, name)
-        remainder = None if weight.remainder is None else self.initialiser(f"{name}.remainder", weight.remainder.T)
+        remainder = None
+        if weight.remainder is not None:
+            # For block means, not sums: times a power of two, which is exact.
+            remainder = self.initialiser(f"{name}.remainder", weight.remainder.T * np.float32(weight.block))
         return self._blocks_product(weight, (codes, scales, remainder), source, name, output=output)
 
     def embedding(self, weight: Weight, ids: str, name: str) -> str:
@@ -170,14 +173,16 @@ class GraphWriter:
             return self.node("MatMul", [source, values], f"{name}/MatMul", outputs=_named(output))
         remainder = None
         if weight.remainder is not None:
+            block = self.initialiser(f"{name}.block", np.array(weight.block, np.float32))
             remainder = self.node("Transpose", [f"{stored}.remainder"], f"{name}/Transpose", perm=[1, 0])
+            remainder = self.node("Mul", [remainder, block], f"{name}/Mul")
         parts = f"{stored}.codes", f"{stored}.scales", remainder
         return self._blocks_product(weight, parts, source, name, output=output)
 
     def _blocks_product(
         self, weight: BlockWeight, parts: tuple[str, str, str | None], source: str, name: str, *, output: str | None
     ) -> str:
-        """The product with stored codes, scales and, as [K / block, N], remainders."""
+        """The product with stored codes, scales and, as [K / block, N] times the block, remainders."""
         codes, scales, remainder = parts
         product = self.contrib(
             "MatMulNBits",
@@ -193,18 +198,20 @@ class GraphWriter:
         if remainder is None:
             return product
         # Float zero points would say the same but run a hundred times slower in onnxruntime 1.32.
-        rest = self.node("MatMul", [self._block_sum(source, weight), remainder], f"{name}/Remainder")
+        rest = self.node("MatMul", [self._block_mean(source, weight), remainder], f"{name}/Remainder")
         return self.node("Add", [product, rest], f"{name}/Add", outputs=_named(output))
 
-    def _block_sum(self, source: str, weight: BlockWeight) -> str:
-        """The sums of the input's blocks [batch, sequence, K / block], shared by all matrices that read this input."""
+    def _block_mean(self, source: str, weight: BlockWeight) -> str:
+        """The means of the input's blocks [batch, sequence, K / block], shared by all matrices that read this input.
+
+        Pooling is one operator where a sum needs two, and an operator costs a tenth of a small product.
+        """
         key = (source, weight.block)
-        if key not in self._block_sums:
-            name = f"{source}/block_sum_{weight.block}"
-            shape = self.constant((0, 0, weight.columns // weight.block, weight.block))
-            blocks = self.node("Reshape", [source, shape], f"{name}/Reshape")
-            self._block_sums[key] = self.node("ReduceSum", [blocks, self.constant((-1,))], name, keepdims=0)
-        return self._block_sums[key]
+        if key not in self._block_means:
+            name = f"{source}/block_mean_{weight.block}"
+            size = [weight.block]
+            self._block_means[key] = self.node("AveragePool", [source], name, kernel_shape=size, strides=size)
+        return self._block_means[key]
 
     def _store_blocks(self, weight: BlockWeight, name: str) -> tuple[str, str]:
         return self.initialiser(f"{name}.codes", weight.codes), self.initialiser(f"{name}.scales", weight.scales)

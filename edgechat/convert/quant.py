@@ -2,7 +2,7 @@
 
 A GGUF block is `w = scale * code - minimum`; `MatMulNBits` computes `w = scale * (code - 2**(bits-1))`. Codes move over
 unchanged, scales become float32, and what is left of the affine part is a *remainder*, one number a block, which the
-graph adds as `blocksum(X) @ remainder`. This module must never re-quantise.
+graph adds as `blockmean(X) @ (block * remainder)`. This module must never re-quantise.
 
 Formats: ggml-common.h and ggml-quants.c of llama.cpp; `MatMulNBits` in onnxruntime's ContribOperators.md.
 """

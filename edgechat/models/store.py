@@ -100,7 +100,7 @@ class ModelStore:
         """The installed names, sorted; empty when the store does not exist yet."""
         self._sweep()
         try:
-            found = [entry.name for entry in os.scandir(self.root) if _NAME.fullmatch(entry.name) and entry.is_dir()]
+            found = [path.name for path in self.root.iterdir() if _NAME.fullmatch(path.name) and path.is_dir()]
         except FileNotFoundError:
             return ()
         except OSError as error:
@@ -330,7 +330,7 @@ class ModelStore:
     def _sweep(self) -> None:
         """Clear what dead processes left, if there is anything and nobody else is at it."""
         try:
-            if not any(entry.name.startswith((_STAGING, _REPLACED, _REMOVED)) for entry in os.scandir(self.root)):
+            if not any(path.name.startswith((_STAGING, _REPLACED, _REMOVED)) for path in self.root.iterdir()):
                 return
             mutex = FileLock(self._lock_path("store"))
             if mutex.acquire():
