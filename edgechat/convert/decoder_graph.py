@@ -136,14 +136,20 @@ def write_decoder(config: DecoderConfig, weights: WeightSource, out_dir: Path, p
 
 
 class _Decoder:
-    """One graph being written."""
+    """One graph being written.
+
+    Values are [tokens, columns] with the batch and the sequence as one axis, save in attention: Gemm, which adds the
+    remainders of exact weights, knows two dimensions only.
+    """
 
     def __init__(self, graph: GraphWriter, config: DecoderConfig) -> None:
         self._graph = graph
         self._config = config
         ids = graph.add_input("input_ids", _INT64, ["batch_size", "sequence_length"])
         mask = graph.add_input("attention_mask", _INT64, ["batch_size", "total_sequence_length"])
-        self._ids = ids
+        self._ids = graph.node("Reshape", [ids, graph.constant((-1,))], "/ids/Reshape")
+        self._batch = graph.node("Shape", [ids], "/ids/Shape")
+        self._batched_shapes: dict[int, str] = {}
         self._past_lengths, self._total_length, total = self._lengths(mask)
         self._cos, self._sin = self._rotary(total)
 
@@ -158,13 +164,14 @@ class _Decoder:
             progress(index / config.layers, f"layer {index + 1} of {config.layers}")
             hidden, addend = self._layer(index, weights.layer(index), hidden, addend)
         normed, _ = self._norm("model.norm", weights.final_norm(), hidden, addend)
-        logits = graph.add_output("logits", _FLOAT, ["batch_size", 1, config.vocabulary])
         head = weights.head()
         if head is None:
-            graph.tied_linear(embedding, "model.embed_tokens", normed, "lm_head", output=logits)
+            rows = graph.tied_linear(embedding, "model.embed_tokens", normed, "lm_head")
         else:
             _expect(head, config.vocabulary, config.hidden)
-            graph.linear(head, normed, "lm_head", output=logits)
+            rows = graph.linear(head, normed, "lm_head")
+        logits = graph.add_output("logits", _FLOAT, ["batch_size", 1, config.vocabulary])
+        graph.node("Unsqueeze", [rows, graph.constant((1,))], "lm_head/Unsqueeze", outputs=[logits])
         progress(1.0, "graph")
 
     def _layer(self, index: int, weights: LayerWeights, hidden: str, addend: str | None) -> tuple[str, str]:
@@ -174,9 +181,12 @@ class _Decoder:
         attended = self._attention(index, weights.attention_in, normed)
         if index == config.layers - 1:
             # From here on a position depends on itself alone, and only the last one is asked for.
-            last = graph.constant((-1,))
+            last, stream = graph.constant(-1), self._batched(hidden, config.hidden, f"{name}.last_position")
             attended = graph.node("Gather", [attended, last], f"{name}.last_position/attention", axis=1)
-            hidden = graph.node("Gather", [hidden, last], f"{name}.last_position/residual", axis=1)
+            hidden = graph.node("Gather", [stream, last], f"{name}.last_position/residual", axis=1)
+        else:
+            rows = graph.constant((-1, config.heads * config.head_size))
+            attended = graph.node("Reshape", [attended, rows], f"{name}.attn/Rows")
         _expect(weights.attention_out, config.hidden, config.heads * config.head_size)
         projected = graph.linear(weights.attention_out, attended, f"{name}.attn.o_proj")
         normed, hidden = self._norm(f"{name}.post_attention_layernorm", weights.mlp_norm, hidden, projected)
@@ -203,6 +213,7 @@ class _Decoder:
         return outputs[0], outputs[3]
 
     def _attention(self, index: int, weights: Sequence[Weight], normed: str) -> str:
+        """From [tokens, hidden] to [batch, sequence, heads * head_size]."""
         graph, config, name = self._graph, self._config, f"model.layers.{index}.attn"
         rows = [config.heads * config.head_size, *[config.kv_heads * config.head_size] * 2]
         if len(weights) == 3:
@@ -211,10 +222,12 @@ class _Decoder:
         fused = stack_rows(weights)
         if fused is not None:
             _expect(fused, sum(rows), config.hidden)
-            queries, keys, values = graph.linear(fused, normed, f"{name}.qkv_proj"), "", ""
+            queries = self._batched(graph.linear(fused, normed, f"{name}.qkv_proj"), fused.rows, f"{name}.qkv_proj")
+            keys = values = ""
         else:
             queries, keys, values = (
-                graph.linear(weight, normed, f"{name}.{part}_proj") for weight, part in zip(weights, "qkv", strict=True)
+                self._batched(graph.linear(weight, normed, stem), weight.rows, stem)
+                for weight, stem in zip(weights, (f"{name}.{part}_proj" for part in "qkv"), strict=True)
             )
         cache: list[int | str] = ["batch_size", config.kv_heads, "past_sequence_length", config.head_size]
         past = [graph.add_input(f"past_key_values.{index}.{kind}", _FLOAT, cache) for kind in ("key", "value")]
@@ -247,6 +260,14 @@ class _Decoder:
         split = [f"{name}.mlp/gate", f"{name}.mlp/up"]
         graph.node("Split", [both], f"{name}.mlp/Split", outputs=split, axis=-1, num_outputs=2)
         return split[0], split[1]
+
+    def _batched(self, rows: str, columns: int, name: str) -> str:
+        """[tokens, columns] as [batch, sequence, columns]."""
+        graph = self._graph
+        if columns not in self._batched_shapes:
+            parts = [self._batch, graph.constant((columns,))]
+            self._batched_shapes[columns] = graph.node("Concat", parts, f"/ids/Shape_{columns}", axis=0)
+        return graph.node("Reshape", [rows, self._batched_shapes[columns]], f"{name}/Batched")
 
     def _lengths(self, mask: str) -> tuple[str, str, str]:
         """What GroupQueryAttention reads of the mask.
