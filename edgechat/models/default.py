@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from edgechat import paths
-from edgechat.errors import ModelError, StorageError
+from edgechat.errors import ExitCode, ModelError, StorageError
 from edgechat.models.mlmodel import ModelFolder, open_model
 from edgechat.models.store import ModelStore
 from edgechat.models.words import shown
@@ -68,7 +68,8 @@ async def prepare(on_progress: Callable[[int, int, str], None]) -> ModelFolder:
     """The model to chat with when the user named none, installed first if need be.
 
     The default model comes first. Without it, a single other installed model is taken; with none or several, the
-    embedded one is installed. Cancelling ends the child process, and nothing half-made stays.
+    embedded one is installed, as it is in the place of a default model that cannot be opened. Cancelling ends the
+    child process, and nothing half-made stays.
 
     Args:
         on_progress: Called in the event loop with done, total and a few words.
@@ -81,8 +82,11 @@ async def prepare(on_progress: Callable[[int, int, str], None]) -> ModelFolder:
 
     store = ModelStore()
     names = store.names()
-    if DEFAULT_NAME in names or len(names) == 1 or embedded_gguf() is None:
+    if embedded_gguf() is None or (DEFAULT_NAME not in names and len(names) == 1):
         return resolve_model(None, store=store)
+    if DEFAULT_NAME in names:
+        with suppress(ModelError):  # damaged: the child makes it again
+            return store.get(DEFAULT_NAME)
     return await _install(on_progress)
 
 
@@ -92,23 +96,28 @@ async def _install(on_progress: Callable[[int, int, str], None]) -> ModelFolder:
     log = paths.log_path("install")
     paths.make_private(log.parent)
     with _opened(log) as errors:
-        child = await asyncio.create_subprocess_exec(
-            *paths.own_command(INSTALL_COMMAND),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            limit=_LONGEST_LINE,
-            # Ctrl+C in a terminal reaches the whole foreground group; the child is ended by this side, in order.
-            start_new_session=os.name == "posix",
-        )
+        try:
+            child = await asyncio.create_subprocess_exec(
+                *paths.own_command(INSTALL_COMMAND),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                limit=_LONGEST_LINE,
+                # Ctrl+C in a terminal reaches the whole foreground group; the child is ended by this side, in order.
+                start_new_session=os.name == "posix",
+            )
+        except OSError as error:
+            raise ModelError("Model could not be installed", f"{error.strerror or error}.") from error
         try:
             assert child.stdout is not None
-            ready = await _follow(child.stdout, on_progress)
+            told = await _follow(child.stdout, on_progress)
             code = await child.wait()
         finally:
             await _end(child)
-    if ready is not None:
-        return open_model(ready)
+    if isinstance(told, Path):
+        return open_model(told)
+    if told is not None:
+        raise (StorageError if code == ExitCode.STORAGE else ModelError)(*told)
     last = _last_line(log)
     raise ModelError(
         "Model could not be installed",
@@ -117,16 +126,18 @@ async def _install(on_progress: Callable[[int, int, str], None]) -> ModelFolder:
     )
 
 
-async def _follow(lines: StreamReader, on_progress: Callable[[int, int, str], None]) -> Path | None:
-    """Read the child's words to their end; the path of the model, or None if none was told. Raises its error."""
-    ready: Path | None = None
+async def _follow(
+    lines: StreamReader, on_progress: Callable[[int, int, str], None]
+) -> Path | tuple[str, str, str] | None:
+    """Read the child's words to their end: the model's path, an error's title, message and hint, or neither."""
+    told: Path | tuple[str, str, str] | None = None
     while True:
         try:
             line = await lines.readline()
         except ValueError:  # longer than the limit, so none of ours; the reader has dropped it
             continue
         if not line:
-            return ready
+            return told
         try:
             said = json.loads(line)
         except ValueError:
@@ -134,9 +145,9 @@ async def _follow(lines: StreamReader, on_progress: Callable[[int, int, str], No
         if not isinstance(said, dict):
             continue
         if isinstance(error := said.get("error"), dict):
-            raise ModelError(*(str(error.get(key, "")) for key in ("title", "message", "hint")))
-        if isinstance(path := said.get("ready"), str):
-            ready = Path(path)
+            told = (str(error.get("title", "")), str(error.get("message", "")), str(error.get("hint", "")))
+        elif isinstance(path := said.get("ready"), str):
+            told = Path(path)
         elif isinstance(done := said.get("done"), int) and isinstance(total := said.get("total"), int):
             on_progress(done, total, str(said.get("note", "")))
 

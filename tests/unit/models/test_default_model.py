@@ -81,6 +81,13 @@ async def test_what_is_installed_is_not_installed_again(play: Play, genai: Path)
     assert (await prepare(ignore)).name == DEFAULT_NAME
 
 
+async def test_a_damaged_default_is_made_again(play: Play, genai: Path) -> None:
+    play(INSTALLS.replace("GENAI, NAME", "GENAI, NAME, replace=True"))
+    model = ModelStore().add(genai, DEFAULT_NAME)
+    (model.root / "tokenizer.json").unlink()
+    assert await prepare(ignore) == model
+
+
 async def test_with_several_others_the_default_is_installed(play: Play, genai: Path) -> None:
     play(INSTALLS)
     for name in ("phi3", "llama"):
@@ -99,7 +106,7 @@ async def test_nothing_to_install_from(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_the_child_tells_its_error(play: Play) -> None:
     play("say(done=1, total=2, note='x')\nsay(error=dict(title='No room', message='9 GB', hint='Delete'))\nsys.exit(5)")
-    with pytest.raises(ModelError) as caught:
+    with pytest.raises(StorageError) as caught:
         await prepare(ignore)
     assert (caught.value.title, caught.value.message, caught.value.hint) == ("No room", "9 GB", "Delete")
 
@@ -199,3 +206,15 @@ def test_weights_in_a_frozen_binary_come_first(monkeypatch: pytest.MonkeyPatch, 
     (tmp_path / "models" / "a.gguf").write_bytes(b"GGUF")
     monkeypatch.setattr(paths, "resource", lambda name: tmp_path / name)
     assert embedded_gguf() == tmp_path / "models" / "a.gguf"
+
+
+async def test_an_error_of_the_model_is_a_model_error(play: Play) -> None:
+    play("say(error=dict(title='Bad weights'))\nsys.exit(3)")
+    with pytest.raises(ModelError, match="Bad weights"):
+        await prepare(ignore)
+
+
+async def test_a_child_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(paths, "own_command", lambda *arguments: [str(tmp_path / "gone")])
+    with pytest.raises(ModelError, match="could not be installed"):
+        await prepare(ignore)

@@ -14,6 +14,8 @@ from edgechat.models.mlmodel import open_model
 from edgechat.models.store import ModelStore
 
 pytest.importorskip("pandas")
+# What MLflow warns of while it is imported and while it saves is not about opening.
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture

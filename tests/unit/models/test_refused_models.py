@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from edgechat.errors import ModelError
 from edgechat.models.mlmodel import open_model
@@ -252,3 +255,53 @@ def test_a_model_without_a_decoder(tmp_path: Path, make_genai: Make) -> None:
     error = refusal(make_genai(tmp_path / "m", type="clip\x1b[31m", decoder={}, vision={"filename": "model.onnx"}))
     assert "names no decoder" in error.message
     assert "clip" in error.message
+
+
+PIECES = st.sampled_from(
+    [
+        "flavors",
+        "data",
+        "artifacts",
+        "path",
+        "model",
+        "type",
+        "decoder",
+        "filename",
+        "..",
+        ".",
+        "/",
+        "~",
+        "\0",
+        "\ud800",
+    ]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | PIECES | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(PIECES | st.text(max_size=5), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(name=st.sampled_from(["MLmodel", "og/genai_config.json"]), content=VALUES | st.binary(max_size=200))
+def test_whatever_is_written_there_only_model_errors_come_out(tmp_path: Path, name: str, content: object) -> None:
+    (tmp_path / "og").mkdir(exist_ok=True)
+    (tmp_path / "MLmodel").write_text("flavors: {x: {data: og}}")
+    (tmp_path / "og" / "genai_config.json").write_text("{}")
+    raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+    (tmp_path / name).write_bytes(raw)
+    with suppress(ModelError):
+        open_model(tmp_path)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(model=VALUES, flavors=VALUES)
+def test_whatever_the_parts_are_only_model_errors_come_out(tmp_path: Path, model: object, flavors: object) -> None:
+    (tmp_path / "og").mkdir(exist_ok=True)
+    (tmp_path / "MLmodel").write_text(json.dumps({"flavors": {"x": {"data": "og"}, "y": flavors}, "metadata": flavors}))
+    config = {"type": "llama", "decoder": {"filename": "x"}, "x": model}
+    (tmp_path / "og" / "genai_config.json").write_text(json.dumps({"model": config}))
+    (tmp_path / "og" / "x").write_bytes(b"x")
+    (tmp_path / "og" / "tokenizer.json").write_bytes(b"x")
+    with suppress(ModelError):
+        open_model(tmp_path)
