@@ -380,8 +380,8 @@ class TestPhi3:
     def test_the_engine_reads_the_same(self, folder: Path) -> None:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         engine = og_tokenizer(folder, bos=1, eos=32000, size=32064)
-        # Plain words only: on odd mixes of marks and white space the engine's own encoder departs from `tokenizers`, with
-        # the published Phi-3 file as well. Prompts are encoded with `tokenizers`.
+        # Plain words only: on odd mixes of marks and white space the engine's own encoder departs from `tokenizers`,
+        # with the published Phi-3 file as well. Prompts are encoded with `tokenizers`.
         for text in ["Hello, world!", "<|user|>\nHi there<|end|>\n<|assistant|>\n", "日本語 and שלום", "x = 12345"]:
             assert [int(token) for token in engine.encode(text)] == ids(tokenizer, text)
         assert engine.decode(ids(tokenizer, "Hello, wörld! 日本")).strip() == "Hello, wörld! 日本"
