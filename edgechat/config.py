@@ -37,10 +37,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     model_uri: str | None = None
-    system: str = "You are a helpful assistant."
-    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] = 0.4
+    system: str = "You are a helpful AI assistant."
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] = 0.3
     top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.9
-    repetition_penalty: Annotated[float, msgspec.Meta(gt=0, le=3)] = 1.1
+    repetition_penalty: Annotated[float, msgspec.Meta(gt=0, le=3)] = 1.05
     seed: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] | None = None
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
     context: Annotated[int, msgspec.Meta(ge=64)] | None = None

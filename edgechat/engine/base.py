@@ -24,9 +24,9 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
         seed: Makes sampling repeatable; None draws one.
     """
 
-    temperature: float = 0.4
+    temperature: float = 0.3
     top_p: float = 0.9
-    repetition_penalty: float = 1.1
+    repetition_penalty: float = 1.05
     seed: int | None = None
 
 
