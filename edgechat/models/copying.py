@@ -71,7 +71,9 @@ def copy_files(
                 progress(min(done + size, total), total)
         if size != file.size:
             raise ModelError(
-                "Model changed while it was read", f"{shown(file.relative)} was {file.size} bytes long, then {size}."
+                "Model changed while it was read",
+                f"{shown(file.relative)} was {file.size} bytes long, then {size}.",
+                "Wait until whatever writes the folder has finished, then try again.",
             )
         done += size
         digests[file.relative] = Digest(size, digest.hexdigest())
@@ -148,7 +150,9 @@ def _write_all(descriptor: int, chunk: bytes) -> None:
 
 
 def _unreadable(path: Path, error: OSError) -> ModelError:
-    return ModelError("Model file cannot be read", f"{path}: {error.strerror or error}.")
+    return ModelError(
+        "Model file cannot be read", f"{path}: {error.strerror or error}.", "Check that you may read it, and its disk."
+    )
 
 
 def _link(source: Path, goal: Path) -> bool:

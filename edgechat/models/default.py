@@ -64,6 +64,32 @@ def no_model() -> ModelError:
     )
 
 
+def default_model(store: ModelStore) -> ModelFolder:
+    """The model to open when none is named: the default one, else the only one installed.
+
+    Raises:
+        ModelError: None is installed, there are several to choose from, or it cannot be opened.
+    """
+    names = store.names()
+    if DEFAULT_NAME in names:
+        return store.get(DEFAULT_NAME)
+    if len(names) == 1:
+        return store.get(names[0])
+    if names:
+        raise ModelError(
+            "Which model?",
+            "Several models are installed: " + ", ".join(names) + ".",
+            "Name one: --model-uri NAME",
+        )
+    if embedded_gguf() is not None:
+        raise ModelError(
+            "No model installed",
+            "The model that comes with edgechat is not installed yet.",
+            "Start `edgechat` once without --model-uri; it then installs it.",
+        )
+    raise no_model()
+
+
 async def prepare(on_progress: Callable[[int, int, str], None]) -> ModelFolder:
     """The model to chat with when the user named none, installed first if need be.
 
@@ -78,12 +104,10 @@ async def prepare(on_progress: Callable[[int, int, str], None]) -> ModelFolder:
         ModelError: There is nothing to install from, installing failed, or the installed model cannot be opened.
         StorageError: The log or the store cannot be written.
     """
-    from edgechat.models.uri import resolve_model
-
     store = ModelStore()
     names = store.names()
     if embedded_gguf() is None or (DEFAULT_NAME not in names and len(names) == 1):
-        return resolve_model(None, store=store)
+        return default_model(store)
     if DEFAULT_NAME in names:
         with suppress(ModelError):  # damaged: the child makes it again
             return store.get(DEFAULT_NAME)

@@ -234,6 +234,28 @@ def quick_check(root: Path, progress: Progress | None = None) -> Check:
     return Check("verified")
 
 
+def ensure_intact(root: Path, progress: Progress | None = None) -> Check:
+    """`quick_check` for those who are about to load the model.
+
+    Returns:
+        The check, "verified" or "unverified".
+
+    Raises:
+        ModelError: A file is missing or not what it was; the message names it.
+    """
+    check = quick_check(root, progress)
+    if check.state == "damaged":
+        first, more = check.problems[0], len(check.problems) - 1
+        raise ModelError(
+            "Model is damaged",
+            f"{shown(first.path)} in {root} is {first.kind}"
+            + (f" ({first.detail})" if first.detail else "")
+            + (f", and {more} more." if more else "."),
+            "`edgechat models verify` shows everything; put it right with `edgechat models add FOLDER --replace`.",
+        )
+    return check
+
+
 def record_times(root: Path, manifest: Manifest) -> None:
     """Remember that a folder's files were just written as its manifest says: no start hashes them again."""
     root = root.resolve()

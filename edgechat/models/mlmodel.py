@@ -14,7 +14,7 @@ from pathlib import Path
 from edgechat.errors import ModelError
 from edgechat.models.genai_config import GENAI_CONFIG, read_genai_config
 from edgechat.models.mlflow_card import MLMODEL, MLflowCard, read_mlmodel
-from edgechat.models.tree import walk
+from edgechat.models.tree import WITHOUT_LINKS, walk
 from edgechat.models.words import shown
 
 TOKENIZER = "tokenizer.json"
@@ -106,7 +106,9 @@ def _folder(path: Path) -> Path:
             return root
         is_file = root.is_file()
     except (OSError, RuntimeError, ValueError) as error:  # no home folder, links in a circle, NUL in the name
-        raise ModelError("Model not found", f"{shown(path)} cannot be opened: {error}.") from error
+        raise ModelError(
+            "Model not found", f"{shown(path)} cannot be opened: {shown(error)}.", "Check how the path is written."
+        ) from error
     if is_file:
         hint = "Give the folder itself."
         if path.name in {MLMODEL, GENAI_CONFIG} or path.suffix == ".onnx":
@@ -156,7 +158,7 @@ def _holding(candidate: Path, root: Path) -> Iterator[Path]:
             raise ModelError(
                 "Unsafe model folder",
                 f"{candidate} has a link in it that leads out of the model folder, to {child}.",
-                "If the files are yours, make a copy with the links replaced by files: cp -rL FOLDER COPY",
+                WITHOUT_LINKS,
             )
         yield child
 

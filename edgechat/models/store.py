@@ -168,7 +168,7 @@ class ModelStore:
         model = open_model(source, trust=trust)
         name = check_name(name) if name is not None else name_for(model.root)
         if self.root.resolve().is_relative_to(model.root):
-            raise ModelError("Not a model folder", f"{model.root} is the folder that edgechat keeps its models in.")
+            raise ModelError("Not a model folder", f"edgechat keeps its models in {model.root}.")
         shipped = read_manifest(model.root)
         files = listed(model.root)
         with self.staging(name, replace=replace, size=0 if link else sum(f.size for f in files), trust=trust) as folder:
@@ -279,6 +279,10 @@ class ModelStore:
                 if old is not None:
                     old.rename(target)
                 raise
+            if old is not None:  # from here on the old one is not to come back, whatever happens to the new one
+                gone = self._aside(_REMOVED, name)
+                old.rename(gone)
+                old = gone
             self._trust(name, manifest.digest if trust else None)
             sync_folder(self.root)
         record_times(target, manifest)

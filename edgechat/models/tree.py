@@ -20,6 +20,12 @@ _MOST_FILES = 20_000
 """More entries than any model has; folders linking to folders could otherwise multiply without end."""
 
 
+WITHOUT_LINKS = "If the files are yours, make a copy with the links replaced by files: cp -rL FOLDER COPY"
+"""The next step for a user whose own model is made of links."""
+
+_READABLE = "Check that the file is there and that you may read it."
+
+
 @dataclass(frozen=True, slots=True)
 class ModelFile:
     """One regular file of a model.
@@ -74,7 +80,7 @@ class _Walk:
             with os.scandir(folder) as entries:
                 found = list(entries)
         except OSError as error:
-            self._bad(prefix or ".", f"{folder} cannot be read: {error.strerror or error}.")
+            self._bad(prefix.rstrip("/") or ".", f"{folder} cannot be read: {error.strerror or error}.", _READABLE)
             return
         for entry in found:
             self._seen += 1
@@ -94,7 +100,7 @@ class _Walk:
             status = path.stat(follow_symlinks=False)
         except (OSError, RuntimeError) as error:  # RuntimeError: Python before 3.13 on links that go in circles
             reason = error.strerror if isinstance(error, OSError) else "a link that leads to itself"
-            self._bad(relative, f"{shown(relative)} cannot be read: {reason}.")
+            self._bad(relative, f"{shown(relative)} cannot be read: {reason}.", _READABLE)
             return
         if stat.S_ISREG(status.st_mode):
             yield ModelFile(relative, path, status.st_size, status.st_mtime_ns)
@@ -105,12 +111,9 @@ class _Walk:
         else:
             yield from self.below(path, relative + "/", (*chain, path))
 
-    def _bad(self, relative: str, message: str) -> None:
-        error = ModelError(
-            "Unsafe or unreadable model folder",
-            message,
-            "If the files are yours, make a copy with the links replaced by files: cp -rL FOLDER COPY",
-        )
+    def _bad(self, relative: str, message: str, hint: str = "") -> None:
+        title = "Model folder cannot be read" if hint else "Unsafe model folder"
+        error = ModelError(title, message, hint or WITHOUT_LINKS)
         if self._on_bad is None:
             raise error
         self._on_bad(relative, error)

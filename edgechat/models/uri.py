@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from edgechat.errors import ModelError
-from edgechat.models.default import DEFAULT_NAME, embedded_gguf, no_model
+from edgechat.models.default import default_model
 from edgechat.models.mlmodel import ModelFolder, open_model
 from edgechat.models.store import ModelStore, unknown_name
 from edgechat.models.words import shown
@@ -40,7 +40,7 @@ def resolve_model(uri: str | None, *, store: ModelStore | None = None, trust: bo
     """
     store = store if store is not None else ModelStore()
     if uri is None:
-        return _default(store)
+        return default_model(store)
     if not uri.strip() or "\0" in uri:
         raise ModelError("No model named", "The model URI is empty.", "Give a name or a folder.")
     scheme = _SCHEME.match(uri)
@@ -63,27 +63,6 @@ def resolve_model(uri: str | None, *, store: ModelStore | None = None, trust: bo
     if Path(uri).exists():
         return open_model(Path(uri), trust=trust)
     raise unknown_name(uri, store.names())
-
-
-def _default(store: ModelStore) -> ModelFolder:
-    names = store.names()
-    if DEFAULT_NAME in names:
-        return store.get(DEFAULT_NAME)
-    if len(names) == 1:
-        return store.get(names[0])
-    if names:
-        raise ModelError(
-            "Which model?",
-            "Several models are installed: " + ", ".join(names) + ".",
-            "Name one: --model-uri NAME",
-        )
-    if embedded_gguf() is not None:
-        raise ModelError(
-            "No model installed",
-            "The model that comes with edgechat is not installed yet.",
-            "Start `edgechat` once without --model-uri; it then installs it.",
-        )
-    raise no_model()
 
 
 def _file_uri(uri: str) -> Path:

@@ -97,7 +97,6 @@ async def test_with_several_others_the_default_is_installed(play: Play, genai: P
 
 async def test_nothing_to_install_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(default, "embedded_gguf", lambda: None)
-    monkeypatch.setattr("edgechat.models.uri.embedded_gguf", lambda: None)
     with pytest.raises(ModelError, match="No model installed") as caught:
         await prepare(ignore)
     assert "edgechat models add FOLDER" in caught.value.hint

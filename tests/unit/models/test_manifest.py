@@ -13,7 +13,15 @@ import pytest
 from edgechat import paths
 from edgechat.errors import ModelError, StorageError
 from edgechat.models import manifest
-from edgechat.models.manifest import MANIFEST, Problem, quick_check, read_manifest, verify_manifest, write_manifest
+from edgechat.models.manifest import (
+    MANIFEST,
+    Problem,
+    ensure_intact,
+    quick_check,
+    read_manifest,
+    verify_manifest,
+    write_manifest,
+)
 
 Damage = Callable[[Path], object]
 
@@ -220,3 +228,15 @@ def test_a_folder_that_cannot_be_written(genai: Path, monkeypatch: pytest.Monkey
     with pytest.raises(StorageError, match="Read-only"):
         write_manifest(genai)
     assert not [path for path in genai.iterdir() if path.name.endswith(".tmp")]
+
+
+def test_a_damaged_model_is_not_to_be_loaded(genai: Path) -> None:
+    assert ensure_intact(genai).state == "unverified"
+    write_manifest(genai)
+    assert ensure_intact(genai).state == "verified"
+    truncate(genai)
+    with pytest.raises(ModelError, match=r"model\.onnx in .* is changed \(10 bytes instead of 1,000\)\."):
+        ensure_intact(genai)
+    (genai / "tokenizer.json").unlink()
+    with pytest.raises(ModelError, match=r"and 1 more\."):
+        ensure_intact(genai)

@@ -464,3 +464,13 @@ def test_many_adding_at_once_leave_one_whole_model(store: ModelStore, genai: Pat
         assert child.returncode == 0, errors
     assert verify_manifest(store.root / "m") == []
     assert visible(store) == ["m"]
+
+
+def test_a_replaced_model_does_not_come_back(store: ModelStore, genai: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.add(genai, "m")
+    with monkeypatch.context() as patched:  # a process that dies before it has deleted anything
+        patched.setattr(shutil, "rmtree", lambda *_, **__: None)
+        store.add(genai, "m", replace=True)
+        store.remove("m")
+    assert store.names() == ()
+    assert visible(store) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgechat.errors import EdgechatError, ModelError
-from edgechat.models import uri as uri_module
+from edgechat.models import default
 from edgechat.models.default import DEFAULT_NAME
 from edgechat.models.store import ModelStore
 from edgechat.models.uri import resolve_model
@@ -59,7 +59,7 @@ def test_a_name_in_the_store_comes_before_a_folder_of_that_name(
 def test_nothing_named(store: ModelStore, genai: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     error = refusal(None)
     assert error.title == "No model installed"
-    monkeypatch.setattr(uri_module, "embedded_gguf", lambda: None)
+    monkeypatch.setattr(default, "embedded_gguf", lambda: None)
     error = refusal(None)
     assert error.title == "No model installed"
     assert "--model-uri" in error.hint
