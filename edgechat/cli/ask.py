@@ -35,7 +35,7 @@ def ask(
     temperature: float | None,
     seed: int | None,
 ) -> None:
-    r"""Ask one question and print the answer as it is written.
+    """Ask one question and print the answer as it is written.
 
     Text from a pipe is put below the question; without a question it is the question. The exchange is kept in the
     history like any chat. Ctrl+C stops the answer.
@@ -130,14 +130,15 @@ def _narrate(text: str) -> None:
 
 
 class _Progress:
-    """One line on standard error that is written over, or a line a step where that is not a terminal."""
+    """One line on standard error that is written over, or a line a quarter where that is not a terminal."""
 
     def __init__(self) -> None:
         self._shown = ""
+        self._told = -25
 
     def __call__(self, progress: Progress) -> None:
         if progress.phase == "install":
-            text = f"preparing the model: {progress.done * 100 // max(1, progress.total)} % {progress.note}"
+            text = f"preparing the model for its first use: {progress.done * 100 // max(1, progress.total)} %"
         else:
             text = "loading the model"
         if sys.stderr is None or text == self._shown:
@@ -145,7 +146,8 @@ class _Progress:
         if sys.stderr.isatty():
             sys.stderr.write(f"\r\x1b[K{printable(text)}")
             sys.stderr.flush()
-        elif progress.phase == "install" and progress.note not in self._shown:
+        elif progress.phase == "install" and progress.done >= self._told + 25:
+            self._told = progress.done
             _narrate(text)
         self._shown = text
 

@@ -22,6 +22,9 @@ COMMANDS = {
     "ask": "edgechat.cli.ask:ask",
     "bench": "edgechat.cli.bench:bench",
     "models": "edgechat.cli.models:models",
+    "_bench-ids": "edgechat.cli.worker:bench_ids",
+    "_bench-tui": "edgechat.cli.bench_tui:bench_tui",
+    "_raw-loop": "edgechat.cli.worker:raw_loop",
     "_worker": "edgechat.cli.worker:worker",
     "_install-default": "edgechat.cli.install_default:install_default",
 }
@@ -66,7 +69,7 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, "-V", "--version", message="edgechat %(version)s")
 @click.pass_context
 def cli(ctx: click.Context, model_uri: str | None, resume: bool, system: str | None, demo: bool) -> None:
-    r"""Chat with a language model on this machine: no network, no account, no telemetry.
+    """Chat with a language model on this machine: no network, no account, no telemetry.
 
     Without a command the chat opens in the terminal, with the installed model or the one named.
 

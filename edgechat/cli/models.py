@@ -56,7 +56,7 @@ def models() -> None:
       edgechat models add ./phi3-mini --name phi3
       edgechat --model-uri phi3
       edgechat models verify
-    """  # noqa: D301
+    """
 
 
 @models.command("list")
@@ -70,7 +70,7 @@ def list_models(as_json: bool) -> None:
     Examples:
       edgechat models list
       edgechat models list --json | jq -r ".[].name"
-    """  # noqa: D301
+    """
     from edgechat.models.store import ModelStore
 
     entries = ModelStore().entries()
@@ -106,7 +106,7 @@ def add(folder: Path, name: str | None, replace: bool, link: bool, trust: bool, 
       edgechat models add ./phi3-mini
       edgechat models add ./phi3-mini --name phi3 --replace
       edgechat models add /media/usb/model --link
-    """  # noqa: D301
+    """
     from edgechat.models.store import ModelStore
 
     with _ProgressLine("copying") as progress:
@@ -131,7 +131,7 @@ def remove(name: str, yes: bool) -> None:
     \b
     Example:
       edgechat models remove phi3
-    """  # noqa: D301
+    """
     from edgechat.models.store import ModelStore, unknown_name
 
     store = ModelStore()
@@ -164,7 +164,7 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
     Examples:
       edgechat models verify
       edgechat models verify phi3
-    """  # noqa: D301
+    """
     from edgechat.models.store import ModelStore, unknown_name
 
     store = ModelStore()
@@ -213,7 +213,7 @@ def show(model: str | None, as_json: bool) -> None:
       edgechat models show
       edgechat models show ./phi3-mini
       edgechat models show phi3 --json
-    """  # noqa: D301
+    """
     from edgechat.models.manifest import quick_check
     from edgechat.models.uri import resolve_model
 

@@ -6,6 +6,7 @@ process later, in the middle of a reply. So the context is settled before, and t
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,14 @@ def available_memory() -> int:
     except OSError:
         pass  # not Linux, or no cgroup of version 2
     return free
+
+
+def return_free_memory() -> None:
+    """Give the allocator's free memory back to the system, where the C library can."""
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def kv_bytes_per_token(config: dict[str, Any]) -> int:

@@ -6,13 +6,11 @@ text is text: the genai encoder turns a typed `<|end|>` into the control token. 
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 
 from edgechat.chat.template import Piece
 from edgechat.errors import EngineError, ModelError
@@ -36,19 +34,31 @@ class TokenCodec:
         """
         path = folder / "tokenizer.json"
         try:
-            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            added = data.get("added_tokens") or []
-            # Every added token counts as special for the encoder of text, also those the file does not mark so
-            # (Phi-3's `</s>`, tool-call tags elsewhere): none of them may come from what was typed.
-            for token in added:
-                token["special"] = True
-            self._tokenizer = Tokenizer.from_str(json.dumps(data))
-            self._ids: dict[str, int] = {token["content"]: int(token["id"]) for token in added}
-            self._strips = frozenset(token["content"] for token in added if token.get("rstrip"))
+            # Read here, for an error with its cause: the library has the same bare Exception for everything.
+            self._tokenizer = Tokenizer.from_buffer(path.read_bytes())
         except OSError as error:
             raise ModelError("Tokenizer cannot be read", f"{path}: {error.strerror or error}.", _HINT) from error
-        except Exception as error:  # tokenizers raises bare Exception for a file it does not understand
+        except Exception as error:
             raise ModelError("Tokenizer is damaged", f"{path}: {_short(error)}.", _HINT) from error
+        added: dict[int, AddedToken] = self._tokenizer.get_added_tokens_decoder()
+        # Every added token counts as special for the encoder of text, also those the file does not mark so (Phi-3's
+        # `</s>`, tool-call tags elsewhere): none of them may come from what was typed.
+        self._tokenizer.add_special_tokens(
+            [
+                AddedToken(
+                    token.content,
+                    single_word=token.single_word,
+                    lstrip=token.lstrip,
+                    rstrip=token.rstrip,
+                    normalized=token.normalized,
+                    special=True,
+                )
+                for token in added.values()
+                if not token.special
+            ]
+        )
+        self._ids = {token.content: number for number, token in added.items()}
+        self._strips = frozenset(token.content for token in added.values() if token.rstrip)
         self._tokenizer.encode_special_tokens = True
         self.controls = frozenset(self._ids)
         self._control_ids = frozenset(self._ids.values())

@@ -1,0 +1,306 @@
+"""`edgechat bench`: what this machine gives, as ratios measured in one run.
+
+Absolute times of a shared or warm machine mean little; each figure here is measured in turn with what it is compared
+with, several times over, and the median of the pairs is told. Nothing here fails on a slow machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgechat import paths
+from edgechat.chat.conversation import Message
+from edgechat.cli.options import engine_for, locate, model_option
+from edgechat.config import Config, load_config
+from edgechat.engine import sizing
+from edgechat.engine.base import Finished, Request, Sampling, TextDelta
+from edgechat.engine.client import ModelSource
+from edgechat.errors import EngineError
+
+PROMPT = "Write a very long story about a lighthouse keeper, with many chapters."
+GREEDY = Sampling(temperature=0, repetition_penalty=1)
+MEGABYTE = 1024 * 1024
+OVERHEAD = 150 * MEGABYTE
+"""Bytes the worker may take beyond the weights and the KV cache."""
+
+# The trivial application: what Textual itself takes to paint.
+TRIVIAL = """
+import sys, time
+from textual.app import App
+from textual.widgets import Static
+class Trivial(App):
+    def compose(self):
+        yield Static("hello")
+    def on_mount(self):
+        self.call_after_refresh(self.painted)
+    def painted(self):
+        self.at = time.monotonic()
+        self.exit()
+app = Trivial()
+app.run()
+open(sys.argv[1], "w").write('{"painted": %r}' % app.at)
+"""
+
+
+@click.command()
+@model_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+@click.option("--rounds", type=click.IntRange(1, 50), default=5, show_default=True, help="Pairs to measure.")
+@click.option("--tokens", type=click.IntRange(8, 4096), default=128, show_default=True, help="Tokens of each reply.")
+@click.option("--tui/--no-tui", default=True, help="Whether to measure the chat in a terminal too.")
+@click.pass_context
+def bench(ctx: click.Context, model_uri: str | None, as_json: bool, rounds: int, tokens: int, tui: bool) -> None:
+    """Measure the chat against the plainest loop around the same model, on this machine.
+
+    \b
+    Examples:
+      edgechat bench                    a table
+      edgechat bench --json > me.json   for a comparison
+    """
+    config = load_config(model_uri=model_uri or (ctx.obj or {}).get("model_uri"))
+    result = asyncio.run(_measure(config, rounds, tokens, tui=tui and os.name == "posix"))
+    click.echo(json.dumps(result, indent=2) if as_json else _table(result))
+
+
+async def _measure(config: Config, rounds: int, tokens: int, *, tui: bool) -> dict[str, Any]:
+    _say("finding the model")
+    source = await locate(config.model_uri)(lambda progress: None)
+    genai_config = json.loads((source.folder / "genai_config.json").read_text(encoding="utf-8"))
+    client = engine_for(config)
+    figures: dict[str, dict[str, Any]] = {}
+    try:
+        info = await client.start()
+        prompt = await _prompt_ids(source)
+        raw = await RawLoop.start(source.folder, info.threads, info.context)
+        try:
+            await _one_reply(client, tokens)
+            await raw.reply(prompt, tokens)
+            pairs = []
+            for number in range(rounds):
+                _say(f"decoding through the worker, {number + 1} of {rounds}")
+                pairs.append((await _one_reply(client, tokens), await raw.reply(prompt, tokens)))
+            figures["decode_client"] = _figure(pairs, "tokens/s", at_least=0.97)
+            weights = sum(path.stat().st_size for path in source.folder.glob("*.onnx*"))
+            kv = sizing.kv_bytes_per_token(genai_config) * info.context
+            figures["worker_memory"] = _memory(client.pid, weights, kv)
+            await client.aclose()
+            if tui:
+                pairs, lags = [], []
+                for number in range(rounds):
+                    _say(f"decoding while the chat draws, {number + 1} of {rounds}")
+                    drawn = await _in_terminal(config.model_uri, PROMPT, tokens)
+                    pairs.append((_speed(drawn["tokens"], drawn["decode"]), await raw.reply(prompt, tokens)))
+                    lags.append(drawn["lag"])
+                figures["decode_tui"] = _figure(pairs, "tokens/s", at_least=0.85)
+                figures["ui_worst_lag"] = {"seconds": max(lags), "at_most": 0.05, "met": max(lags) <= 0.05}
+        finally:
+            await raw.aclose()
+        if tui and not getattr(sys, "frozen", False):
+            pairs = []
+            for number in range(rounds + 1):
+                _say(f"first paint, {number + 1} of {rounds + 1}")
+                pairs.append((await _first_paint(config.model_uri), await _trivial_paint()))
+            figures["first_paint"] = _figure(pairs[1:], "seconds", at_most=1.3)  # the first pair warms the disk
+    finally:
+        await client.aclose()
+    return {
+        "model": info.name,
+        "context": info.context,
+        "threads": info.threads,
+        "rounds": rounds,
+        "tokens": tokens,
+        "figures": figures,
+    }
+
+
+def _figure(pairs: list[tuple[float, float]], unit: str, **bound: float) -> dict[str, Any]:
+    ratio = statistics.median(ours / theirs for ours, theirs in pairs)
+    met = ratio >= bound["at_least"] if "at_least" in bound else ratio <= bound["at_most"]
+    return {
+        "unit": unit,
+        "ours": [round(ours, 4) for ours, _ in pairs],
+        "reference": [round(theirs, 4) for _, theirs in pairs],
+        "ratio": round(ratio, 4),
+        **bound,
+        "met": met,
+    }
+
+
+def _memory(pid: int | None, weights: int, kv: int) -> dict[str, Any]:
+    """The worker's highest resident memory so far, which only Linux tells of another process."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except OSError:
+        return {"unknown": "this system does not tell"}
+    peak = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    bound = weights + kv + OVERHEAD
+    return {"bytes": peak, "weights": weights, "kv": kv, "at_most": bound, "met": peak <= bound}
+
+
+def _speed(tokens: int, seconds: float) -> float:
+    if tokens < 2 or seconds <= 0:
+        raise EngineError("Nothing to measure", "The model ended its reply at once.", "Measure with another model.")
+    return (tokens - 1) / seconds
+
+
+async def _one_reply(client: Any, tokens: int) -> float:
+    """Decode speed as the reader of the stream sees it."""
+    first = last = 0.0
+    request = Request((Message("user", PROMPT),), GREEDY, tokens)
+    async for event in client.stream(request):
+        if isinstance(event, TextDelta):
+            last = time.perf_counter()
+            first = first or last
+        elif isinstance(event, Finished):
+            return _speed(event.usage.completion, last - first)
+    raise AssertionError("a stream ends with Finished")
+
+
+async def _prompt_ids(source: ModelSource) -> list[int]:
+    """The prompt's ids, from a short-lived process: the tokenizer has no place in this one."""
+    process = await asyncio.create_subprocess_exec(
+        *paths.own_command("_bench-ids", str(source.folder), PROMPT), stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    ids: list[int] = json.loads(out)
+    return ids
+
+
+class RawLoop:
+    """The plain loop in a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls, folder: Path, threads: int, context: int) -> RawLoop:
+        """Load the model there."""
+        loop = cls(
+            await asyncio.create_subprocess_exec(
+                *paths.own_command("_raw-loop"), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+            )
+        )
+        await loop._ask({"folder": str(folder), "threads": threads, "context": context})
+        return loop
+
+    async def reply(self, prompt: list[int], tokens: int) -> float:
+        """Decode speed of one reply."""
+        answer = await self._ask({"prompt": prompt, "tokens": tokens})
+        return _speed(answer["tokens"], answer["decode"])
+
+    async def _ask(self, task: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(task).encode() + b"\n")
+        line = await self._process.stdout.readline()
+        if not line:
+            raise EngineError("The plain loop ended", f"Exit code {await self._process.wait()}.")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    async def aclose(self) -> None:
+        """End it."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._process.wait()
+
+
+async def _first_paint(model_uri: str | None) -> float:
+    began = time.monotonic()
+    painted: float = (await _in_terminal(model_uri, None, None))["painted"]
+    return painted - began
+
+
+async def _trivial_paint() -> float:
+    began = time.monotonic()
+    result = await _run_in_terminal(lambda out, _: [sys.executable, "-P", "-c", TRIVIAL, str(out)])
+    painted: float = result["painted"]
+    return painted - began
+
+
+async def _in_terminal(model_uri: str | None, prompt: str | None, tokens: int | None) -> dict[str, Any]:
+    options = [*(["--model-uri", model_uri] if model_uri else []), *(["--prompt", prompt] if prompt else [])]
+    options += ["--tokens", str(tokens)] if tokens else []
+    return await _run_in_terminal(
+        lambda out, history: paths.own_command("_bench-tui", "--out", str(out), "--history", str(history), *options)
+    )
+
+
+async def _run_in_terminal(command: Callable[[Path, Path], list[str]]) -> dict[str, Any]:
+    """Run a command in a pseudo-terminal of 100 columns and 30 rows, whose output is read and thrown away."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    with tempfile.TemporaryDirectory(prefix="edgechat-bench-") as folder:
+        out = Path(folder) / "result.json"
+        ours, theirs = pty.openpty()
+        try:
+            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+            process = await asyncio.create_subprocess_exec(
+                *command(out, Path(folder) / "history.db"),
+                stdin=theirs,
+                stdout=theirs,
+                stderr=theirs,
+                env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
+                start_new_session=True,
+            )
+            loop = asyncio.get_running_loop()
+            loop.add_reader(ours, _drain, ours)
+            try:
+                code = await process.wait()
+            finally:
+                loop.remove_reader(ours)
+        finally:
+            os.close(theirs)
+            os.close(ours)
+        if code != 0 or not out.exists():
+            raise EngineError("The chat in a terminal failed", f"Its exit code was {code}.")
+        result: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+        return result
+
+
+def _drain(descriptor: int) -> None:
+    with contextlib.suppress(OSError):  # the other side has closed; the process's end is waited for elsewhere
+        os.read(descriptor, 65536)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"edgechat: {text}\n")
+
+
+_NAMES = {
+    "decode_client": "decode through worker and wire / plain loop",
+    "decode_tui": "decode while the chat draws / plain loop",
+    "first_paint": "first paint / trivial Textual app",
+}
+
+
+def _table(result: dict[str, Any]) -> str:
+    lines = [f"{result['model']}: {result['threads']} threads, context {result['context']:,}"]
+    for key, figure in result["figures"].items():
+        if "ratio" in figure:
+            sign = "at least" if "at_least" in figure else "at most"
+            bound = figure.get("at_least", figure.get("at_most"))
+            lines.append(f"{_NAMES[key]:<46} {figure['ratio']:>6.2f}   ({sign} {bound})")
+        elif key == "ui_worst_lag":
+            lines.append(
+                f"{'worst lag of the interface while writing':<46} {figure['seconds'] * 1000:>4.0f} ms   (at most 50)"
+            )
+        elif "bytes" in figure:
+            taken, bound = figure["bytes"] / MEGABYTE, figure["at_most"] / MEGABYTE
+            lines.append(f"{'highest memory of the worker':<46} {taken:>4.0f} MB   (at most {bound:.0f})")
+    return "\n".join(lines)

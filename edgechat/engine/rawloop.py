@@ -1,0 +1,52 @@
+"""The plainest onnxruntime-genai loop that can be written: what `edgechat bench` compares everything else with.
+
+It shares nothing with `engine.genai` but the settings, so that a slow line there cannot hide here. It speaks JSON lines
+on standard input and output because the two are run in turn, in one run, on a machine whose speed drifts.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import onnxruntime_genai as og
+
+
+def main() -> int:
+    """Load the model named by the first line, then write one reply a line. Returns the exit code.
+
+    The first line is `{"folder", "threads", "context"}`; each other line is `{"prompt": [ids], "tokens": n}` and is
+    answered by `{"tokens", "prefill", "decode"}`, the last two in seconds.
+    """
+    settings = json.loads(sys.stdin.readline())
+    config = og.Config(settings["folder"])
+    options = {"intra_op_num_threads": settings["threads"], "inter_op_num_threads": 1, "log_severity_level": 4}
+    config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
+    model = og.Model(config)
+    _tell({"ready": True})
+    for line in sys.stdin:
+        task = json.loads(line)
+        params = og.GeneratorParams(model)
+        params.set_search_options(
+            do_sample=True, top_k=50, top_p=0.9, temperature=0.0, repetition_penalty=1.0, max_length=settings["context"]
+        )
+        generator = og.Generator(model, params)
+        began = time.perf_counter()
+        generator.append_tokens(task["prompt"])
+        prefilled = time.perf_counter()
+        first = last = 0.0
+        count = 0
+        while count < task["tokens"] and not generator.is_done():
+            generator.generate_next_token()
+            last = time.perf_counter()
+            first = first or last
+            count += 1
+        _tell({"tokens": count, "prefill": prefilled - began, "decode": last - first})
+    return 0
+
+
+def _tell(answer: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
