@@ -1,7 +1,7 @@
 """A GGUF file to a folder that onnxruntime-genai runs, with the same weights to the last bit.
 
-`check_gguf` is cheap and standard library only: the chat path may ask it what a file is. `convert_gguf` loads numpy,
-onnx and gguf and belongs in a process of its own. Neither may let a damaged file out as anything but `ConvertError`.
+`check_gguf` is cheap and standard library only: the chat path may ask it what a file is. `convert_gguf` loads numpy
+and onnx and belongs in a process of its own. Neither may let a damaged file out as anything but `ConvertError`.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def convert_gguf(source: Path, out_dir: Path, *, progress: Progress | None = Non
         ConvertError: The file is damaged, or of an unsupported architecture, quantisation or tokenizer.
         OSError: The file cannot be read, the disk is full, or the folder is not writable.
     """
-    # numpy, onnx and gguf take a second to import; whoever only checks a file does not pay for them.
+    # numpy and onnx take most of a second to import; whoever only checks a file does not pay for them.
     from edgechat.convert.decoder_graph import write_decoder
     from edgechat.convert.genai_config import write_genai_config
     from edgechat.convert.gguf_weights import GgufDecoder
@@ -110,7 +110,7 @@ def convert_gguf(source: Path, out_dir: Path, *, progress: Progress | None = Non
     )
     write_genai_config(decoder.config, tokens, out_dir)
     tell(_WRITTEN, "tokenizer")
-    write_tokenizer(_reader(source), out_dir)
+    write_tokenizer(header.metadata, out_dir)
     tell(1.0, "done")
     return ConversionReport(
         **{field: getattr(summary, field) for field in GgufSummary.__dataclass_fields__},
@@ -180,16 +180,6 @@ def _declared(header: GgufHeader, role: str, count: int) -> int | None:
     if not 0 <= index < count:
         raise malformed(f"The metadata key {key} is {index}; there are {count} tokens.")
     return index
-
-
-def _reader(source: Path) -> object:
-    """The `gguf` package's reader of a file that `read_header` has found sound."""
-    import gguf
-
-    try:
-        return gguf.GGUFReader(source)
-    except (ValueError, LookupError, TypeError, OverflowError) as error:
-        raise malformed(f"The gguf package cannot read {source.name}: {error}.") from error
 
 
 def _ignore(fraction: float, phrase: str) -> None:

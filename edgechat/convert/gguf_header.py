@@ -1,8 +1,8 @@
 """The front part of a GGUF file: metadata and the list of tensors, every number checked against the file's size.
 
 The `gguf` package trusts what a file declares: a cut or hostile file makes it raise anything, or loop until memory is
-gone. So files pass through here first, and nothing else opens one. Standard library only, so that a preflight costs the
-caller neither numpy nor time.
+gone, and it takes seconds for a large vocabulary. So files are read here and nowhere else. Standard library only, so
+that a preflight costs the caller neither numpy nor time.
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """

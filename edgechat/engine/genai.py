@@ -79,7 +79,7 @@ class GenaiModel:
             self._tokenizer = og.Tokenizer(self._model)
         except Exception as error:  # the library raises RuntimeError and bare Exception alike
             raise _load_error(folder, error) from error
-        sizing.return_free_memory()  # what loading took for a moment, before the KV cache is allocated
+        sizing.return_unneeded_memory(folder)
         self._eos = frozenset(int(token) for token in self._tokenizer.eos_token_ids)
         self.form = choose_form(self._render, self.codec.controls)
         self._context = sizing.settle_context(config, context, sizing.available_memory())

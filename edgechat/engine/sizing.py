@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ RESERVE = 256 * 1024 * 1024
 """Bytes of memory left to everything else."""
 
 MINIMUM_CONTEXT = 256
+
+_MADV_DONTNEED = 4
+_MAPPING = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +68,28 @@ def available_memory() -> int:
     return free
 
 
-def return_free_memory() -> None:
-    """Give the allocator's free memory back to the system, where the C library can."""
+def return_unneeded_memory(folder: Path) -> None:
+    """Give back what loading a model took for a moment, before the KV cache is allocated.
+
+    onnxruntime keeps the file of tied embeddings mapped after it has packed them for the head, so they count twice,
+    while a token needs one row of them. Clean pages of a mapped file can be dropped: what is needed is read again.
+
+    Args:
+        folder: The model's; mappings of its files are looked for.
+    """
     import ctypes
 
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # not glibc
-        ctypes.CDLL(None).malloc_trim(0)
+    with contextlib.suppress(OSError, AttributeError, TypeError, ValueError):  # elsewhere than Linux with glibc
+        libc = ctypes.CDLL(None)
+        libc.malloc_trim(0)
+        inside = os.fsencode(folder.resolve()) + b"/"
+        start = end = 0
+        for line in Path("/proc/self/smaps").read_bytes().splitlines():
+            mapping = _MAPPING.match(line)
+            if mapping:
+                start, end = (int(edge, 16) for edge in mapping.groups()) if inside in line else (0, 0)
+            elif end and line.split() == [b"Anonymous:", b"0", b"kB"]:  # no page of it was written to
+                libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
 
 
 def kv_bytes_per_token(config: dict[str, Any]) -> int:

@@ -25,6 +25,7 @@ from edgechat.engine.base import Progress, TextDelta
 from edgechat.errors import EdgechatError
 from edgechat.session import Session, TurnClosed, TurnSaved
 from edgechat.tui.messages import ModelFailed, ModelProgressed, ModelStarted, SendEnded, SessionYielded, StopFailed
+from edgechat.tui.pauses import Pauses
 from edgechat.tui.widgets.composer import Composer
 from edgechat.tui.widgets.conversation import ConversationView
 from edgechat.tui.widgets.status import Activity, StatusLine, progress_words
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 SPEED_EVERY = 0.5
 """Seconds between two guesses of the speed while a reply is written."""
+
+IDLE = 2.0
+"""Seconds after a reply in which nobody is expected to be waiting for a key."""
 
 LEAST = (30, 9)
 """Columns and rows below which the screen says that it is too small."""
@@ -65,6 +69,7 @@ class ChatScreen(Screen[None]):
         super().__init__()
         self.session = session
         self._notices = tuple(notices)
+        self._pauses: Pauses | None = None
         self._sending = False
         self._saved = False
         self._new_after = False
@@ -106,11 +111,21 @@ class ChatScreen(Screen[None]):
         """Leave the first paint alone, then go on."""
         self.call_after_refresh(self._settle)
 
+    def on_unmount(self) -> None:
+        """Leave the process as it was."""
+        if self._pauses is not None:
+            self._pauses.end()
+
     async def _settle(self) -> None:
         self.start_model()
         await self.view.open()
-        # The first reply must not wait for this, and the first paint even less.
-        self.run_worker(asyncio.to_thread(_import_markdown), name="warm", exit_on_error=False)
+        # The first reply must not wait for its imports, and the first paint even less.
+        self.run_worker(self._warm(), name="warm")
+
+    async def _warm(self) -> None:
+        await asyncio.to_thread(_import_reply)
+        self._pauses = Pauses()
+        self._pauses.settle()
 
     def start_model(self) -> None:
         """Load the model in the background; nothing happens if it is loaded."""
@@ -198,11 +213,16 @@ class ChatScreen(Screen[None]):
         if message.error is not None:
             await self._fail(message.text, message.error)
         self._sending = False
+        self.set_timer(IDLE, self._tidy)
         await self.view.end_turn()
         self.composer.hint("")
         if self._new_after:
             self._new_after = False
             await self._begin_chat()
+
+    def _tidy(self) -> None:
+        if self._pauses is not None and not self._sending:
+            self._pauses.collect()
 
     async def _fail(self, text: str, error: EdgechatError) -> None:
         self._show(Activity.ERROR, error.title)
@@ -310,5 +330,5 @@ class ChatScreen(Screen[None]):
         self.status_line.status = status
 
 
-def _import_markdown() -> None:
-    import edgechat.tui.widgets.markdown  # noqa: F401
+def _import_reply() -> None:
+    import edgechat.tui.widgets.reply  # noqa: F401

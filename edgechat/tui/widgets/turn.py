@@ -21,7 +21,7 @@ from edgechat.tui.widgets.cards import ErrorCard, Mark, Notice, mark_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgechat.tui.widgets.markdown import ReplyMarkdown
+    from edgechat.tui.widgets.reply import ReplyView
 
 SHOWN_LINES = 40
 """Lines of a long message that are shown until it is unfolded."""
@@ -74,7 +74,7 @@ class TurnView(Vertical):
         self.turn = turn
         self._live = live
         self._notices = tuple(notices)
-        self._reply: ReplyMarkdown | None = None
+        self._reply: ReplyView | None = None
         self._waiting = Static(Content("\u2026"), classes="waiting")
 
     def compose(self) -> ComposeResult:
@@ -118,8 +118,8 @@ class TurnView(Vertical):
         elif reply is not None and (words := mark_of(reply)):
             await self.mount(Mark(words))
 
-    def _view(self, text: str, *, streaming: bool = False) -> ReplyMarkdown:
-        from edgechat.tui.widgets.markdown import ReplyMarkdown  # a fifth of the start-up; nothing needs it before
+    def _view(self, text: str, *, streaming: bool = False) -> ReplyView:
+        from edgechat.tui.widgets.reply import ReplyView  # a fifth of the start-up; nothing needs it before
 
-        self._reply = ReplyMarkdown(text, streaming=streaming)
+        self._reply = ReplyView(text, streaming=streaming)
         return self._reply
