@@ -121,8 +121,9 @@ class GgufDecoder:
     def _rope(self, architecture: DecoderType, head_size: int, context: int) -> Rope:
         header, stem = self._header, f"{architecture}.rope"
         dimensions = self._positive(f"{stem}.dimension_count", head_size)
-        # The rows of llama-type files are permuted over whole heads, so only whole heads can be rotated.
-        if dimensions > head_size or dimensions % 2 or (architecture == "llama" and dimensions != head_size):
+        # The rows of llama-type files are permuted over whole heads, so only whole heads can be rotated; and
+        # GroupQueryAttention takes tables of 8, 16, 24, ... columns only.
+        if dimensions > head_size or dimensions % 16 or (architecture == "llama" and dimensions != head_size):
             raise ConvertError("Unsupported model", f"It rotates {dimensions} of {head_size} values of a head.")
         base = header.number(f"{stem}.freq_base", 10000.0)
         if not 1 < base < math.inf:

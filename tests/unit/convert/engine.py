@@ -1,0 +1,65 @@
+"""Running a model folder with onnxruntime-genai, as far as comparing logits and speed needs it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime_genai as og
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def load(folder: Path, *, overlay: str = "{}") -> Any:
+    config = og.Config(str(folder))
+    config.overlay('{"model": {"decoder": {"session_options": {"intra_op_num_threads": 2, "log_severity_level": 4}}}}')
+    config.overlay(overlay)
+    return og.Model(config)
+
+
+def with_float_activations(folder: Path) -> Path:
+    """Makes a model compute in float32 throughout: slow, and free of the rounding that hides small mistakes."""
+    model = onnx.load(str(folder / "model.onnx"), load_external_data=False)
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "accuracy_level":
+                attribute.i = 0
+    onnx.save_model(model, str(folder / "model.onnx"))
+    return folder
+
+
+def generator(model: Any, max_length: int) -> Any:
+    params = og.GeneratorParams(model)
+    params.set_search_options(max_length=max_length, min_length=max_length - 1, do_sample=False)
+    return og.Generator(model, params)
+
+
+def logits_of(model: Any, ids: list[int], *, prompt: int = 0) -> npt.NDArray[np.float32]:
+    """Logits after ids[prompt - 1] and every later id: the first `prompt` ids in one call, the others one by one."""
+    running = generator(model, len(ids) + 8)
+    pieces = [ids[:prompt]] if prompt else []
+    rows = []
+    for piece in [*pieces, *([token] for token in ids[prompt:])]:
+        running.append_tokens(np.array([piece], np.int32))
+        logits = np.asarray(running.get_logits(), np.float32)
+        assert logits.shape[:2] == (1, 1), "the head runs for the last position only"
+        rows.append(logits.reshape(-1))
+    return np.stack(rows)
+
+
+def decode_times(models: list[Any], *, rounds: int, tokens: int = 30) -> list[npt.NDArray[np.float64]]:
+    """Seconds of each decoded token, per model; the models take turns, so that a busy machine is busy for all."""
+    times: list[list[float]] = [[] for _ in models]
+    for _ in range(rounds):
+        for model, taken in zip(models, times, strict=True):
+            running = generator(model, tokens + 40)
+            running.append_tokens(np.arange(100, 132, dtype=np.int32)[None])
+            for _ in range(tokens):
+                start = time.perf_counter()
+                running.generate_next_token()
+                taken.append(time.perf_counter() - start)
+    return [np.array(taken) for taken in times]
