@@ -221,6 +221,11 @@ class Session:
     async def _answer(self, turn: Turn) -> AsyncGenerator[SessionEvent, None]:
         clock = asyncio.get_running_loop().time
         began = clock()
+        ready, failure = False, None
+        try:
+            ready = await self._ready()
+        except EdgechatError as error:
+            failure = error  # told below, where the reply that it ended can be marked
         info = self._engine.info
         reply = await asyncio.to_thread(self._store.add_reply, turn.id, info.name if info else "")
         journal = self._journal = _Journal(self._store, reply.id)
@@ -228,7 +233,9 @@ class Session:
         ttft: float | None = None
         finished = Finished("cancelled", Usage(0, 0, 0), Timings(0.0, 0.0, 0.0))
         try:
-            if await self._ready():
+            if failure is not None:
+                raise failure
+            if ready:
                 request = Request(self._conversation.messages(), self.sampling, self.max_tokens)
                 async with aclosing(self._engine.stream(request)) as events:
                     async for event in events:

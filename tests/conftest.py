@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from edgechat.offline import go_offline
+from edgechat.paths import own_command
 
 go_offline()  # before any test module imports a library that looks at the environment once
 
@@ -50,13 +54,40 @@ def default_gguf() -> Path:
 
 
 @pytest.fixture(scope="session")
-def default_genai(default_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real default model as an ONNX GenAI folder, converted once a run. Not to be written into."""
-    from edgechat.convert.gguf import convert_gguf
+def installed_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An EDGECHAT_HOME in which the real default model was installed, once a run. Not to be written into."""
+    home = tmp_path_factory.mktemp("installed") / "home"
+    ended = subprocess.run(
+        own_command("_install-default"),
+        env={**os.environ, "EDGECHAT_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
+    return home
 
-    folder = tmp_path_factory.mktemp("default") / "genai"
-    convert_gguf(default_gguf, folder)
-    return folder
+
+@pytest.fixture(scope="session")
+def default_model(installed_home: Path) -> Path:
+    """The real default model as an MLflow model folder. Not to be written into."""
+    return installed_home / "data" / "models" / "smollm2-135m-instruct"
+
+
+@pytest.fixture(scope="session")
+def default_genai(default_model: Path) -> Path:
+    """The real default model as an ONNX GenAI folder. Not to be written into."""
+    return default_model / "model"
+
+
+@pytest.fixture
+def home_with_model(own_home: Path, default_model: Path) -> Path:
+    """This test's own home, with the real default model in it (hard links: it costs no space)."""
+    models = own_home / "data" / "models"
+    models.mkdir(parents=True)
+    shutil.copytree(default_model, models / default_model.name, copy_function=os.link)
+    return own_home
 
 
 @pytest.fixture(scope="session")

