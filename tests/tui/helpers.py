@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from textual.pilot import Pilot
+from textual.widget import Widget
 
 from edgechat.tui.app import EdgechatApp
 from edgechat.tui.widgets.status import Activity
@@ -62,7 +63,7 @@ def chat_text(pilot: Pilot[Any]) -> str:
     """Everything the conversation shows, whether or not it is scrolled into view."""
     parts = []
     for widget in app_of(pilot).chat.view.walk_children():
-        if widget.is_container or not widget.region.height:
+        if not isinstance(widget, Widget) or widget.is_container or not widget.region.height:
             continue
         parts += ["".join(segment.text for segment in widget.render_line(y)) for y in range(widget.size.height)]
     return "\n".join(line.rstrip() for line in parts)

@@ -1,0 +1,279 @@
+"""The lines of a reply: parsed Markdown laid out for a width, one block at a time.
+
+A reply is one widget that draws lines, not a widget for each paragraph, item and cell: a terminal's layout is computed
+again for every line that is added, and its cost grows with the number of widgets of the whole chat. Nothing here knows
+a widget, and no text is ever read as Textual markup.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+from markdown_it.tree import SyntaxTreeNode
+from rich._wrap import divide_line
+from textual.content import Content, Span
+from textual.highlight import highlight
+
+from edgechat.tui.themes import MUTED
+from edgechat.tui.widgets.parser import FENCE, TABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from markdown_it.token import Token
+
+RULE = "$foreground 30%"
+CODE = "$text-accent"
+BULLETS = "\u2022\u25aa\u2023"
+
+CHUNK = 32
+"""Lines of code coloured together; only the last chunk is coloured again while code is written."""
+
+LONGEST_COLOURED = 400
+"""Characters of the longest line for which code is coloured; beyond it is data, and colouring it is slow."""
+
+_OPENING = {"em_open": "italic", "strong_open": "bold", "s_open": "strike"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the screen.
+
+    Attributes:
+        content: The characters, no wider than the width they were laid out for.
+        join: What stands between the line before and this one when both are copied: a newline, or what wrapping took.
+    """
+
+    content: Content
+    join: str = "\n"
+
+
+BLANK = Line(Content())
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A part of a reply that is laid out by itself: a block, or one item of a list that is no part of another block.
+
+    Attributes:
+        node: The parsed block.
+        line: Of the source, counted from where parsing began.
+        gap: Whether a blank line sets it apart from the unit before.
+    """
+
+    node: SyntaxTreeNode
+    line: int
+    gap: bool = True
+
+
+def units_of(tokens: Sequence[Token]) -> list[Unit]:
+    """The units of parsed source, in order."""
+    out: list[Unit] = []
+    for node in SyntaxTreeNode(tokens).children:
+        if node.type in ("bullet_list", "ordered_list"):
+            loose = _loose(node)
+            out += [Unit(item, item.map[0] if item.map else 0, loose or not i) for i, item in enumerate(node.children)]
+        else:
+            out.append(Unit(node, node.map[0] if node.map else 0))
+    return out
+
+
+class Layout:
+    """Lays out units. It remembers code it has coloured, which is what costs most."""
+
+    def __init__(self) -> None:
+        self._coloured: dict[tuple[str, str], list[Content]] = {}
+
+    def lines(self, unit: Unit, width: int, *, final: bool) -> list[Line]:
+        """The lines of a unit.
+
+        Args:
+            unit: What to lay out.
+            width: Cells of the longest line.
+            final: Whether nothing will be added to it; long code is then coloured as a whole.
+        """
+        return self._block(unit.node, max(1, width), final=final)
+
+    def _block(self, node: SyntaxTreeNode, width: int, *, final: bool, depth: int = 0) -> list[Line]:
+        match node.type:
+            case "heading":
+                style = "bold underline $text-primary" if node.tag == "h1" else "bold $text-primary"
+                return wrapped(_prose(node).stylize_before(style), width)
+            case "paragraph":
+                return wrapped(_prose(node), width)
+            case "list_item":
+                return self._item(node, width, final=final, depth=depth)
+            case "bullet_list" | "ordered_list":
+                items = [self._item(item, width, final=final, depth=depth) for item in node.children]
+                return _stacked(items, gaps=_loose(node))
+            case "blockquote":
+                inner = self._blocks(node.children, max(1, width - 2), final=final, depth=depth)
+                return _prefixed(inner, Content.styled("\u258e ", RULE), Content.styled("\u258e ", RULE))
+            case "hr":
+                return [Line(Content.styled("\u2500" * width, RULE))]
+            case name if name == FENCE:
+                return self._code(node, width, final=final)
+            case name if name == TABLE:
+                return draw_table(node.meta["rows"], node.meta["align"], width)
+            case _:
+                return wrapped(Content(node.content), width)
+
+    def _blocks(self, nodes: Sequence[SyntaxTreeNode], width: int, *, final: bool, depth: int) -> list[Line]:
+        tight = bool(nodes) and any(node.type == "paragraph" and node.hidden for node in nodes)
+        return _stacked([self._block(node, width, final=final, depth=depth) for node in nodes], gaps=not tight)
+
+    def _item(self, node: SyntaxTreeNode, width: int, *, final: bool, depth: int) -> list[Line]:
+        ordered = bool(node.info)
+        bullet = f"{node.info}.".rjust(3) + " " if ordered else f"{BULLETS[depth % len(BULLETS)]} "
+        indent = len(bullet)
+        inner = self._blocks(node.children, max(1, width - indent), final=final, depth=depth + (not ordered))
+        return _prefixed(inner or [BLANK], Content.styled(bullet, "$text-primary"), Content(" " * indent))
+
+    def forget(self) -> None:
+        """Nothing more is being written."""
+        self._coloured.clear()
+
+    def _code(self, node: SyntaxTreeNode, width: int, *, final: bool) -> list[Line]:
+        info = node.info.strip()
+        room = max(1, width - 2)
+        out: list[Line] = []
+        if info:
+            out += [_filled(line, width, "$panel") for line in wrapped(Content.styled(info, MUTED), room)]
+        for content in self._colour(node.content.rstrip("\n"), info, whole=final):
+            out += [_filled(line, width, "$surface") for line in wrapped(content, room)]
+        return out
+
+    def _colour(self, code: str, info: str, *, whole: bool) -> list[Content]:
+        lines = code.split("\n")
+        step = len(lines) if whole else CHUNK
+        out: list[Content] = []
+        for start in range(0, len(lines), step):
+            chunk = "\n".join(lines[start : start + step])
+            key = (info, chunk)
+            coloured = self._coloured.get(key) or _colour(chunk, info)
+            if not whole and start + step < len(lines):  # a chunk that will not grow
+                self._coloured[key] = coloured
+            out += coloured
+        return out
+
+
+def _colour(code: str, info: str) -> list[Content]:
+    words = info.split(maxsplit=1)
+    # Without a language nothing is guessed: guessing loads every lexer there is.
+    if not words or max(map(len, code.split("\n"))) > LONGEST_COLOURED:
+        return list(Content(code).split("\n", allow_blank=True))
+    return list(highlight(code, language=words[0]).split("\n", allow_blank=True))
+
+
+def _loose(node: SyntaxTreeNode) -> bool:
+    return any(child.type == "paragraph" and not child.hidden for item in node.children for child in item.children)
+
+
+def _prose(node: SyntaxTreeNode) -> Content:
+    return inline(node.children[0].token) if node.children and node.children[0].token else Content()
+
+
+def inline(token: Token) -> Content:
+    """The styled text of an inline token that went through `parser`."""
+    parts: list[str] = []
+    spans: list[Span] = []
+    opened: list[tuple[int, str]] = []
+    position = 0
+    for child in token.children or ():
+        if child.type in _OPENING:
+            opened.append((position, _OPENING[child.type]))
+        elif child.type.endswith("_close") and opened:
+            start, style = opened.pop()
+            spans.append(Span(start, position, style))
+        elif child.type == "code_inline":
+            spans.append(Span(position, position + len(child.content), CODE))
+            parts.append(child.content)
+        else:
+            parts.append("\n" if child.type == "hardbreak" else child.content)
+        position += len(parts[-1]) if (parts and child.content) or child.type == "hardbreak" else 0
+    return Content("".join(parts), spans=spans)
+
+
+def wrapped(content: Content, width: int) -> list[Line]:
+    """Text in lines of at most `width` cells; its own line breaks stay."""
+    out: list[Line] = []
+    for whole in content.split("\n", allow_blank=True):
+        line = whole.expand_tabs(8)
+        join = "\n"
+        for part in line.divide(divide_line(line.plain, width)):
+            words = part.rstrip()
+            out.append(Line(words, join))
+            join = " " if len(words) < len(part) else ""
+    return out
+
+
+def _stacked(blocks: Sequence[list[Line]], *, gaps: bool) -> list[Line]:
+    out: list[Line] = []
+    for block in blocks:
+        if out and gaps:
+            out.append(BLANK)
+        out += block
+    return out
+
+
+def _prefixed(lines: Sequence[Line], first: Content, rest: Content) -> list[Line]:
+    return [Line((rest if number else first) + line.content, line.join) for number, line in enumerate(lines)]
+
+
+def _filled(line: Line, width: int, background: str) -> Line:
+    spare = max(0, width - 1 - line.content.cell_length)
+    return Line(line.content.pad(1, spare).stylize_before(f"on {background}"), line.join)
+
+
+def draw_table(rows: Sequence[Sequence[Token]], align: Sequence[str], width: int) -> list[Line]:
+    """A table in columns; where there is no room for them, one record after another."""
+    cells = [[inline(cell) for cell in row] for row in rows]
+    cells[0] = header = [cell.stylize("bold") for cell in cells[0]]
+    room = width - 3 * (len(header) - 1)
+    if room < 6 * len(header):
+        return _records(cells, width)
+    widths = _column_widths(cells, room)
+    out: list[Line] = []
+    for number, row in enumerate(cells):
+        if number == 1:
+            out.append(Line(Content.styled("\u2500\u253c\u2500".join("\u2500" * cells for cells in widths), RULE)))
+        out += _row(row, widths, align)
+    return out
+
+
+def _records(cells: Sequence[Sequence[Content]], width: int) -> list[Line]:
+    header, *body = cells
+    if not body:
+        return [line for cell in header for line in wrapped(cell, width)]
+    records = []
+    for row in body:
+        pairs = [Content.assemble(name, ": ", cell) for name, cell in zip(header, row, strict=False)]
+        records.append([line for pair in pairs for line in wrapped(pair, width)])
+    return _stacked(records, gaps=True)
+
+
+def _column_widths(cells: Sequence[Sequence[Content]], room: int) -> list[int]:
+    wanted = [max(1, *(cell.cell_length for cell in column)) for column in zip(*cells, strict=False)]
+    widths = [0] * len(wanted)
+    # Narrow columns keep what they want, the others share the rest.
+    order = sorted(range(len(wanted)), key=wanted.__getitem__)
+    for number, column in enumerate(order):
+        widths[column] = min(wanted[column], room // (len(order) - number))
+        room -= widths[column]
+    return widths
+
+
+def _row(row: Sequence[Content], widths: Sequence[int], align: Sequence[str]) -> list[Line]:
+    bar = Content.styled(" \u2502 ", RULE)
+    cells = [[line.content for line in wrapped(cell, width)] for cell, width in zip(row, widths, strict=False)]
+    out = []
+    for parts in zip_longest(*cells, fillvalue=Content()):
+        padded = []
+        for part, width, side in zip(parts, widths, align, strict=False):
+            spare = max(0, width - part.cell_length)
+            left = spare if side == "right" else spare // 2 if side == "center" else 0
+            padded.append(part.pad(left, spare - left))
+        out.append(Line(bar.join(padded)))
+    return out

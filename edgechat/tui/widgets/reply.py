@@ -1,0 +1,180 @@
+"""A reply, drawn while it is being written.
+
+It takes fragments as fast as they come and draws them at a pace that leaves the keys their turn: only the last block,
+or the last item of a list, is parsed and laid out again, and only the lines that are seen are drawn. It must never show
+a fragment that did not pass `printable`, and must only be imported where the first reply is drawn, for the parser and
+the highlighter behind it are a good part of the start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from textual.strip import Strip
+from textual.style import Style
+from textual.visual import Visual
+from textual.widget import Widget
+
+from edgechat.chat.text import printable
+from edgechat.tui.widgets.parser import make_parser, undecided
+from edgechat.tui.widgets.prose import BLANK, Layout, Line, Unit, units_of
+
+if TYPE_CHECKING:
+    from textual.geometry import Size
+    from textual.selection import Selection
+    from textual.timer import Timer
+
+PACE = 0.05
+"""Seconds between two drawings of a streaming reply."""
+
+
+class ReplyView(Widget):
+    """A reply, either whole from the start or fed fragment by fragment and then finished.
+
+    Attributes:
+        source: The Markdown that is drawn so far.
+        streaming: Whether more may be fed.
+    """
+
+    def __init__(self, text: str = "", *, streaming: bool = False) -> None:
+        """Make the view of a reply.
+
+        Args:
+            text: The whole reply; empty for one that is fed.
+            streaming: Whether it will be fed.
+        """
+        super().__init__()
+        self.source = ""
+        self.streaming = streaming
+        self._parser = make_parser()
+        self._layout = Layout()
+        self._fed: list[str] = []
+        self._timer: Timer | None = None
+        self._rest = PACE
+        self._units: list[Unit] = []
+        self._starts: list[int] = []
+        self._tail = ""
+        self._lines: list[Line] = []
+        self._width = 0
+        if text:
+            self.source = printable(text)
+            self._units = units_of(self._parser.parse(self.source))
+
+    @property
+    def plain(self) -> str:
+        """What the reply shows, line by line, without styles."""
+        return "\n".join(line.content.plain for line in self._laid_out(self._width or 80))
+
+    def feed(self, fragment: str) -> None:
+        """Take the next characters of the reply; they are drawn within a moment."""
+        self._fed.append(printable(fragment))
+        if self._timer is None and self.is_attached:
+            self._timer = self.set_timer(self._rest, self._draw)
+
+    def on_mount(self) -> None:
+        """Draw what came before."""
+        if self._fed:
+            self._draw()
+
+    async def finish(self) -> None:
+        """Draw everything that was fed and stop drawing. Safe to call twice.
+
+        The whole is parsed once more: the pieces were each drawn without knowing what would follow.
+        """
+        if not self.streaming:
+            return
+        self.streaming = False
+        if self._timer is not None:
+            self._timer.stop()
+        self.source += "".join(self._fed)
+        self._fed.clear()
+        # In a thread, for a reply may be long; nothing else reads or writes the units until it is there.
+        self._units = await asyncio.to_thread(lambda: units_of(self._parser.parse(self.source)))
+        self._layout.forget()
+        self._width = 0
+        self.refresh(layout=True)
+
+    def _draw(self) -> None:
+        self._timer = None
+        if not self.streaming:
+            return
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        text = "".join(self._fed)
+        begun = self._tail.rpartition("\n")[2]  # of the last line, what is drawn already
+        cut = undecided(begun + text) - len(begun)
+        if 0 <= cut < len(text):
+            text, held = text[:cut], text[cut:]
+            self._fed = [held]
+        else:
+            self._fed.clear()
+        if text:
+            self._extend(text)
+        # A drawing that took long is followed by a longer rest, so that keys always get their turn.
+        self._rest = max(PACE, 2 * (clock() - began))
+
+    def _extend(self, text: str) -> None:
+        self.source += text
+        self._tail += text
+        fresh = units_of(self._parser.parse(self._tail))
+        if not fresh:
+            return
+        if self._units:
+            # The first of them is the last one drawn, grown: it stays as far from the one before as it was.
+            fresh[0] = Unit(fresh[0].node, fresh[0].line, self._units.pop().gap)
+        lines = self._tail.splitlines(keepends=True)
+        self._tail = "".join(lines[fresh[-1].line :])
+        height = len(self._lines)
+        if self._width:
+            del self._lines[self._starts.pop() if self._starts else 0 :]
+            self._place(fresh, final=False)
+        self._units += fresh
+        self.refresh(layout=len(self._lines) != height or not self._width)
+
+    def _place(self, units: list[Unit], *, final: bool) -> None:
+        for unit in units:
+            self._starts.append(len(self._lines))
+            if unit.gap and self._lines:
+                self._lines.append(BLANK)
+            self._lines += self._layout.lines(unit, self._width, final=final)
+
+    def _laid_out(self, width: int) -> list[Line]:
+        if width > 0 and width != self._width:
+            self._width = width
+            self._lines, self._starts = [], []
+            self._place(self._units, final=not self.streaming)
+        return self._lines
+
+    # What the layout, the compositor and the selection ask a widget
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """As many lines as the reply has at that width."""
+        return len(self._laid_out(width))
+
+    def render_line(self, y: int) -> Strip:
+        """One line, only when it is seen."""
+        width = self.content_size.width
+        lines = self._laid_out(width)
+        if not 0 <= y < len(lines):
+            return Strip.blank(width, self.rich_style)
+        content = lines[y].content
+        selection = self.text_selection
+        if selection is not None and (span := selection.get_span(y)) is not None:
+            start, end = span
+            style = Style.from_styles(self.screen.get_component_styles("screen--selection"))
+            content = content.stylize(style, start, len(content) if end == -1 else end)
+        strips = Visual.to_strips(self, content, width, 1, self.visual_style, apply_selection=False)
+        strip = strips[0] if strips else Strip.blank(width, self.rich_style)
+        return strip.adjust_cell_length(width, self.rich_style).apply_offsets(0, y)
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """The selected text, with the lines that wrapping made joined again."""
+        parts: list[str] = []
+        for y, line in enumerate(self._lines):
+            if (span := selection.get_span(y)) is None:
+                continue
+            start, end = span
+            words = line.content.plain[start : len(line.content.plain) if end == -1 else end].rstrip()
+            parts.append(f"{line.join}{words}" if parts else words)
+        return "".join(parts), "\n"

@@ -1,0 +1,99 @@
+"""Opening a chat that exists: what it shows, what it says of replies that did not end, and long ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgechat.chat.conversation import Conversation, Reply, ReplyState, Turn
+from edgechat.engine.scripted import ScriptedEngine
+from edgechat.history.store import HistoryStore
+from edgechat.tui.widgets.conversation import Earlier
+from edgechat.tui.widgets.turn import TurnView
+from edgechat.tui.widgets.welcome import Welcome
+from tests.tui.conftest import MakeApp
+from tests.tui.helpers import chat_text, ready, say, screen_text, until
+
+
+def chat_of(*replies: Reply) -> Conversation:
+    turns = [
+        Turn(number, number - 1 or None, f"question {number}", 0.0, (reply,), 0)
+        for number, reply in enumerate(replies, 1)
+    ]
+    return Conversation(1, "a chat", turns=tuple(turns))
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "words"),
+    [
+        (ReplyState.STOPPED, "", "stopped"),
+        (ReplyState.INTERRUPTED, "", "interrupted: the program ended while this was written"),
+        (ReplyState.STREAMING, "", "interrupted: the program ended while this was written"),
+        (ReplyState.INTERRUPTED, "the worker [died]", "interrupted: the worker [died]"),
+        (ReplyState.LENGTH, "", "cut at the length limit"),
+        (ReplyState.FAILED, "No [memory].", "failed: No [memory]."),
+    ],
+)
+async def test_replies_that_did_not_end_say_so(make_app: MakeApp, state: ReplyState, error: str, words: str) -> None:
+    app = make_app(conversation=chat_of(Reply(1, "half a rep", state, error=error)))
+    async with app.run_test(size=(100, 24)) as pilot:
+        await until(pilot, lambda: bool(app.query(TurnView)))
+        await ready(pilot)
+        shown = chat_text(pilot)
+        assert "question 1" in shown
+        assert "half a rep" in shown
+        assert words in shown
+        assert not app.query(Welcome)
+
+
+async def test_going_on_with_a_saved_chat(make_app: MakeApp, history: object) -> None:
+    app = make_app(ScriptedEngine(["one", "two"]))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await say(pilot, "first")
+    assert hasattr(history, "exists")
+    store = HistoryStore.open(history)  # type: ignore[arg-type]
+    saved = store.latest()
+    store.close()
+    again = make_app(ScriptedEngine(["two"]), conversation=saved)
+    async with again.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: "one" in chat_text(pilot))
+        assert again.chat.status_line.status.used > 0
+        await say(pilot, "second")
+        shown = chat_text(pilot)
+        assert shown.index("first") < shown.index("one") < shown.index("second") < shown.index("two")
+
+
+async def test_a_long_chat_shows_its_end_and_the_rest_on_the_way_up(make_app: MakeApp) -> None:
+    replies = [Reply(number, f"answer {number}\n\nmore", ReplyState.COMPLETE) for number in range(1, 41)]
+    app = make_app(conversation=chat_of(*replies))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        view = app.chat.view
+        await until(pilot, lambda: "answer 40" in screen_text(pilot))
+        mounted = len(app.query(TurnView))
+        assert mounted < 40
+        assert len(app.query(Earlier)) == 1
+        while app.query(Earlier):
+            before = len(app.query(TurnView))
+            await pilot.press("ctrl+home")
+            await until(pilot, lambda before=before: len(app.query(TurnView)) > before)  # type: ignore[misc]
+        turns = [view.turn.id for view in app.query(TurnView)]
+        assert turns == list(range(1, 41))
+        await pilot.press("ctrl+home")
+        await until(pilot, lambda: view.scroll_y == 0)
+        assert "question 1" in screen_text(pilot)
+
+
+async def test_earlier_turns_do_not_move_what_is_read(make_app: MakeApp) -> None:
+    replies = [Reply(number, f"answer {number}", ReplyState.COMPLETE) for number in range(1, 41)]
+    app = make_app(conversation=chat_of(*replies))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: "answer 40" in screen_text(pilot))
+        app.chat.view.scroll_to(y=3, animate=False)
+        await pilot.pause(0.1)
+        before = [line[:60] for line in screen_text(pilot).splitlines()[1:10]]
+        app.chat.view.show_earlier()
+        await until(pilot, lambda: len(app.query(TurnView)) > 12)
+        await until(pilot, lambda: [line[:60] for line in screen_text(pilot).splitlines()[1:10]] == before)
