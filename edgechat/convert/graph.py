@@ -35,8 +35,8 @@ _ACCURACY_LEVEL = 4
 _INLINE_BYTES = 1024
 
 # Block means are one product with a constant matrix while that is small; beyond this pooling, in three operators, reads
-# less. An operator costs as much as reading some 100 kB.
-_MEAN_MATRIX_BYTES = 1 << 20
+# less.
+_MEAN_MATRIX_BYTES = 1 << 17
 
 _ELEMENT_TYPES = {
     np.dtype(np.float32): TensorProto.FLOAT,
@@ -144,9 +144,6 @@ class GraphWriter:
             # For block means, not sums: times a power of two, which is exact.
             rest = weight.remainder.T * np.float32(weight.block)
             remainder = self.initialiser(f"{name}.remainder", rest)
-            # An initialiser that is also an input is a default, which onnxruntime does not repack: the product with one
-            # token is then faster by half, and a copy in memory is saved.
-            self.add_input(remainder, TensorProto.FLOAT, list(rest.shape))
         return self._blocks_product(weight, (codes, scales, remainder), source, name, output=output)
 
     def embedding(self, weight: Weight, ids: str, name: str) -> str:

@@ -51,15 +51,23 @@ def logits_of(model: Any, ids: list[int], *, prompt: int = 0) -> npt.NDArray[np.
     return np.stack(rows)
 
 
-def decode_times(models: list[Any], *, rounds: int, tokens: int = 30) -> list[npt.NDArray[np.float64]]:
-    """Seconds of each decoded token, per model; the models take turns, so that a busy machine is busy for all."""
-    times: list[list[float]] = [[] for _ in models]
-    for _ in range(rounds):
-        for model, taken in zip(models, times, strict=True):
-            running = generator(model, tokens + 40)
-            running.append_tokens(np.arange(100, 132, dtype=np.int32)[None])
+def speed_ratio(model: Any, baseline: Any, *, rounds: int = 30, tokens: int = 10) -> float:
+    """Decode speed of a model over that of a baseline.
+
+    The two take turns of a few tokens, and each turn is compared with the baseline's next to it, so that what other
+    processes take away is taken from both; the median drops the turns where it was not.
+    """
+    runs = [generator(each, rounds * tokens + 64) for each in (model, baseline)]
+    for running in runs:
+        running.append_tokens(np.arange(100, 132, dtype=np.int32)[None])
+        running.generate_next_token()
+    taken = np.zeros((rounds, 2))
+    for turn in range(rounds):
+        for place, running in enumerate(runs):
+            # Threads of the other model still spin for a moment after its last token.
+            time.sleep(0.02)
+            start = time.perf_counter()
             for _ in range(tokens):
-                start = time.perf_counter()
                 running.generate_next_token()
-                taken.append(time.perf_counter() - start)
-    return [np.array(taken) for taken in times]
+            taken[turn, place] = time.perf_counter() - start
+    return float(np.median(taken[:, 1] / taken[:, 0]))
