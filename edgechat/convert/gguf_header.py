@@ -12,7 +12,7 @@ from __future__ import annotations
 import mmap
 import struct
 from dataclasses import dataclass
-from math import prod
+from math import isfinite, prod
 from typing import TYPE_CHECKING
 
 from edgechat.errors import ConvertError
@@ -102,10 +102,10 @@ class GgufHeader:
         """A value as float.
 
         Raises:
-            ConvertError: It is absent without a default, or no number.
+            ConvertError: It is absent without a default, or no finite number.
         """
         value = self.metadata.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
             raise malformed(f"The metadata key {key} is {'missing' if value is None else 'not a number'}.")
         return float(value)
 
@@ -157,6 +157,8 @@ class _Scanner:
         tensors: dict[str, TensorInfo] = {}
         for info in infos:
             placed = TensorInfo(info.name, info.shape, info.type, start + info.offset, info.size)
+            if info.offset % alignment:
+                raise malformed(f"Tensor {info.name} does not begin at a multiple of {alignment} bytes.")
             if placed.offset + placed.size > self._size:
                 raise malformed(f"The file ends before tensor {info.name} does.")
             if info.name in tensors:

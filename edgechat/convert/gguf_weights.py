@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from edgechat.convert.decoder_graph import DecoderConfig, DecoderType, LayerWeights, Rope
 from edgechat.convert.gguf_header import GgufHeader, TensorInfo, malformed
-from edgechat.convert.quant import F32, Weight, from_gguf
+from edgechat.convert.quant import F32, BlockWeight, Weight, from_gguf
 from edgechat.errors import ConvertError
 
 if TYPE_CHECKING:
@@ -126,11 +126,13 @@ class GgufDecoder:
         if dimensions > head_size or dimensions % 16 or (architecture == "llama" and dimensions != head_size):
             raise ConvertError("Unsupported model", f"It rotates {dimensions} of {head_size} values of a head.")
         base = header.number(f"{stem}.freq_base", 10000.0)
-        if not 1 < base < math.inf:
+        if base <= 1:
             raise malformed(f"A rotary base of {base} makes no sense.")
         factors, longs = self._factors("rope_freqs", dimensions), self._factors("rope_factors_long", dimensions)
         scaling = header.text(f"{stem}.scaling.type") or "none"
         scale = header.number(f"{stem}.scaling.factor", header.number(f"{stem}.scale_linear", 1.0))
+        if scale < 0 or (scaling == "linear" and scale == 0):
+            raise malformed(f"A rotary scaling factor of {scale} makes no sense.")
         if scaling == "linear" or (scaling == "none" and scale not in (0.0, 1.0)):
             factors = (np.ones(dimensions // 2, np.float32) if factors is None else factors) * np.float32(scale)
         elif scaling not in ("none", "longrope"):
@@ -154,7 +156,7 @@ class GgufDecoder:
         if f"{name}.weight" not in self._header.tensors:
             return None
         factors = self._vector(f"{name}.weight")
-        if factors.shape != (dimensions // 2,) or not (factors > 0).all():
+        if factors.shape != (dimensions // 2,) or not (np.isfinite(factors) & (factors > 0)).all():
             raise malformed(f"Tensor {name}.weight does not hold {dimensions // 2} positive factors.")
         return factors
 
@@ -212,7 +214,13 @@ class GgufDecoder:
 
     def _matrix(self, name: str) -> Weight:
         info = self._info(name)
-        return from_gguf(self._raw(info), info.type, (info.shape[0], info.shape[1]))
+        # Not-a-number and infinity in a damaged file are told below, not by numpy.
+        with np.errstate(invalid="ignore", over="ignore"):
+            weight = from_gguf(self._raw(info), info.type, (info.shape[0], info.shape[1]))
+        parts = (weight.scales, weight.remainder) if isinstance(weight, BlockWeight) else (weight.values,)
+        if not all(part is None or part.dtype == np.uint16 or np.isfinite(part).all() for part in parts):
+            raise malformed(f"Tensor {name} holds values that are no numbers.")
+        return weight
 
     def _vector(self, name: str) -> F32:
         info = self._info(name)

@@ -14,6 +14,7 @@ import pytest
 from gguf import GGMLQuantizationType as Type
 
 from edgechat.convert.gguf import GgufSummary, check_gguf, convert_gguf
+from edgechat.convert.gguf_header import read_header
 from edgechat.errors import ConvertError
 from tests.unit.convert.engine import load, logits_of, with_float_activations
 from tests.unit.convert.reference import Reference, divergence
@@ -224,6 +225,23 @@ def test_metadata_that_make_no_sense(tmp_path: Path) -> None:
         at = data.index(struct.pack("<Q", len(key)) + key) + 8 + len(key) + 4
         source.write_bytes(data[:at] + struct.pack("<I", value) + data[at + 4 :])
         conversion_refused(source, words)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0.5])
+def test_rotary_base_that_makes_no_sense(tmp_path: Path, value: float) -> None:
+    source = write_tiny_gguf(tmp_path / "tiny.gguf")
+    data, key = source.read_bytes(), b"llama.rope.freq_base"
+    at = data.index(key) + len(key) + 4
+    source.write_bytes(data[:at] + struct.pack("<f", value) + data[at + 4 :])
+    conversion_refused(source, "Malformed")
+
+
+def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
+    source = write_tiny_gguf(tmp_path / "tiny.gguf", layers=1)
+    tensor = read_header(source).tensors["blk.0.attn_q.weight"]
+    data = source.read_bytes()
+    source.write_bytes(data[: tensor.offset] + b"\x00\x7c" + data[tensor.offset + 2 :])
+    conversion_refused(source, "blk.0.attn_q.weight", "no numbers")
 
 
 def test_missing_file_and_read_only_folder_are_the_callers_affair(tmp_path: Path) -> None:
