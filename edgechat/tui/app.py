@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 
+from edgechat.errors import EdgechatError
 from edgechat.tui.screens.chat import ChatScreen
 from edgechat.tui.themes import DARK, LIGHT
 from edgechat.tui.widgets.composer import Composer
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
 
 
 class EdgechatApp(App[None]):
-    """The terminal interface to one session."""
+    """The terminal interface to one session.
+
+    Attributes:
+        session: What is talked to.
+        failure: Why the session could not be closed; None if it could.
+    """
 
     TITLE = "edgechat"
     CSS_PATH = Path(__file__).with_name("app.tcss")
@@ -53,6 +59,7 @@ class EdgechatApp(App[None]):
         """
         super().__init__()
         self.session = session
+        self.failure: EdgechatError | None = None
         self._chat = ChatScreen(session, notices)
         self.register_theme(DARK)
         self.register_theme(LIGHT)
@@ -69,7 +76,10 @@ class EdgechatApp(App[None]):
 
     async def on_unmount(self) -> None:
         """End the session; the terminal is the user's again by now."""
-        await self.session.aclose()
+        try:
+            await self.session.aclose()
+        except EdgechatError as error:
+            self.failure = error
 
     def action_help(self) -> None:
         """Open the help, or close it."""
@@ -125,7 +135,12 @@ def run_tui(session: Session, *, notices: Sequence[str] = ()) -> int:
 
     Returns:
         The exit code.
+
+    Raises:
+        EdgechatError: The session could not be closed.
     """
     app = EdgechatApp(session, notices=notices)
     app.run()
+    if app.failure is not None:
+        raise app.failure
     return app.return_code or 0

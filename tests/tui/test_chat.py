@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from textual import events
 
 from edgechat.chat.conversation import ReplyState
 from edgechat.engine.scripted import ScriptedEngine
@@ -56,6 +57,21 @@ async def test_a_new_line_in_the_composer(make_app: MakeApp, key: str) -> None:
         await pilot.press("a", key, "b")
         assert app.chat.composer.text == "a\nb"
         assert not app.chat.sending
+
+
+async def test_keys_are_obeyed_in_the_order_they_were_pressed(make_app: MakeApp) -> None:
+    app = make_app(ScriptedEngine(["ok"]))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        driver = app._driver
+        assert driver is not None
+        for key, character in (("a", "a"), ("ctrl+j", "\n"), ("b", "b"), ("enter", "\r"), ("c", "c")):
+            event = events.Key(key, character)
+            event.set_sender(app)
+            driver.send_message(event)
+        await until(pilot, lambda: bool(app.query(TurnView)) and not app.chat.sending)
+        assert app.session.conversation.turns[0].user == "a\nb"
+        assert app.chat.composer.text == "c"
 
 
 async def test_white_space_is_not_sent(make_app: MakeApp) -> None:

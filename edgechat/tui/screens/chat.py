@@ -71,7 +71,9 @@ class ChatScreen(Screen[None]):
         self._notices = tuple(notices)
         self._pauses: Pauses | None = None
         self._sending = False
+        self._starting = False
         self._saved = False
+        self._stop_asked = False
         self._new_after = False
         self._fragments = 0
         self._first_fragment = 0.0
@@ -128,8 +130,10 @@ class ChatScreen(Screen[None]):
         self._pauses.settle()
 
     def start_model(self) -> None:
-        """Load the model in the background; nothing happens if it is loaded."""
-        self.run_worker(self._start(), name="start", group="start", exclusive=True)
+        """Load the model in the background; nothing happens if it is being loaded."""
+        if not self._starting:
+            self._starting = True
+            self.run_worker(self._start(), name="start")
 
     async def _start(self) -> None:
         try:
@@ -149,6 +153,7 @@ class ChatScreen(Screen[None]):
 
     @on(ModelStarted)
     async def _show_model(self) -> None:
+        self._starting = False
         for welcome in self.query(Welcome):
             welcome.info = self.session.info
         await self.view.clear_passing()
@@ -156,6 +161,9 @@ class ChatScreen(Screen[None]):
 
     @on(ModelFailed)
     async def _show_failed_start(self, message: ModelFailed) -> None:
+        self._starting = False
+        for welcome in self.query(Welcome):
+            welcome.failed = True
         if self._sending:  # the message waits for the same load, and tells of it under its own turn
             return
         self._show(Activity.ERROR, message.error.title)
@@ -165,12 +173,8 @@ class ChatScreen(Screen[None]):
 
     @on(Composer.Submitted)
     def _take(self, message: Composer.Submitted) -> None:
-        if self._sending:
-            self.composer.hint("a reply is being written; Esc stops it", urgent=True)
-            return
-        self._sending, self._saved = True, False
+        self._sending, self._saved, self._stop_asked = True, False, False
         self._fragments = 0
-        self.composer.clear()
         self.composer.hint("Esc stops the reply")
         if self.session.info is None:
             self.start_model()
@@ -178,6 +182,10 @@ class ChatScreen(Screen[None]):
         else:
             self._show(Activity.READING)
         self.run_worker(self._send(message.text), name="send", group="send")
+
+    @on(Composer.Refused)
+    def _keep(self) -> None:
+        self.composer.hint("a reply is being written; Esc stops it", urgent=True)
 
     async def _send(self, text: str) -> None:
         failure: EdgechatError | None = None
@@ -196,6 +204,8 @@ class ChatScreen(Screen[None]):
             case TurnSaved(turn, notices):
                 self._saved = True
                 await self.view.begin_turn(turn, notices)
+                if self._stop_asked:  # before there was anything to stop
+                    self.action_stop()
             case Progress() as progress:
                 self._show(*progress_words(progress))
             case TextDelta(text):
@@ -215,6 +225,7 @@ class ChatScreen(Screen[None]):
         self._sending = False
         self.set_timer(IDLE, self._tidy)
         await self.view.end_turn()
+        self.composer.accepting = True
         self.composer.hint("")
         if self._new_after:
             self._new_after = False
@@ -249,6 +260,7 @@ class ChatScreen(Screen[None]):
     def action_stop(self) -> None:
         """Stop the reply; without one, drop the selection."""
         if self._sending:
+            self._stop_asked = True
             self._show(Activity.STOPPING)
             self.run_worker(self._stop(), name="stop")
         else:
@@ -282,13 +294,17 @@ class ChatScreen(Screen[None]):
 
     def action_scroll(self, pages: int) -> None:
         """Scroll the conversation by a page."""
-        if pages < 0:
+        if pages < 0 and self.view.scroll_y <= 0:
+            self.view.show_earlier()
+        elif pages < 0:
             self.view.scroll_page_up(animate=False)
         else:
             self.view.scroll_page_down(animate=False)
 
     def action_top(self) -> None:
-        """Go to the first turn shown."""
+        """Go to the first turn shown; there, bring those before it."""
+        if self.view.scroll_y <= 0:
+            self.view.show_earlier()
         self.view.scroll_home(animate=False)
 
     def action_tail(self) -> None:
@@ -321,10 +337,10 @@ class ChatScreen(Screen[None]):
             self.status_line.status,
             activity=activity,
             note=note,
-            model=info.name if info is not None else "",
             used=self.session.context_used,
-            context=info.context if info is not None else 0,
         )
+        if info is not None:  # a model that died keeps its place until another is there
+            status = replace(status, model=info.name, context=info.context)
         if finished is not None and finished.tokens_per_second > 0:
             status = replace(status, speed=finished.tokens_per_second, exact=True)
         self.status_line.status = status

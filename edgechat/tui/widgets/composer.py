@@ -1,6 +1,7 @@
 """Where the user writes: a text area in which Enter sends.
 
-It never clears itself: only the screen knows whether a message was accepted, and a message that was not must stay.
+A message leaves it in the moment Enter is pressed, so that what is typed next is the next message. While one is being
+answered nothing leaves it, and a message that could not be saved is given back: no text is ever lost here.
 """
 
 from __future__ import annotations
@@ -17,39 +18,69 @@ from textual.widgets._text_area import TextArea  # the public name resolves lazi
 LONG_PLACEHOLDER = "Ask anything. Enter sends, Ctrl+J starts a new line."
 SHORT_PLACEHOLDER = "Ask anything"
 
+SEND_KEYS = "enter"
+NEWLINE_KEYS = "ctrl+j,shift+enter,alt+enter"
+
 
 class Composer(TextArea):
-    """The message being written."""
+    """The message being written.
 
+    Attributes:
+        accepting: Whether a message may be sent now. It is False from a message until the screen says otherwise.
+    """
+
+    # These tell the help of the keys. They are obeyed in `_on_key`: a binding with priority would overtake the letters
+    # that were typed just before and still wait for the text area, and without priority the text area takes Enter.
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", "Send", id="composer.send", tooltip="Send the message", priority=True),
+        Binding(SEND_KEYS, "submit", "Send", id="composer.send", tooltip="Send the message"),
         Binding(
-            "ctrl+j,shift+enter,alt+enter",
+            NEWLINE_KEYS,
             "newline",
             "New line",
             id="composer.newline",
             tooltip="Start a new line; not every terminal knows Shift+Enter",
-            priority=True,
         ),
     ]
 
     @dataclass
     class Submitted(Message):
-        """The user asked to send a message.
+        """The user sent a message, and the composer is waiting for the next one to be allowed.
 
         Attributes:
-            text: The message, exactly as it stands in the composer.
+            text: The message, exactly as it stood in the composer.
         """
 
         text: str
 
+    class Refused(Message):
+        """The user asked to send a message while another is being answered; it stays in the composer."""
+
     def __init__(self) -> None:
         super().__init__(id="composer", placeholder=Content(LONG_PLACEHOLDER), highlight_cursor_line=False)
+        self.accepting = True
+
+    async def _on_key(self, event: events.Key) -> None:
+        if event.key in SEND_KEYS.split(","):
+            action = self.action_submit
+        elif event.key in NEWLINE_KEYS.split(","):
+            action = self.action_newline
+        else:
+            return  # the text area's own handler comes next
+        event.stop()
+        event.prevent_default()
+        action()
 
     def action_submit(self) -> None:
-        """Offer the text to the screen; a message of nothing but white space is no message."""
-        if self.text.strip():
-            self.post_message(self.Submitted(self.text))
+        """Send the text, if it is time to; a message of nothing but white space is no message."""
+        text = self.text
+        if not text.strip():
+            return
+        if not self.accepting:
+            self.post_message(self.Refused())
+            return
+        self.accepting = False
+        self.clear()
+        self.post_message(self.Submitted(text))
 
     def action_newline(self) -> None:
         """Put a line break where the cursor is."""

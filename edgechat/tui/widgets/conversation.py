@@ -77,7 +77,14 @@ class ConversationView(VerticalScroll):
         """Show the end of the chat and follow it."""
         if self._unmounted:
             await self._mount_page()
+            self.call_after_refresh(self._fill)
         self.anchor()
+
+    def _fill(self) -> None:
+        """Leave no tall screen half empty: nobody could scroll up on it."""
+        if self._unmounted and self.max_scroll_y == 0:
+            self.show_earlier()
+            self.set_timer(0.05, self._fill)
 
     @on(Earlier.Wanted)
     def show_earlier(self) -> None:

@@ -8,10 +8,12 @@ a widget, and no text is ever read as Textual markup.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from markdown_it.tree import SyntaxTreeNode
+from pygments.lexers import get_all_lexers
 from rich._wrap import divide_line
 from textual.content import Content, Span
 from textual.highlight import highlight
@@ -126,7 +128,7 @@ class Layout:
 
     def _item(self, node: SyntaxTreeNode, width: int, *, final: bool, depth: int) -> list[Line]:
         ordered = bool(node.info)
-        bullet = f"{node.info}.".rjust(3) + " " if ordered else f"{BULLETS[depth % len(BULLETS)]} "
+        bullet = f"{node.info}.".rjust(3) + " " if ordered else f" {BULLETS[depth % len(BULLETS)]} "
         indent = len(bullet)
         inner = self._blocks(node.children, max(1, width - indent), final=final, depth=depth + (not ordered))
         return _prefixed(inner or [BLANK], Content.styled(bullet, "$text-primary"), Content(" " * indent))
@@ -159,10 +161,25 @@ class Layout:
         return out
 
 
+def stacked(units: Sequence[Unit], layout: Layout, width: int) -> list[Line]:
+    """The lines of a whole reply to which nothing will be added."""
+    out: list[Line] = []
+    for unit in units:
+        if unit.gap and out:
+            out.append(BLANK)
+        out += layout.lines(unit, width, final=True)
+    return out
+
+
+@cache
+def _languages() -> frozenset[str]:
+    return frozenset(alias for _, aliases, _, _ in get_all_lexers(plugins=False) for alias in aliases)
+
+
 def _colour(code: str, info: str) -> list[Content]:
     words = info.split(maxsplit=1)
-    # Without a language nothing is guessed: guessing loads every lexer there is.
-    if not words or max(map(len, code.split("\n"))) > LONGEST_COLOURED:
+    # Without a known language nothing is guessed: guessing loads every lexer there is, and those of other packages.
+    if not words or words[0].lower() not in _languages() or max(map(len, code.split("\n"))) > LONGEST_COLOURED:
         return list(Content(code).split("\n", allow_blank=True))
     return list(highlight(code, language=words[0]).split("\n", allow_blank=True))
 

@@ -9,6 +9,7 @@ the highlighter behind it are a good part of the start.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from textual.strip import Strip
@@ -18,7 +19,7 @@ from textual.widget import Widget
 
 from edgechat.chat.text import printable
 from edgechat.tui.widgets.parser import make_parser, undecided
-from edgechat.tui.widgets.prose import BLANK, Layout, Line, Unit, units_of
+from edgechat.tui.widgets.prose import BLANK, Layout, Line, Unit, stacked, units_of
 
 if TYPE_CHECKING:
     from textual.geometry import Size
@@ -27,6 +28,20 @@ if TYPE_CHECKING:
 
 PACE = 0.05
 """Seconds between two drawings of a streaming reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A finished reply, laid out for a width; for width 0 it still has to be."""
+
+    units: list[Unit]
+    lines: list[Line]
+    width: int
+
+
+def _whole(source: str, width: int) -> _Whole:
+    units = units_of(make_parser().parse(source))
+    return _Whole(units, stacked(units, Layout(), width) if width else [], width)
 
 
 class ReplyView(Widget):
@@ -89,10 +104,12 @@ class ReplyView(Widget):
             self._timer.stop()
         self.source += "".join(self._fed)
         self._fed.clear()
-        # In a thread, for a reply may be long; nothing else reads or writes the units until it is there.
-        self._units = await asyncio.to_thread(lambda: units_of(self._parser.parse(self.source)))
+        # In a thread, for a reply may be long: the keys go on meanwhile, and what is drawn stays as it is.
+        done = await asyncio.to_thread(_whole, self.source, self._width)
         self._layout.forget()
-        self._width = 0
+        if done.width != self._width:  # resized meanwhile, so what was laid out is of no use
+            done = _whole(self.source, 0)
+        self._units, self._lines, self._starts, self._width = done.units, done.lines, [], done.width
         self.refresh(layout=True)
 
     def _draw(self) -> None:
@@ -128,22 +145,25 @@ class ReplyView(Widget):
         height = len(self._lines)
         if self._width:
             del self._lines[self._starts.pop() if self._starts else 0 :]
-            self._place(fresh, final=False)
+            self._place(fresh)
         self._units += fresh
         self.refresh(layout=len(self._lines) != height or not self._width)
 
-    def _place(self, units: list[Unit], *, final: bool) -> None:
+    def _place(self, units: list[Unit]) -> None:
         for unit in units:
             self._starts.append(len(self._lines))
             if unit.gap and self._lines:
                 self._lines.append(BLANK)
-            self._lines += self._layout.lines(unit, self._width, final=final)
+            self._lines += self._layout.lines(unit, self._width, final=False)
 
     def _laid_out(self, width: int) -> list[Line]:
         if width > 0 and width != self._width:
             self._width = width
             self._lines, self._starts = [], []
-            self._place(self._units, final=not self.streaming)
+            if self.streaming:
+                self._place(self._units)
+            else:
+                self._lines = stacked(self._units, self._layout, width)
         return self._lines
 
     # What the layout, the compositor and the selection ask a widget

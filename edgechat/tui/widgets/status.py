@@ -91,7 +91,8 @@ class StatusLine(Widget):
 def status_content(status: Status, width: int) -> Content:
     """The status in at most `width` cells; parts that do not fit are left out, least important first."""
     sign, colour = _SIGN.get(status.activity, ("\u25cb", "$text-accent"))
-    word = printable(f"{status.activity} {status.note}".strip())
+    between = ": " if status.activity is Activity.ERROR else " "
+    word = printable(f"{status.activity}{between}{status.note}" if status.note else status.activity)
     state = Content.assemble((sign, colour), " ", (word, "$foreground"))
     model = Content.styled(printable(status.model), MUTED)
     meter = _meter(status)

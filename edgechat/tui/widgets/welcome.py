@@ -17,7 +17,7 @@ from edgechat.tui.themes import MUTED
 KEYS = (
     ("Enter", "send"),
     ("Ctrl+J", "new line, also Shift+Enter"),
-    ("Esc", "stop a reply and keep its text"),
+    ("Esc", "stop a reply, keep its text"),
     ("Ctrl+N", "new chat"),
     ("Ctrl+P", "all commands, themes"),
     ("F1", "help"),
@@ -29,6 +29,7 @@ class Welcome(Widget):
     """Teaches an empty screen."""
 
     info: reactive[ModelInfo | None] = reactive(None, layout=True)
+    failed: reactive[bool] = reactive(False, layout=True)
 
     def render(self) -> RenderResult:
         """The mark, the promise, the model, the keys; in a low window only what fits."""
@@ -45,6 +46,8 @@ class Welcome(Widget):
         return Content("\n").join([lines[0], *gap, *lines[1:], *gap, *rows])
 
     def _model(self) -> Content:
+        if self.info is None and self.failed:
+            return Content.styled("No model is loaded; sending a message tries again.", MUTED)
         if self.info is None:
             return Content.styled("The model is being loaded; you can write already.", MUTED)
         words = [printable(self.info.name)]
