@@ -92,6 +92,7 @@ def test_ctrl_c_stops_cleanly_and_keeps_the_partial() -> None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        bufsize=0,
     )
     assert process.stdout is not None
     begun = process.stdout.read(20)
@@ -176,9 +177,7 @@ def test_a_question_longer_than_the_context_gives_the_numbers() -> None:
 def test_stdin_closed_is_as_if_there_were_none() -> None:
     for question, code in (('"Hello?"', 0), ("", 2)):
         command = " ".join(f"'{part}'" for part in paths.own_command("ask", *QUICK))
-        ended = subprocess.run(
-            ["sh", "-c", f"{command} {question} <&-"], capture_output=True, check=False, timeout=120
-        )
+        ended = subprocess.run(["sh", "-c", f"{command} {question} <&-"], capture_output=True, check=False, timeout=120)
         assert ended.returncode == code, ended.stderr
         assert b"Traceback" not in ended.stderr
 

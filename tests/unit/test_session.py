@@ -152,7 +152,9 @@ async def test_cancelling_stops_and_keeps(session: Session, engine: ScriptedEngi
     assert state is ReplyState.STOPPED
 
 
-async def test_an_engine_that_fails_leaves_text_and_reason(session: Session, engine: ScriptedEngine, path: Path) -> None:
+async def test_an_engine_that_fails_leaves_text_and_reason(
+    session: Session, engine: ScriptedEngine, path: Path
+) -> None:
     engine.script, engine.fail_after = lambda _: LONG, 3
     with pytest.raises(EngineError, match="ended"):
         await held(session, "Hello")

@@ -24,7 +24,8 @@ THREE_TURNS = (
 )
 
 CHATML = (
-    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+    "{% for message in messages %}"
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 LLAMA2 = (
@@ -38,7 +39,7 @@ CHATML_CONTROLS = frozenset({"<|im_start|>", "<|im_end|>"})
 
 
 def form(template: str, controls: frozenset[str]) -> TemplateForm:
-    environment = Environment(autoescape=False)  # noqa: S701  (prompts are not HTML)
+    environment = Environment(autoescape=False)
 
     def refuse(message: str) -> str:
         raise ValueError(message)
@@ -153,7 +154,9 @@ def test_a_template_without_a_system_role_gets_it_with_the_first_message() -> No
 
 
 def test_a_template_that_drops_the_system_message_does_not_lose_it() -> None:
-    dropping = "{% for m in messages if m.role != 'system' %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>{% endfor %}"
+    dropping = (
+        "{% for m in messages if m.role != 'system' %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>{% endfor %}"
+    )
     assert "careful" in text_of(form(dropping, CHATML_CONTROLS).pieces(THREE_TURNS[:2]))
 
 

@@ -38,4 +38,4 @@ def test_bidirectional_overrides_are_taken_away() -> None:
 
 @given(st.text())
 def test_nothing_a_terminal_obeys_is_left(text: str) -> None:
-    assert not any(ord(c) < 32 and c not in "\n\t" or 0x7F <= ord(c) < 0xA0 for c in printable(text))
+    assert not any((ord(c) < 32 and c not in "\n\t") or 0x7F <= ord(c) < 0xA0 for c in printable(text))

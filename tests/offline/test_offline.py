@@ -1,0 +1,229 @@
+"""Offline means: no socket to a network, no telemetry, no file outside edgechat's own folders.
+
+Each proof runs the real program on the real model, from its first start on, with an empty HOME and without CI in the
+environment, because CI=true silences the very telemetry that must be shown to be off.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edgechat import paths
+
+pytestmark = pytest.mark.model
+
+needs_strace = pytest.mark.skipif(
+    shutil.which("strace") is None, reason="strace is not installed (.ci/run installs it)"
+)
+needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux here; .ci/run installs it")
+
+ALLOWED = (".local/share/edgechat", ".local/state/edgechat", ".cache/edgechat", ".config/edgechat")
+ASK = ("ask", "--temperature", "0", "--max-tokens", "12", "What is the capital of France?")
+
+
+def environment(home: Path) -> dict[str, str]:
+    """As little as a person's login gives, and none of the opt-outs edgechat has to set by itself."""
+    return {
+        "HOME": str(home),
+        "PATH": os.environ["PATH"],
+        "TERM": "xterm-256color",
+        "LANG": "C.UTF-8",
+        # Python's own byte code is written beside the installed package, not by edgechat.
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    made = tmp_path / "home"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """The working directory; nothing may appear in it."""
+    made = tmp_path / "work"
+    made.mkdir()
+    return made
+
+
+def files_below(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_own_folders_only(home: Path, work: Path) -> None:
+    stray = {name for name in files_below(home) if not name.startswith(ALLOWED)}
+    assert not stray
+    assert files_below(work) == set()
+    assert any(name.endswith("history.db") for name in files_below(home))
+
+
+def assert_no_network(trace: str) -> None:
+    """No socket of an internet family was made, let alone connected or sent from."""
+    assert "exited with" in trace
+    internet = [line for line in trace.splitlines() if "AF_INET" in line or "AF_NETLINK" in line]
+    assert internet == []
+
+
+def assert_wrote_nothing_elsewhere(trace: str, home: Path) -> None:
+    """Every file opened for writing is edgechat's own, or no file at all (devices, /proc, deleted temporaries)."""
+    opened = re.findall(r'open(?:at)?\((?:[^,"]+, )?"([^"]+)", ([^)]+)\)\s+= \d+', trace)
+    assert opened
+    written = {path for path, flags in opened if re.search(r"O_WRONLY|O_RDWR|O_CREAT", flags)}
+    own = tuple(str(home / folder) for folder in ALLOWED)
+    assert {path for path in written if not path.startswith((*own, "/dev/", "/proc/", "/sys/"))} == set()
+    assert any(path.startswith(own) for path in written)
+
+
+@needs_strace
+def test_ask_opens_no_socket_and_writes_only_its_own_files(home: Path, work: Path, tmp_path: Path) -> None:
+    log = tmp_path / "trace"
+    # The first start converts and saves the model through MLflow, then answers: all processes are followed.
+    command = ["strace", "-f", "-o", str(log), "-e", "trace=%network,openat,open,creat", "-e", "signal=none"]
+    ended = subprocess.run(
+        [*command, *paths.own_command(*ASK)],
+        env=environment(home),
+        cwd=work,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=600,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout
+    trace = log.read_text(errors="replace")
+    assert_no_network(trace)
+    assert_wrote_nothing_elsewhere(trace, home)
+    assert_own_folders_only(home, work)
+
+
+def no_network() -> list[str]:
+    """A prefix that runs a command in a network namespace in which not even loopback is up."""
+    for prefix in (["unshare", "--net"], ["unshare", "--user", "--map-root-user", "--net"]):
+        if (
+            shutil.which("unshare")
+            and subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0
+        ):
+            return prefix
+    pytest.skip("this system gives no network namespaces")
+
+
+def test_a_first_start_and_an_answer_without_any_network(home: Path, work: Path) -> None:
+    ended = subprocess.run(
+        [*no_network(), *paths.own_command(*ASK)],
+        env=environment(home),
+        cwd=work,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=600,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout
+    assert_own_folders_only(home, work)
+
+
+@needs_strace
+@needs_tmux
+def test_the_chat_opens_no_socket(home_with_model: Path, home: Path, work: Path, tmp_path: Path) -> None:
+    """The TUI in a real terminal: start, one message, the whole reply, quit."""
+    data = home / ".local" / "share" / "edgechat"
+    data.parent.mkdir(parents=True)
+    (home_with_model / "data").rename(data)
+    log = tmp_path / "trace"
+    inner = ["strace", "-f", "-o", str(log), "-e", "trace=%network,openat,open,creat"]
+    inner += paths.own_command("--system", "Be brief.")
+    tmux = ["tmux", "-L", f"edgechat-{os.getpid()}"]
+    variables = [f"{name}={value}" for name, value in environment(home).items() if name != "TERM"]
+    variables += ["TERM=screen-256color", "EDGECHAT_MAX_TOKENS=12"]
+    window = ["-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", "-c", str(work)]
+    subprocess.run([*tmux, *window, "env", "-i", *variables, *inner], check=True)
+    try:
+
+        def screen() -> str:
+            shown = subprocess.run([*tmux, "capture-pane", "-p"], capture_output=True, text=True, check=True)
+            return shown.stdout
+
+        def wait_for(words: str) -> None:
+            end = time.monotonic() + 120
+            while words not in screen():
+                assert time.monotonic() < end, f"{words!r} did not come:\n{screen()}"
+                time.sleep(0.1)
+
+        wait_for("ready")
+        subprocess.run([*tmux, "send-keys", "Hello there", "Enter"], check=True)
+        wait_for("tok/s")
+        wait_for("ready")
+        subprocess.run([*tmux, "send-keys", "C-q"], check=True)
+        end = time.monotonic() + 60
+        while not log.read_text(errors="replace").rstrip().endswith("+++"):
+            assert time.monotonic() < end
+            time.sleep(0.2)
+    finally:
+        subprocess.run([*tmux, "kill-server"], capture_output=True, check=False)
+    trace = log.read_text(errors="replace")
+    assert "_worker" in trace or trace.count("exited with") > 1
+    assert_no_network(trace)
+    assert_wrote_nothing_elsewhere(trace, home)
+    assert_own_folders_only(home, work)
+
+
+TUI_IMPORTS = """
+import sys
+from edgechat.__main__ import main
+import edgechat.cli.main, edgechat.cli.chat, edgechat.tui.app
+import asyncio
+from edgechat import paths
+from edgechat.engine.scripted import ScriptedEngine
+from edgechat.cli.options import engine_for
+from edgechat.config import load_config
+from edgechat.history.store import HistoryStore
+from edgechat.session import Session
+from edgechat.tui.app import EdgechatApp
+
+async def hold():
+    session = Session(engine_for(load_config(max_tokens=4)), HistoryStore.open(paths.history_path()))
+    app = EdgechatApp(session)
+    async with app.run_test() as pilot:
+        await pilot.press(*"hello", "enter")
+        while not session.context_used:
+            await pilot.pause(0.05)
+
+asyncio.run(hold())
+print(sorted(m for m in sys.modules if m.partition(".")[0] in
+      ("mlflow", "pandas", "numpy", "onnx", "onnxruntime", "onnxruntime_genai", "gguf", "tokenizers")))
+"""
+
+
+def test_the_interface_imports_no_model_library(home_with_model: Path) -> None:
+    """A whole chat with the real model, in a fresh interpreter: the heavy libraries are the worker's alone."""
+    ended = subprocess.run(
+        [sys.executable, "-c", TUI_IMPORTS], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_the_opt_outs_are_set_before_any_library_is_imported() -> None:
+    script = (
+        "import sys, os; import edgechat.__main__; "
+        "assert not {'click', 'msgspec', 'textual', 'mlflow', 'onnxruntime_genai'} & set(sys.modules); "
+        "print(os.environ['ORT_DISABLE_TELEMETRY'], os.environ['MLFLOW_DISABLE_TELEMETRY'])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PATH": os.environ["PATH"], "MLFLOW_DISABLE_TELEMETRY": "false"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.stdout == "1 true\n", ended.stderr
