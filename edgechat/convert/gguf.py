@@ -1,4 +1,4 @@
-"""A GGUF file to a folder that onnxruntime-genai runs, with the same weights to the last bit.
+"""A GGUF file to a folder that onnxruntime-genai runs, with the same weights: none is rounded again to fewer bits.
 
 `check_gguf` is cheap and standard library only: the chat path may ask it what a file is. `convert_gguf` loads numpy
 and onnx and belongs in a process of its own. Neither may let a damaged file out as anything but `ConvertError`.
