@@ -89,7 +89,8 @@ async def test_the_composer_grows_to_a_third(make_app: MakeApp) -> None:
         await write(pilot, "a\nb\nc")
         assert app.chat.composer.size.height == 3
         await write(pilot, "\nx" * 40)
-        assert app.chat.composer.outer_size.height <= 8
+        assert app.chat.composer.outer_size.height == 8
+        assert app.chat.status_line.region.bottom == 24
 
 
 async def test_sending_while_the_model_loads(make_app: MakeApp, history: Path) -> None:

@@ -252,3 +252,18 @@ def test_the_status_fits_any_width() -> None:
     assert "3,900/4,096" in status_content(status, 100).plain
     assert "12.3 tok/s" in status_content(status, 100).plain
     assert status_content(status, 20).plain.startswith("\u25cf writing")
+
+
+async def test_selecting_with_the_mouse(make_app: MakeApp, clipboard: list[str]) -> None:
+    app = make_app(ScriptedEngine(["Some *words* to select."]))
+    async with app.run_test(size=(60, 20)) as pilot:
+        await ready(pilot)
+        await say(pilot, "a")
+        reply = app.query_one(ReplyView)
+        left, top = reply.content_region.offset
+        await pilot.mouse_down(offset=(left + 5, top))
+        await pilot.hover(offset=(left + 9, top))
+        await pilot.mouse_up(offset=(left + 9, top))
+        await pilot.press("ctrl+c")
+        await until(pilot, lambda: bool(clipboard))
+    assert clipboard[0] in ("words", "word")

@@ -329,7 +329,9 @@ class ChatScreen(Screen[None]):
         small = event.size.width < LEAST[0] or event.size.height < LEAST[1]
         note = self.query_one("#too-small", Static)
         note.display = small
-        note.update(f"too small: {event.size.width}x{event.size.height}")
+        note.update("too small: use 40x12")
+        # A style sheet has no third of the screen: a percentage is of the footer, which grows with what is written.
+        self.composer.styles.max_height = max(3, event.size.height // 3)
 
     def _show(self, activity: Activity, note: str = "", finished: Finished | None = None) -> None:
         info = self.session.info

@@ -62,7 +62,7 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """A card with the keys."""
         with VerticalScroll(id="help"):
-            yield Static(Content.assemble(("\u25e2\u25e4 ", "$primary"), ("edgechat", "bold")))
+            yield Static(Content.assemble(("\u259e ", "$primary"), ("edgechat", "bold")))
             for binding in self._shown:
                 with Horizontal(classes="help-row"):
                     yield Static(Content(key_words(binding.key)), classes="help-key")

@@ -44,7 +44,7 @@ class Mark(Static):
     """The quiet line under a reply that did not end by itself."""
 
     def __init__(self, words: str) -> None:
-        super().__init__(Content(f"\u25aa {printable(words)}"))
+        super().__init__(Content(f"\u25a0 {printable(words)}"))
 
 
 def mark_of(reply: Reply) -> str:

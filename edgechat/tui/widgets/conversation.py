@@ -78,7 +78,7 @@ class ConversationView(VerticalScroll):
         if self._unmounted:
             await self._mount_page()
             self.call_after_refresh(self._fill)
-        self.anchor()
+            self.anchor()
 
     def _fill(self) -> None:
         """Leave no tall screen half empty: nobody could scroll up on it."""
@@ -122,7 +122,8 @@ class ConversationView(VerticalScroll):
         with self.app.batch_update():
             await self.column.remove_children()
             await self.column.mount(welcome)
-        self.anchor()
+        self.anchor(False)
+        self.scroll_home(animate=False)
         return welcome
 
     def last_reply(self) -> str:

@@ -13,7 +13,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from markdown_it.tree import SyntaxTreeNode
-from pygments.lexers import get_all_lexers
+from pygments.lexers import get_all_lexers  # type: ignore[import-untyped]
 from rich._wrap import divide_line
 from textual.content import Content, Span
 from textual.highlight import highlight
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 RULE = "$foreground 30%"
 CODE = "$text-accent"
-BULLETS = "\u2022\u25aa\u2023"
+BULLETS = "\u2022\u25e6\u2023"
 
 CHUNK = 32
 """Lines of code coloured together; only the last chunk is coloured again while code is written."""

@@ -38,8 +38,8 @@ _SIGN = {
     Activity.READY: ("\u25cf", "$text-success"),
     Activity.WRITING: ("\u25cf", "$text-primary"),
     Activity.READING: ("\u25cb", "$text-primary"),
-    Activity.STOPPED: ("\u25aa", MUTED),
-    Activity.ERROR: ("\u2716", "$text-error"),
+    Activity.STOPPED: ("\u25a0", MUTED),
+    Activity.ERROR: ("\u00d7", "$text-error"),
 }
 
 
@@ -129,7 +129,9 @@ def _meter(status: Status) -> Content:
     full = min(METER_CELLS, round(share * METER_CELLS)) if share else 0
     full = max(full, 1) if status.used else 0
     colour = "$text-error" if share > 0.95 else "$text-warning" if share > 0.8 else "$text-primary"
-    return Content.assemble(("\u25b0" * full, colour), ("\u25b1" * (METER_CELLS - full), MUTED), " ", _numbers(status))
+    return Content.assemble(
+        ("\u2501" * full, colour), ("\u2501" * (METER_CELLS - full), "$foreground 25%"), " ", _numbers(status)
+    )
 
 
 def _speed(status: Status) -> Content:

@@ -34,7 +34,7 @@ class Welcome(Widget):
     def render(self) -> RenderResult:
         """The mark, the promise, the model, the keys; in a low window only what fits."""
         lines = [
-            Content.assemble(("\u25e2\u25e4 ", "$primary"), ("edgechat", "bold")),
+            Content.assemble(("\u259e ", "$primary"), ("edgechat", "bold")),
             Content("A model on this machine. Nothing you write leaves it."),
             self._model(),
         ]
