@@ -11,19 +11,18 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from edgechat import paths
+from tests.terminal import Terminal, needs_tmux
 
 pytestmark = pytest.mark.model
 
 needs_strace = pytest.mark.skipif(
     shutil.which("strace") is None, reason="strace is not installed (.ci/run installs it)"
 )
-needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux here; .ci/run installs it")
 
 ALLOWED = (".local/share/edgechat", ".local/state/edgechat", ".cache/edgechat", ".config/edgechat")
 ASK = ("ask", "--temperature", "0", "--max-tokens", "12", "What is the capital of France?")
@@ -142,34 +141,13 @@ def test_the_chat_opens_no_socket(home_with_model: Path, home: Path, work: Path,
     log = tmp_path / "trace"
     inner = ["strace", "-f", "-o", str(log), "-e", "trace=%network,openat,open,creat"]
     inner += paths.own_command("--system", "Be brief.")
-    tmux = ["tmux", "-L", f"edgechat-{os.getpid()}"]
-    variables = [f"{name}={value}" for name, value in environment(home).items() if name != "TERM"]
-    variables += ["TERM=screen-256color", "EDGECHAT_MAX_TOKENS=12"]
-    window = ["-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", "-c", str(work)]
-    subprocess.run([*tmux, *window, "env", "-i", *variables, *inner], check=True)
-    try:
-
-        def screen() -> str:
-            shown = subprocess.run([*tmux, "capture-pane", "-p"], capture_output=True, text=True, check=True)
-            return shown.stdout
-
-        def wait_for(words: str) -> None:
-            end = time.monotonic() + 120
-            while words not in screen():
-                assert time.monotonic() < end, f"{words!r} did not come:\n{screen()}"
-                time.sleep(0.1)
-
-        wait_for("ready")
-        subprocess.run([*tmux, "send-keys", "Hello there", "Enter"], check=True)
-        wait_for("tok/s")
-        wait_for("ready")
-        subprocess.run([*tmux, "send-keys", "C-q"], check=True)
-        end = time.monotonic() + 60
-        while not log.read_text(errors="replace").rstrip().endswith("+++"):
-            assert time.monotonic() < end
-            time.sleep(0.2)
-    finally:
-        subprocess.run([*tmux, "kill-server"], capture_output=True, check=False)
+    with Terminal(inner, environment={**environment(home), "EDGECHAT_MAX_TOKENS": "12"}, cwd=work) as terminal:
+        terminal.wait_for("ready")
+        terminal.press("Hello there", "Enter")
+        terminal.wait_for("tok/s")
+        terminal.wait_for("ready")
+        terminal.press("C-q")
+        terminal.wait_for("exit code 0")
     trace = log.read_text(errors="replace")
     assert "_worker" in trace or trace.count("exited with") > 1
     assert_no_network(trace)
@@ -183,6 +161,7 @@ from edgechat.__main__ import main
 import edgechat.cli.main, edgechat.cli.chat, edgechat.tui.app
 import asyncio
 from edgechat import paths
+from tests.terminal import Terminal, needs_tmux
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.cli.options import engine_for
 from edgechat.config import load_config

@@ -1,0 +1,175 @@
+"""The chat as a person has it: the real program on the real model in a real terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from edgechat import paths
+from edgechat.chat.conversation import Conversation, ReplyState
+from edgechat.history.store import HistoryStore
+from tests.terminal import Terminal, needs_tmux
+
+pytestmark = [pytest.mark.model, needs_tmux]
+
+
+def chat(home: Path, *arguments: str, columns: int = 80, rows: int = 24, **settings: str) -> Terminal:
+    environment = {
+        "EDGECHAT_HOME": str(home),
+        "EDGECHAT_TEMPERATURE": "0",
+        "HOME": str(home.parent),
+        "LANG": "C.UTF-8",
+        "PATH": os.environ["PATH"],
+        **settings,
+    }
+    command = paths.own_command(*arguments)
+    return Terminal(command, environment=environment, cwd=home.parent, columns=columns, rows=rows)
+
+
+def last_chat() -> Conversation:
+    store = HistoryStore.open(paths.history_path())
+    try:
+        return store.latest() or Conversation(0)
+    finally:
+        store.close()
+
+
+def states() -> list[ReplyState | None]:
+    return [turn.reply.state if turn.reply else None for turn in last_chat().turns]
+
+
+def worker_pid() -> int:
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        home = (process.info["environ"] or {}).get("EDGECHAT_HOME")
+        if "_worker" in (process.info["cmdline"] or []) and home == os.environ["EDGECHAT_HOME"]:
+            return int(process.pid)
+    raise AssertionError("no worker is running")
+
+
+def wait_until_written(characters: int = 100) -> None:
+    """Wait until the journal of the reply being written holds that many characters."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        if paths.history_path().exists():
+            turns = last_chat().turns
+            if turns and turns[-1].reply and len(turns[-1].reply.text) >= characters:
+                return
+        time.sleep(0.1)
+    raise AssertionError("nothing was written")
+
+
+LONG = "Tell me a very long story about a lighthouse keeper, with many chapters."
+
+
+def test_three_turns_with_a_stop_then_quit_and_continue(home_with_model: Path) -> None:
+    with chat(home_with_model) as terminal:
+        terminal.wait_for("Enter sends")
+        terminal.press("What is the capital of France?")  # one can type while the model loads
+        terminal.wait_for("ready")
+        terminal.press("Enter")
+        terminal.wait_for("Paris")
+        terminal.wait_for("tok/s")
+        terminal.wait_for("ready")
+        terminal.press(LONG, "Enter")
+        terminal.wait_for("writing")
+        wait_until_written()
+        terminal.press("Escape")
+        terminal.wait_for("stopped")
+        terminal.press("Name a river.", "Enter")
+        terminal.wait_for("Name a river.")
+        terminal.wait_for("ready")
+        terminal.press("C-q")
+        terminal.wait_for("exit code 0")
+    assert states() == [ReplyState.COMPLETE, ReplyState.STOPPED, ReplyState.COMPLETE]
+    stopped = last_chat().turns[1].reply
+    assert stopped is not None
+    assert len(stopped.text) > 40
+    with chat(home_with_model, "--continue") as terminal:
+        terminal.wait_for("Name a river.")
+        terminal.wait_for("ready")
+        terminal.press("C-Home")
+        terminal.wait_for("Paris")
+        terminal.press("And another.", "Enter")
+        terminal.wait_for("And another.")
+        terminal.wait_for("tok/s")
+        terminal.press("C-q")
+        terminal.wait_for("exit code 0")
+    assert len(last_chat().turns) == 4
+
+
+def test_kill_9_of_the_program_keeps_the_chat(home_with_model: Path) -> None:
+    with chat(home_with_model) as terminal:
+        terminal.wait_for("ready")
+        terminal.press(LONG, "Enter")
+        wait_until_written()
+        worker = psutil.Process(worker_pid())
+        program = worker.parent()
+        assert program is not None
+        program.kill()
+        worker.wait(timeout=30)  # a worker never outlives its program
+    assert states() == [ReplyState.INTERRUPTED]
+    with chat(home_with_model, "--continue") as terminal:
+        terminal.wait_for("interrupted")
+        terminal.wait_for("lighthouse")
+        terminal.press("C-q")
+        terminal.wait_for("exit code 0")
+
+
+def test_kill_9_of_the_worker_is_told_and_survived(home_with_model: Path) -> None:
+    with chat(home_with_model) as terminal:
+        terminal.wait_for("ready")
+        terminal.press(LONG, "Enter")
+        wait_until_written()
+        os.kill(worker_pid(), signal.SIGKILL)
+        terminal.wait_for("ended by the system")
+        terminal.press("What is the capital of France?", "Enter")
+        terminal.wait_for("Paris")
+        terminal.wait_for("ready")
+        terminal.press("C-q")
+        terminal.wait_for("exit code 0")
+    assert states() == [ReplyState.FAILED, ReplyState.COMPLETE]
+
+
+def test_a_message_sent_while_the_model_is_installed(own_home: Path) -> None:
+    """The very first start: nothing is installed, one types and sends at once, and is answered."""
+    with chat(own_home) as terminal:
+        terminal.wait_for("installing")
+        terminal.press("What is the capital of France?", "Enter")
+        terminal.wait_for("Paris", seconds=300)
+        terminal.press("C-q")
+        terminal.wait_for("exit code 0")
+
+
+def test_other_scripts_and_a_long_paste(home_with_model: Path) -> None:
+    text = "שלום עולם 你好世界 🚀\n" + "word " * 200
+    with chat(home_with_model, EDGECHAT_MAX_TOKENS="5") as terminal:
+        terminal.wait_for("ready")
+        terminal.paste(text)
+        terminal.wait_for("word word")
+        terminal.press("Enter")
+        terminal.wait_for("tok/s")
+        terminal.press("C-q")
+        terminal.wait_for("exit code 0")
+    assert last_chat().turns[0].user.rstrip() == text.rstrip()
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(20, 10), (40, 12), (200, 50)])
+def test_sizes(home_with_model: Path, columns: int, rows: int) -> None:
+    with chat(home_with_model, columns=columns, rows=rows) as terminal:
+        terminal.wait_for("─" * (columns // 2))
+        terminal.press("Hi", "Enter")
+        wait_until_written(2)
+        terminal.press("C-q")
+        terminal.wait_for("exit code 0")
+
+
+def test_a_bad_model_is_an_error_one_can_read(home_with_model: Path) -> None:
+    with chat(home_with_model, "--model-uri", "./nowhere") as terminal:
+        terminal.wait_for("nowhere")
+        terminal.press("C-q")
+        terminal.wait_for("exit code 0")
