@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.reactive import Reactive
 
 from edgechat.errors import EdgechatError
 from edgechat.tui.screens.chat import ChatScreen
@@ -21,6 +22,7 @@ from edgechat.tui.widgets.composer import Composer
 
 if TYPE_CHECKING:
     from textual.screen import Screen
+    from textual.theme import Theme
 
     from edgechat.session import Session
 
@@ -50,6 +52,8 @@ class EdgechatApp(App[None]):
         ),
     ]
 
+    theme = Reactive(DARK.name)
+
     def __init__(self, session: Session, *, notices: Sequence[str] = ()) -> None:
         """Make the app; nothing is started before it runs.
 
@@ -59,11 +63,23 @@ class EdgechatApp(App[None]):
         """
         super().__init__()
         self.session = session
+        self._parsed_for = self.get_css_variables()
         self.failure: EdgechatError | None = None
         self._chat = ChatScreen(session, notices)
-        self.register_theme(DARK)
-        self.register_theme(LIGHT)
-        self.theme = DARK.name
+
+    @property
+    def available_themes(self) -> dict[str, Theme]:
+        """Edgechat's own themes and those of Textual."""
+        return {DARK.name: DARK, LIGHT.name: LIGHT, **super().available_themes}
+
+    def refresh_css(self, animate: bool = True) -> None:
+        """Apply the style sheets again, which a start would do twice: parsing them is a tenth of the first paint."""
+        variables = self.get_css_variables()
+        if variables == self._parsed_for:
+            self.stylesheet.update(self, animate=animate)
+            return
+        self._parsed_for = variables
+        super().refresh_css(animate=animate)
 
     def get_default_screen(self) -> ChatScreen:
         """The chat."""

@@ -76,6 +76,7 @@ class ChatScreen(Screen[None]):
         self._stop_asked = False
         self._new_after = False
         self._fragments = 0
+        self._prompt = 0
         self._first_fragment = 0.0
         self._last_guess = 0.0
 
@@ -175,6 +176,7 @@ class ChatScreen(Screen[None]):
     def _take(self, message: Composer.Submitted) -> None:
         self._sending, self._saved, self._stop_asked = True, False, False
         self._fragments = 0
+        self._prompt = self.session.context_used
         self.composer.hint("Esc stops the reply")
         if self.session.info is None:
             self.start_model()
@@ -207,11 +209,13 @@ class ChatScreen(Screen[None]):
                 if self._stop_asked:  # before there was anything to stop
                     self.action_stop()
             case Progress() as progress:
+                if progress.phase == "prefill":
+                    self._prompt = self._prompt_tokens(progress.total)
                 self._show(*progress_words(progress))
             case TextDelta(text):
                 if self.view.live is not None:
                     self.view.live.write(text)
-                self._guess_speed()
+                self._guess()
             case TurnClosed(turn, finished):
                 if self.view.live is not None:
                     await self.view.live.close(turn.reply)
@@ -243,8 +247,13 @@ class ChatScreen(Screen[None]):
         elif self.view.live is not None:
             await self.view.live.close(None, error)
 
-    def _guess_speed(self) -> None:
-        """A fragment is about a token; the engine's own measure replaces this when the reply is over."""
+    def _prompt_tokens(self, computed: int) -> int:
+        """Tokens of the prompt: those being computed come on top of what the model holds, unless they are all of it."""
+        held = self.session.context_used
+        return computed if computed >= held else held + computed
+
+    def _guess(self) -> None:
+        """A fragment is about a token; the engine's own measures replace these when the reply is over."""
         now = time.monotonic()
         self._fragments += 1
         if self._fragments == 1:
@@ -253,7 +262,9 @@ class ChatScreen(Screen[None]):
         elif now - self._last_guess >= SPEED_EVERY:
             self._last_guess = now
             speed = (self._fragments - 1) / (now - self._first_fragment)
-            self.status_line.status = replace(self.status_line.status, speed=speed, exact=False)
+            status = self.status_line.status
+            used = min(status.context, self._prompt + self._fragments)
+            self.status_line.status = replace(status, used=used, speed=speed, exact=False)
 
     # What the user can do
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -45,6 +46,7 @@ def key_words(keys: str) -> str:
 class HelpScreen(ModalScreen[None]):
     """What can be done, and with which key."""
 
+    CSS_PATH = Path(__file__).with_name("help.tcss")
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-roomy")]  # noqa: RUF012 - typed by the base class
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,f1,q", "dismiss", "Close", id="help.close", tooltip="Close the help"),
