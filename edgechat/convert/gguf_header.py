@@ -85,7 +85,7 @@ class GgufHeader:
     def text(self, key: str) -> str | None:
         """A string value, or None when it is absent or of another kind."""
         value = self.metadata.get(key)
-        return value if isinstance(value, str) else None
+        return value.encode("utf-8", errors="replace").decode("utf-8") if isinstance(value, str) else None
 
     def integer(self, key: str, default: int | None = None) -> int:
         """An integer value.
@@ -210,8 +210,8 @@ class _Scanner:
 
     def _string(self) -> str:
         (length,) = self._unpack("Q")
-        # Token texts are not always valid UTF-8; the tokenizer's author deals with those.
-        return self._take(length).decode("utf-8", errors="replace")
+        # Bytes that are not UTF-8 stay recognisable: a name may do without them, a tokenizer must refuse them.
+        return self._take(length).decode("utf-8", errors="surrogateescape")
 
     def _unpack(self, layout: str) -> tuple[int, ...]:
         layout = f"<{layout}"

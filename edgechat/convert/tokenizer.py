@@ -24,8 +24,6 @@ from edgechat.errors import ConvertError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gguf import GGUFReader
-
 Json = dict[str, Any]
 Item = TypeVar("Item", str, int, float)
 
@@ -80,19 +78,18 @@ class Vocabulary:
     chat_template: str
 
 
-def write_tokenizer(reader: GGUFReader | Mapping[str, object], out_dir: Path) -> None:
+def write_tokenizer(metadata: Mapping[str, object], out_dir: Path) -> None:
     """Write `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json` of a GGUF file.
 
     Args:
-        reader: The file's metadata: a mapping by key, such as `GgufHeader.metadata`, or the `gguf` package's reader,
-            which takes seconds to open a file.
+        metadata: The file's, by key: `GgufHeader.metadata`.
         out_dir: An existing folder; files of these names in it are replaced.
 
     Raises:
         ConvertError: The tokenizer is of an unknown kind, or its metadata are missing or inconsistent.
         OSError: A file cannot be written.
     """
-    vocabulary = read_vocabulary(reader)
+    vocabulary = read_vocabulary(metadata)
     added = _added_tokens(vocabulary)
     tokenizer = _tokenizer_json(vocabulary, added)
     text = json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":"))
@@ -104,13 +101,13 @@ def write_tokenizer(reader: GGUFReader | Mapping[str, object], out_dir: Path) ->
         out_dir.joinpath(name).write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", "utf-8")
 
 
-def read_vocabulary(reader: GGUFReader | Mapping[str, object]) -> Vocabulary:
+def read_vocabulary(metadata: Mapping[str, object]) -> Vocabulary:
     """The tokens and rules of a GGUF file.
 
     Raises:
         ConvertError: See `write_tokenizer`.
     """
-    fields = _Fields(reader)
+    fields = _Fields(metadata)
     model = fields.text("model")
     if model not in ("gpt2", "llama"):
         raise _refused(f"Its tokenizer model is {model!r}; byte-level BPE (gpt2) and SentencePiece (llama) are known.")
@@ -167,17 +164,11 @@ def _refused(message: str) -> ConvertError:
 class _Fields:
     """Typed reading of GGUF metadata; a bare name means `tokenizer.ggml.<name>`."""
 
-    def __init__(self, reader: GGUFReader | Mapping[str, object]) -> None:
-        self._reader = reader
+    def __init__(self, metadata: Mapping[str, object]) -> None:
+        self._metadata = metadata
 
     def get(self, name: str) -> object:
-        if isinstance(self._reader, Mapping):
-            return self._reader.get(_key(name))
-        field = self._reader.get_field(_key(name))
-        try:
-            return None if field is None else field.contents()
-        except (ValueError, IndexError, TypeError) as error:  # UnicodeDecodeError is a ValueError
-            raise _refused(f"The file's {_key(name)} cannot be read: {error}.") from error
+        return self._metadata.get(_key(name))
 
     def text(self, name: str, *, default: str | None = None) -> str:
         value = self.get(name)
@@ -201,6 +192,11 @@ class _Fields:
         value = self.get(name)
         if not isinstance(value, list | tuple) or not all(isinstance(item, kind) for item in value):
             raise _refused(f"The file has no usable {_key(name)}.")
+        if kind is str:
+            try:
+                "".join(value).encode()
+            except UnicodeEncodeError:
+                raise _refused(f"The file's {_key(name)} cannot be read: it is not UTF-8.") from None
         return list(value)
 
 

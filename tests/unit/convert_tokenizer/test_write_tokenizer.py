@@ -6,6 +6,7 @@ import json
 import os
 import random
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import gguf
 import pytest
 from tokenizers import Tokenizer
 
+from edgechat.convert.gguf_header import read_header
 from edgechat.convert.pretokenizers import PRE_TOKENIZERS
 from edgechat.convert.tokenizer import TokenType, write_tokenizer
 from edgechat.errors import ConvertError
@@ -49,7 +51,7 @@ def random_texts(count: int, seed: int = 7) -> list[str]:
     return ["".join(source.choices(CHARACTERS, k=source.randint(1, 60))) for _ in range(count)]
 
 
-def write_gguf(path: Path, fields: Json, architecture: str = "llama") -> gguf.GGUFReader:
+def write_gguf(path: Path, fields: Json, architecture: str = "llama") -> Mapping[str, object]:
     """A GGUF file of metadata alone; a value of None is left out."""
     writer = gguf.GGUFWriter(path, architecture)
     for name, value in fields.items():
@@ -67,7 +69,7 @@ def write_gguf(path: Path, fields: Json, architecture: str = "llama") -> gguf.GG
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.close()
-    return gguf.GGUFReader(path)
+    return read_header(path).metadata
 
 
 def byte_level() -> Json:
@@ -286,7 +288,7 @@ class TestRefused:
         write_gguf(path, byte_level())
         path.write_bytes(path.read_bytes().replace(b"hello", b"\xff\xfe\xff\xfe\xff"))
         with pytest.raises(ConvertError, match=r"tokenizer\.ggml\.tokens cannot be read"):
-            write_tokenizer(gguf.GGUFReader(path), tmp_path)
+            write_tokenizer(read_header(path).metadata, tmp_path)
 
 
 @needs_phi3
@@ -394,15 +396,8 @@ class TestDefaultModel:
     @pytest.fixture(scope="class")
     def folder(self, default_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder = tmp_path_factory.mktemp("smollm2")
-        write_tokenizer(gguf.GGUFReader(default_gguf), folder)
+        write_tokenizer(read_header(default_gguf).metadata, folder)
         return folder
-
-    def test_a_mapping_of_metadata_gives_the_same_files(self, default_gguf: Path, folder: Path, tmp_path: Path) -> None:
-        from edgechat.convert.gguf_header import read_header
-
-        write_tokenizer(read_header(default_gguf).metadata, tmp_path)
-        for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
-            assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
     def test_control_tokens(self, folder: Path) -> None:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
