@@ -174,6 +174,11 @@ class ChatScreen(Screen[None]):
 
     @on(Composer.Submitted)
     def _take(self, message: Composer.Submitted) -> None:
+        if self._sending:  # whoever posted it did not ask the composer
+            self.composer.restore(message.text)
+            self._keep()
+            return
+        self.composer.accepting = False
         self._sending, self._saved, self._stop_asked = True, False, False
         self._fragments = 0
         self._prompt = self.session.context_used
