@@ -108,11 +108,7 @@ async def _measure(config: Config, rounds: int, tokens: int, *, tui: bool) -> di
         finally:
             await raw.aclose()
         if tui and not getattr(sys, "frozen", False):
-            pairs = []
-            for number in range(rounds + 1):
-                _say(f"first paint, {number + 1} of {rounds + 1}")
-                pairs.append((await _first_paint(config.model_uri), await _trivial_paint()))
-            figures["first_paint"] = _figure(pairs[1:], "seconds", at_most=1.3)  # the first pair warms the disk
+            figures["first_paint"] = _figure(await _paints(config.model_uri, rounds), "seconds", at_most=1.3)
     finally:
         await client.aclose()
     return {
@@ -217,24 +213,28 @@ class RawLoop:
         await self._process.wait()
 
 
-async def _first_paint(model_uri: str | None) -> float:
-    began = time.monotonic()
-    painted: float = (await _in_terminal(model_uri, None, None))["painted"]
-    return painted - began
+async def _paints(model_uri: str | None, rounds: int) -> list[tuple[float, float]]:
+    """Seconds from starting the process to the first paint, ours and the trivial application's."""
+    pairs = []
+    with tempfile.TemporaryDirectory(prefix="edgechat-bench-") as folder:
+        history = Path(folder) / "history.db"
+        for number in range(rounds + 1):
+            _say(f"first paint, {number + 1} of {rounds + 1}")
+            began = time.monotonic()
+            ours = await _in_terminal(model_uri, None, None, history)
+            between = time.monotonic()
+            theirs = await _run_in_terminal(lambda out, _: [sys.executable, "-P", "-c", TRIVIAL, str(out)])
+            pairs.append((ours["painted"] - began, theirs["painted"] - between))
+    return pairs[1:]  # the first pair warms the disk and makes the history
 
 
-async def _trivial_paint() -> float:
-    began = time.monotonic()
-    result = await _run_in_terminal(lambda out, _: [sys.executable, "-P", "-c", TRIVIAL, str(out)])
-    painted: float = result["painted"]
-    return painted - began
-
-
-async def _in_terminal(model_uri: str | None, prompt: str | None, tokens: int | None) -> dict[str, Any]:
+async def _in_terminal(
+    model_uri: str | None, prompt: str | None, tokens: int | None, history: Path | None = None
+) -> dict[str, Any]:
     options = [*(["--model-uri", model_uri] if model_uri else []), *(["--prompt", prompt] if prompt else [])]
     options += ["--tokens", str(tokens)] if tokens else []
     return await _run_in_terminal(
-        lambda out, history: paths.own_command("_bench-tui", "--out", str(out), "--history", str(history), *options)
+        lambda out, new: paths.own_command("_bench-tui", "--out", str(out), "--history", str(history or new), *options)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from edgechat.history.store import HistoryStore
 @click.option("--tokens", type=int)
 def bench_tui(out: Path, history: Path, model_uri: str | None, prompt: str | None, tokens: int | None) -> None:
     """Write what the stopwatch said to a file."""
+    gc.disable()  # as it is when `edgechat` alone comes here; see edgechat.__main__
     from edgechat.tui.bench import BenchApp, TimedSession
 
     session = TimedSession(

@@ -5,6 +5,7 @@ Commands are imported when they are named, so that `edgechat` alone pays only fo
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -83,6 +84,7 @@ def cli(ctx: click.Context, model_uri: str | None, resume: bool, system: str | N
     """
     ctx.obj = {"model_uri": model_uri}
     if ctx.invoked_subcommand is not None:
+        gc.enable()  # off since edgechat.__main__
         return
     from edgechat.cli.chat import chat
 

@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from edgechat.chat.conversation import Conversation, Reply, ReplyState, Turn
@@ -59,7 +60,6 @@ class HistoryStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._me = writer.this_process()
         self._writing: set[int] = set()
 
     @classmethod
@@ -146,6 +146,11 @@ class HistoryStore:
             )
             _touch(db, conversation_id, now)
         return Turn(id_, parent, user, now)
+
+    @cached_property
+    def _me(self) -> str:
+        """How this process signs its replies; asked for when the first one is written, not at the start."""
+        return writer.this_process()
 
     def add_reply(self, turn_id: int, model: str = "") -> Reply:
         """Begin a reply, STREAMING and written by this process; it becomes the turn's active one.

@@ -9,18 +9,20 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import psutil
-
 _CLOCK_SLACK = 2.0  # the system derives a start time from the clock; small corrections of the clock move it
 
 
 def this_process() -> str:
     """The name under which this process signs the replies it writes: pid, start time and boot."""
+    import psutil  # a few milliseconds that the first paint need not wait for
+
     return f"{os.getpid()}:{psutil.Process().create_time():.2f}:{_boot()}"
 
 
 def lives(writer: str | None) -> bool:
     """Whether the process that signed with `writer` still runs on this start of the machine."""
+    import psutil
+
     try:
         pid, started, boot = (writer or "").split(":", 2)
         process = psutil.Process(int(pid))

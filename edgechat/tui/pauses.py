@@ -19,6 +19,7 @@ class Pauses:
         self._thresholds = gc.get_threshold()
         young, middle, _ = self._thresholds
         gc.set_threshold(young, middle, _NEVER)
+        gc.enable()  # it was off for the start
 
     def settle(self) -> None:
         """What is alive now stays alive: leave it out of every later collection."""

@@ -1,0 +1,50 @@
+"""`edgechat bench` on the real model: that it measures. How fast this machine is today is told, never judged."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from edgechat.paths import own_command
+
+pytestmark = pytest.mark.model
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = own_command("bench", "--rounds", "1", "--tokens", "24", *arguments)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_every_figure_is_measured_in_one_run(home_with_model: Path) -> None:
+    ended = bench("--json")
+    assert ended.returncode == 0, ended.stderr
+    result = json.loads(ended.stdout)
+    print(ended.stdout)
+    assert result["model"] == "smollm2-135m-instruct"
+    figures = result["figures"]
+    assert set(figures) == {"decode_client", "decode_tui", "worker_memory", "first_paint", "ui_worst_lag"}
+    for name in ("decode_client", "decode_tui", "first_paint"):
+        figure = figures[name]
+        assert len(figure["ours"]) == len(figure["reference"]) == 1
+        assert figure["ratio"] == pytest.approx(figure["ours"][0] / figure["reference"][0], rel=0.01)
+        assert 0.1 < figure["ratio"] < 10
+    # Memory does not depend on how busy the machine is.
+    assert figures["worker_memory"]["met"], figures["worker_memory"]
+    assert 0 <= figures["ui_worst_lag"]["seconds"] < 5
+
+
+def test_the_table_is_for_people(home_with_model: Path) -> None:
+    ended = bench("--no-tui")
+    assert ended.returncode == 0, ended.stderr
+    assert "smollm2-135m-instruct" in ended.stdout
+    assert "at least 0.97" in ended.stdout
+
+
+def test_a_missing_model_is_told(home_with_model: Path) -> None:
+    ended = bench("--model-uri", "./nowhere")
+    assert ended.returncode == 3
+    assert "nowhere" in ended.stderr
+    assert "Traceback" not in ended.stderr
