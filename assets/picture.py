@@ -11,7 +11,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from edgechat.cli.options import engine_for
+from edgechat.cli.opening import engine_for
 from edgechat.config import load_config
 from edgechat.engine.base import Sampling
 from edgechat.history.store import HistoryStore

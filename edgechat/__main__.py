@@ -11,7 +11,7 @@ from edgechat.offline import go_offline
 
 go_offline()
 # Importing makes many objects and no garbage, and looking for some takes a tenth of the time to the first paint.
-# Commands turn it on again when they begin, the chat after it has painted.
+# `cli.main` turns it on again for commands, the chat after it has painted.
 gc.disable()
 
 

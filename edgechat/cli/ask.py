@@ -10,7 +10,8 @@ import click
 
 from edgechat import paths
 from edgechat.chat.text import printable
-from edgechat.cli.options import engine_for, model_option, sampling_of
+from edgechat.cli.opening import engine_for, sampling_of
+from edgechat.cli.options import model_option
 from edgechat.config import load_config
 from edgechat.engine.base import Finished, Progress, TextDelta
 from edgechat.errors import ConfigError, ExitCode

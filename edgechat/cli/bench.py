@@ -22,7 +22,8 @@ import click
 
 from edgechat import paths
 from edgechat.chat.conversation import Message
-from edgechat.cli.options import engine_for, locate, model_option
+from edgechat.cli.opening import engine_for, locate
+from edgechat.cli.options import model_option
 from edgechat.config import Config, load_config
 from edgechat.engine import sizing
 from edgechat.engine.base import Finished, Request, Sampling, TextDelta
@@ -231,11 +232,16 @@ async def _paints(model_uri: str | None, rounds: int) -> list[tuple[float, float
 async def _in_terminal(
     model_uri: str | None, prompt: str | None, tokens: int | None, history: Path | None = None
 ) -> dict[str, Any]:
-    options = [*(["--model-uri", model_uri] if model_uri else []), *(["--prompt", prompt] if prompt else [])]
-    options += ["--tokens", str(tokens)] if tokens else []
-    return await _run_in_terminal(
-        lambda out, new: paths.own_command("_bench-tui", "--out", str(out), "--history", str(history or new), *options)
-    )
+    def command(out: Path, new_history: Path) -> list[str]:
+        task = {
+            "history": str(history or new_history),
+            "model_uri": model_uri,
+            "prompt": prompt,
+            "tokens": tokens,
+        }
+        return paths.own_command("_bench-tui", str(out), json.dumps(task))
+
+    return await _run_in_terminal(command)
 
 
 async def _run_in_terminal(command: Callable[[Path, Path], list[str]]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from edgechat import paths
-from edgechat.cli.options import engine_for, sampling_of
+from edgechat.cli.opening import engine_for, sampling_of
 from edgechat.config import load_config
 from edgechat.engine.base import Engine
 from edgechat.errors import ConfigError
@@ -13,7 +13,7 @@ from edgechat.history.store import HistoryStore
 from edgechat.session import Session
 
 
-def chat(*, model_uri: str | None, resume: bool, system: str | None, demo: bool) -> int:
+def chat(*, model_uri: str | None = None, resume: bool = False, system: str | None = None, demo: bool = False) -> int:
     """Open the TUI.
 
     Args:

@@ -12,6 +12,7 @@ nothing. Only a signal stops it.
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import signal
@@ -24,10 +25,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import click
-
 from edgechat.errors import EdgechatError, ExitCode, ModelError, StorageError
-from edgechat.models.default import DEFAULT_NAME, INSTALL_COMMAND, embedded_gguf, no_model
+from edgechat.models.default import DEFAULT_NAME, embedded_gguf, no_model
 from edgechat.models.store import ModelStore
 from edgechat.models.words import size_text
 
@@ -39,18 +38,13 @@ _GROWTH = 1.25
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-@click.command(INSTALL_COMMAND, hidden=True)
-def install_default() -> None:
-    """Install the embedded model for an edgechat that started this process."""
-    raise click.exceptions.Exit(main())
-
-
 def main() -> int:
     """Install the default model, telling how it goes.
 
     Returns:
         The exit code; see `errors.ExitCode`.
     """
+    gc.enable()  # off since edgechat.__main__
     speaker = _Speaker()
     try:
         with _stoppable():

@@ -8,6 +8,7 @@ parent.
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import sys
@@ -68,6 +69,7 @@ class Inbox:
 
 def main() -> int:
     """Serve commands until standard input ends. Returns the exit code."""
+    gc.enable()  # off since edgechat.__main__
     out = os.dup(1)
     os.dup2(2, 1)  # whatever a native library prints must not mix with the events
     inbox = Inbox(os.fdopen(os.dup(0), "rb"))

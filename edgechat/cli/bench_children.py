@@ -1,0 +1,55 @@
+"""The child processes of `edgechat bench`: the chat with a stopwatch, and the ids of a prompt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from edgechat.cli.opening import engine_for
+from edgechat.config import load_config
+from edgechat.engine.base import Sampling
+from edgechat.history.store import HistoryStore
+
+
+def tui(out: str, task: str) -> int:
+    """Run the chat in this terminal and write what the stopwatch said.
+
+    Args:
+        out: The file to write.
+        task: A JSON object with `history`, `model_uri`, `prompt` and `tokens`.
+
+    Returns:
+        The exit code.
+    """
+    from edgechat.tui.bench import BenchApp, TimedSession
+
+    asked = json.loads(task)
+    session = TimedSession(
+        engine_for(load_config(model_uri=asked["model_uri"])),
+        HistoryStore.open(Path(asked["history"])),
+        sampling=Sampling(temperature=0, repetition_penalty=1),
+        max_tokens=asked["tokens"],
+    )
+    app = BenchApp(session, asked["prompt"])
+    app.run()
+    Path(out).write_text(json.dumps(app.result), encoding="utf-8")
+    return app.return_code or 0
+
+
+def ids(folder: str, prompt: str) -> int:
+    """Print the ids of a chat with one message.
+
+    Args:
+        folder: The ONNX GenAI folder.
+        prompt: The message.
+
+    Returns:
+        The exit code.
+    """
+    import sys
+
+    from edgechat.chat.conversation import Message
+    from edgechat.engine.genai import GenaiModel
+
+    sys.stdout.write(json.dumps(GenaiModel(Path(folder)).encode([Message("user", prompt)])))
+    return 0

@@ -1,0 +1,102 @@
+"""What people may call: the click group, its commands and their help.
+
+A command is imported when it is named. Nothing here is imported by `edgechat` alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from edgechat import __version__
+from edgechat.cli.options import model_option
+from edgechat.errors import ExitCode
+
+COMMANDS = {
+    "ask": "edgechat.cli.ask:ask",
+    "bench": "edgechat.cli.bench:bench",
+    "models": "edgechat.cli.models:models",
+}
+"""Where each command is found."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command a user may call."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command."""
+        target = COMMANDS.get(cmd_name)
+        if target is None:
+            return None
+        module, _, attribute = target.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a word that names none gets the nearest one as a hint."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f"Did you mean `edgechat {near[0]}`?" if near else f'To ask a question: edgechat ask "{args[0]}"'
+            raise click.UsageError(f"{error.message} {hint}", ctx) from None
+
+
+@click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@model_option
+@click.option("-c", "--continue", "resume", is_flag=True, help="Go on with the last chat.")
+@click.option("--system", metavar="TEXT", help="System message of new chats.")
+@click.option("--demo", is_flag=True, help="Show the interface with a scripted reply and no model.")
+@click.version_option(__version__, "-V", "--version", message="edgechat %(version)s")
+@click.pass_context
+def cli(ctx: click.Context, model_uri: str | None, resume: bool, system: str | None, demo: bool) -> None:
+    """Chat with a language model on this machine: no network, no account, no telemetry.
+
+    Without a command the chat opens in the terminal, with the installed model or the one named.
+
+    \b
+    Examples:
+      edgechat                             chat
+      edgechat --continue                  go on with the last chat
+      edgechat --model-uri ./model         chat with an MLflow model folder
+      edgechat ask "What is ONNX?"         one answer on standard output
+      cat log.txt | edgechat ask Explain   with text from a pipe
+    """
+    ctx.obj = {"model_uri": model_uri}
+    if ctx.invoked_subcommand is not None:
+        return
+    from edgechat.cli.chat import chat
+
+    ctx.exit(chat(model_uri=model_uri, resume=resume, system=system, demo=demo))
+
+
+def invoke(arguments: Sequence[str]) -> int:
+    """Run the command that the arguments name.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        EdgechatError: The command failed.
+    """
+    try:
+        code: Any = cli.main(args=list(arguments), prog_name="edgechat", standalone_mode=False)
+        return int(code or 0)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return int(ExitCode.INTERRUPTED)
