@@ -114,6 +114,7 @@ class EngineClient:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 limit=wire.LINE_LIMIT,
+                env=_environment(),
                 # A Ctrl+C in the terminal reaches the whole foreground group; the reply is ended by a message instead.
                 start_new_session=os.name == "posix",
             )
@@ -262,6 +263,12 @@ class EngineClient:
             await process.wait()
         if reader is not None and reader is not asyncio.current_task():
             await reader
+
+
+def _environment() -> dict[str, str]:
+    """The worker's: with weights in huge pages where the C library is glibc, a few hundredths faster."""
+    tunables = [os.environ.get("GLIBC_TUNABLES", ""), "glibc.malloc.hugetlb=1"]
+    return {**os.environ, "GLIBC_TUNABLES": ":".join(filter(None, tunables))}
 
 
 def _open_log() -> IO[bytes]:

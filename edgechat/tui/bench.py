@@ -16,8 +16,8 @@ from edgechat.session import Session, SessionEvent, TurnClosed
 from edgechat.tui.app import EdgechatApp
 from edgechat.tui.widgets.composer import Composer
 
-LAG_SLEEP = 0.005
-"""Seconds between two looks at the event loop's clock."""
+LAG_SLEEP = 0.02
+"""Seconds between two looks at the event loop's clock; each look takes its share of a core."""
 
 
 class TimedSession(Session):

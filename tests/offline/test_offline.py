@@ -163,7 +163,7 @@ import asyncio
 from edgechat import paths
 from tests.terminal import Terminal, needs_tmux
 from edgechat.engine.scripted import ScriptedEngine
-from edgechat.cli.options import engine_for
+from edgechat.cli.opening import engine_for
 from edgechat.config import load_config
 from edgechat.history.store import HistoryStore
 from edgechat.session import Session

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from textual.selection import Selection
     from textual.timer import Timer
 
-PACE = 0.05
-"""Seconds between two drawings of a streaming reply."""
+PACE = 0.08
+"""Seconds between two drawings of a streaming reply. Each takes a core from the model for some milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,7 @@ class ReplyView(Widget):
         self._starts: list[int] = []
         self._tail = ""
         self._lines: list[Line] = []
+        self._drawn: dict[int, tuple[Line, Strip]] = {}
         self._width = 0
         if text:
             self.source = printable(text)
@@ -159,6 +160,7 @@ class ReplyView(Widget):
     def _laid_out(self, width: int) -> list[Line]:
         if width > 0 and width != self._width:
             self._width = width
+            self._drawn.clear()
             self._lines, self._starts = [], []
             if self.streaming:
                 self._place(self._units)
@@ -178,15 +180,25 @@ class ReplyView(Widget):
         lines = self._laid_out(width)
         if not 0 <= y < len(lines):
             return Strip.blank(width, self.rich_style)
-        content = lines[y].content
-        selection = self.text_selection
+        line, selection = lines[y], self.text_selection
+        if selection is None and (drawn := self._drawn.get(y)) is not None and drawn[0] is line:
+            return drawn[1]  # a new line below moves nothing of what is above
+        content = line.content
         if selection is not None and (span := selection.get_span(y)) is not None:
             start, end = span
             style = Style.from_styles(self.screen.get_component_styles("screen--selection"))
             content = content.stylize(style, start, len(content) if end == -1 else end)
         strips = Visual.to_strips(self, content, width, 1, self.visual_style, apply_selection=False)
         strip = strips[0] if strips else Strip.blank(width, self.rich_style)
-        return strip.adjust_cell_length(width, self.rich_style).apply_offsets(0, y)
+        strip = strip.adjust_cell_length(width, self.rich_style).apply_offsets(0, y)
+        if selection is None:
+            self._drawn[y] = (line, strip)
+        return strip
+
+    def notify_style_update(self) -> None:
+        """Colours changed: draw every line anew."""
+        self._drawn.clear()
+        super().notify_style_update()
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         """The selected text, with the lines that wrapping made joined again."""
