@@ -6,6 +6,8 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -97,3 +99,13 @@ def phi3_tokenizer() -> Path:
     if not folder.is_dir():
         pytest.skip("the Phi-3 tokenizer lies outside the project, and is not here")
     return folder
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that another user can reach too; the parents of tmp_path are closed to others."""
+    folder = Path(tempfile.mkdtemp())
+    yield folder
+    for name in (folder, *folder.rglob("*")):
+        name.chmod(0o700)
+    shutil.rmtree(folder)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +17,12 @@ from edgechat.chat.conversation import ReplyState
 from edgechat.errors import ExitCode, StorageError
 from edgechat.history import database, writer
 from edgechat.history.store import HistoryStore
+from tests.rights import bound_by_rights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 posix = pytest.mark.skipif(os.name != "posix", reason="Windows keeps rights elsewhere")
-NOBODY = 65534
 
 
 def filled(path: Path) -> int:
@@ -48,31 +46,6 @@ def words(call: Callable[[], object]) -> StorageError:
     assert error.hint
     assert error.exit_code is ExitCode.STORAGE
     return error
-
-
-@contextmanager
-def bound_by_rights(folder: Path) -> Iterator[None]:
-    """Rights do not hold root back: become nobody for a while, who owns the folder, where the tests run as root."""
-    if os.geteuid() != 0:
-        yield
-        return
-    for name in (folder, *folder.rglob("*")):
-        os.chown(name, NOBODY, NOBODY)
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that another user can reach too; the parents of tmp_path are closed to others."""
-    folder = Path(tempfile.mkdtemp())
-    yield folder
-    for name in (folder, *folder.rglob("*")):
-        name.chmod(0o700)
-    shutil.rmtree(folder)
 
 
 @posix
@@ -264,6 +237,8 @@ import resource, sys
 from pathlib import Path
 from edgechat.errors import StorageError
 from edgechat.history.store import HistoryStore
+from tests.rights import bound_by_rights
+from tests.rights import bound_by_rights
 
 store = HistoryStore.open(Path(sys.argv[1]))
 chat = store.create_conversation()

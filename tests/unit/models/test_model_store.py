@@ -20,6 +20,7 @@ from edgechat.errors import ModelError, StorageError
 from edgechat.models import copying, manifest
 from edgechat.models.manifest import MANIFEST, quick_check, verify_manifest, write_manifest
 from edgechat.models.store import ModelStore, check_name, name_for
+from tests.rights import bound_by_rights
 
 Make = Callable[..., Path]
 NATIVE = {"decoder": {"filename": "model.onnx", "session_options": {"custom_ops_library": "lib.so"}}}
@@ -286,17 +287,20 @@ def test_a_store_that_cannot_be_written(genai: Path, tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may write anywhere")
-def test_a_read_only_store(store: ModelStore, genai: Path) -> None:
-    store.add(genai, "m")
+@pytest.mark.skipif(os.name != "posix", reason="Windows keeps rights elsewhere")
+def test_a_read_only_store(open_folder: Path, genai: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGECHAT_HOME", str(open_folder))
+    source = open_folder / "source"
+    shutil.copytree(genai, source)
+    store = ModelStore()
+    store.add(source, "m")
+    paths.cache_dir().mkdir(exist_ok=True)
     store.root.chmod(0o500)
-    try:
+    with bound_by_rights(open_folder):
         assert store.get("m").name == "m"
-        for action in (lambda: store.add(genai, "n"), lambda: store.remove("m")):
+        for action in (lambda: store.add(source, "n"), lambda: store.remove("m")):
             with pytest.raises(StorageError):
                 action()
-    finally:
-        store.root.chmod(0o700)
 
 
 # Staging
