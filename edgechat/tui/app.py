@@ -6,6 +6,9 @@ ended. It never talks to the session otherwise; that is the chat screen's work.
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -89,6 +92,13 @@ class EdgechatApp(App[None]):
     def chat(self) -> ChatScreen:
         """The chat screen, also while another is over it."""
         return self._chat
+
+    def on_mount(self) -> None:
+        """Leave as Ctrl+Q does when the system asks: the reply kept, the terminal the user's again."""
+        if os.name == "posix":  # elsewhere the event loop takes no signals
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                loop.add_signal_handler(number, self.exit, None, 128 + number)
 
     async def on_unmount(self) -> None:
         """End the session; the terminal is the user's again by now."""
