@@ -186,18 +186,14 @@ def real(folder: Path, context: int | None = None) -> EngineClient:
     return EngineClient(ModelSource(folder, "model"), EngineOptions(context=context))
 
 
-async def test_a_killed_worker_is_reported_and_survived(tiny_phi3: Path) -> None:
-    engine = real(tiny_phi3)
+async def test_a_killed_worker_is_reported_and_survived(default_genai: Path) -> None:
+    engine = real(default_genai)
     try:
         await engine.start()
-        texts = 0
         with pytest.raises(EngineError, match="memory") as caught:
             async for event in engine.stream(asking(max_tokens=None)):
-                if isinstance(event, TextDelta):
-                    texts += 1
-                    if texts == 3:
-                        assert engine.pid is not None
-                        os.kill(engine.pid, signal.SIGKILL)
+                if isinstance(event, TextDelta) and engine.pid is not None:
+                    os.kill(engine.pid, signal.SIGKILL)
         assert "ended by the system" in caught.value.title
         assert engine.info is None
         text, _, _ = await collect(engine, asking())
@@ -215,8 +211,6 @@ async def test_a_crashed_worker_names_its_signal_and_log(tiny_phi3: Path) -> Non
         with pytest.raises(EngineError, match="SIGSEGV") as caught:
             await collect(engine, asking(max_tokens=None))
         assert str(paths.log_path("worker")) in caught.value.hint
-    except EngineError as error:
-        pytest.fail(f"the worker had died before the request was written, which must start a new one: {error}")
     finally:
         await engine.aclose()
 
