@@ -21,15 +21,17 @@ APP = "edgechat"
 
 def _folder(kind: str) -> Path:
     home = os.environ.get("EDGECHAT_HOME")
-    if home:
-        return Path(home).expanduser().absolute() / kind
-    dirs = PlatformDirs(APP, appauthor=False)
-    return {
-        "config": dirs.user_config_path,
-        "data": dirs.user_data_path,
-        "cache": dirs.user_cache_path,
-        "state": dirs.user_state_path,
-    }[kind]
+    try:
+        if home:
+            return Path(home).expanduser().absolute() / kind
+        folder: Path = getattr(PlatformDirs(APP, appauthor=False), f"user_{kind}_path")
+    except RuntimeError as error:  # no HOME, and a user the system does not know
+        raise StorageError(
+            "No home folder",
+            f"{error}.".replace("..", "."),
+            "Set HOME, or set EDGECHAT_HOME to a folder for edgechat's files.",
+        ) from error
+    return folder
 
 
 def config_dir() -> Path:

@@ -113,11 +113,14 @@ class Conversation:
     def messages(self) -> tuple[Message, ...]:
         """The active path as messages: system first, then user and assistant in turn.
 
-        A reply without any text leaves no assistant message; the user message it belongs to stays.
+        A turn that was never answered is left out unless it is the last: what was refused for its length would make
+        every later prompt too long as well, and what is sent again after a failure would be read twice.
         """
         out: list[Message] = [Message("system", self.system)] if self.system else []
         for turn in self.turns:
-            out.append(Message("user", turn.user))
-            if turn.reply is not None and turn.reply.text:
-                out.append(Message("assistant", turn.reply.text))
+            answer = turn.reply.text if turn.reply is not None else ""
+            if answer or turn is self.turns[-1]:
+                out.append(Message("user", turn.user))
+            if answer:
+                out.append(Message("assistant", answer))
         return tuple(out)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 from contextlib import aclosing
 
@@ -71,6 +73,8 @@ def ask(
     except KeyboardInterrupt:
         _narrate("stopped")
         raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
+    except asyncio.CancelledError:
+        raise click.exceptions.Exit(128 + signal.SIGTERM) from None
     if finished.reason == "length":
         _narrate("the answer was cut at the length limit")
 
@@ -89,7 +93,10 @@ def _question(words: str) -> str:
 
 
 async def _ask(session: Session, text: str) -> Finished:
-    """Stream the answer; cancelled by Ctrl+C, which keeps what has come."""
+    """Stream the answer; cancelled by Ctrl+C or SIGTERM, which keep what has come."""
+    task = asyncio.current_task()
+    if os.name == "posix" and task is not None:  # elsewhere the event loop takes no signals
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     progress = _Progress()
     loading = asyncio.create_task(session.start(progress))
     end = "\n"
@@ -140,6 +147,8 @@ class _Progress:
     def __call__(self, progress: Progress) -> None:
         if progress.phase == "install":
             text = f"preparing the model for its first use: {progress.done * 100 // max(1, progress.total)} %"
+        elif progress.phase == "check":
+            text = f"checking the model's files: {progress.done * 100 // max(1, progress.total)} %"
         else:
             text = "loading the model"
         if sys.stderr is None or text == self._shown:

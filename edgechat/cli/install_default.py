@@ -27,6 +27,7 @@ from typing import Any
 
 from edgechat.errors import EdgechatError, ExitCode, ModelError, StorageError
 from edgechat.models.default import DEFAULT_NAME, embedded_gguf, no_model
+from edgechat.models.manifest import ensure_intact
 from edgechat.models.store import ModelStore
 from edgechat.models.words import size_text
 
@@ -116,7 +117,9 @@ def _install(store: ModelStore, speaker: _Speaker) -> Path:
         damaged = False
         if store.has(DEFAULT_NAME):
             try:
-                return store.get(DEFAULT_NAME).root
+                root = store.get(DEFAULT_NAME).root
+                ensure_intact(root)
+                return root
             except ModelError:
                 damaged = True
         source = embedded_gguf()

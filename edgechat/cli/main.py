@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from edgechat.chat.text import printable
-from edgechat.errors import EdgechatError, ExitCode
+from edgechat.errors import EdgechatError, ExitCode, StorageError
 
 CHILDREN = {
     "_bench-ids": "edgechat.cli.bench_children:ids",
@@ -35,10 +37,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
         The exit code; see `errors.ExitCode`.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if sys.stdout is None:  # closed by whoever started us, who then wants no output
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open to the end
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        # A model writes any character; one that the reader's encoding lacks must not end the answer.
+        sys.stdout.reconfigure(errors="replace")
     try:
         code = _call(given)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
         return code
     except EdgechatError as error:
         report(error)
@@ -46,9 +52,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does; Python would complain once more on exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _abandon_output()  # whoever read it has gone, as `head` does
         return int(ExitCode.ERROR)
+    except OSError as error:
+        _abandon_output()
+        report(StorageError("Output cannot be written", f"{error.strerror or error}."))
+        return int(ExitCode.STORAGE)
+
+
+def _abandon_output() -> None:
+    """Keep Python from complaining once more on exit about what it could not write."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _call(arguments: list[str]) -> int:

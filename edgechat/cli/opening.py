@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgechat.config import Config
 from edgechat.engine.base import Progress, Sampling
+from edgechat.errors import ModelError
 
 if TYPE_CHECKING:
     from edgechat.engine.client import EngineClient, ModelSource
+
+
+OnProgress = Callable[[Progress], None]
 
 
 def sampling_of(config: Config) -> Sampling:
@@ -30,21 +36,53 @@ def engine_for(config: Config) -> EngineClient:
     return EngineClient(locate(config.model_uri), EngineOptions(context=config.context, threads=config.threads))
 
 
-def locate(uri: str | None) -> Callable[[Callable[[Progress], None]], Awaitable[ModelSource]]:
-    """What finds the model of that URI when it is needed, installing the default one if there is none yet."""
+def locate(uri: str | None) -> Callable[[OnProgress], Awaitable[ModelSource]]:
+    """What finds the model of that URI when it is needed; without a URI the default one, installed if it must be.
 
-    async def find(on_progress: Callable[[Progress], None]) -> ModelSource:
+    Its files are compared with their manifest, and a damaged default model is made again.
+    """
+
+    async def find(on_progress: OnProgress) -> ModelSource:
         from edgechat.engine.client import ModelSource
-        from edgechat.models.default import prepare
-        from edgechat.models.manifest import ensure_intact
-        from edgechat.models.store import ModelStore
+        from edgechat.models.default import DEFAULT_NAME, embedded_gguf, prepare
         from edgechat.models.uri import resolve_model
 
-        if uri is None and not ModelStore().list():
-            model = await prepare(lambda done, total, note: on_progress(Progress("install", done, total, note)))
-        else:
+        def installing(done: int, total: int, note: str) -> None:
+            on_progress(Progress("install", done, total, note))
+
+        if uri is not None:
             model = await asyncio.to_thread(resolve_model, uri)
-        await asyncio.to_thread(ensure_intact, model.root)
+            await _check(model.root, on_progress)
+            return ModelSource(model.genai, model.name)
+        model = await prepare(installing)
+        try:
+            await _check(model.root, on_progress)
+        except ModelError:
+            if model.name != DEFAULT_NAME or embedded_gguf() is None:
+                raise
+            model = await prepare(installing, again=True)
         return ModelSource(model.genai, model.name)
 
     return find
+
+
+class _GivenUpError(Exception):
+    """Nobody waits for the check any more."""
+
+
+async def _check(root: Path, on_progress: OnProgress) -> None:
+    """Compare a model's files with its manifest. A moved model is read whole, which takes as long as its disk."""
+    from edgechat.models.manifest import ensure_intact
+
+    loop = asyncio.get_running_loop()
+    given_up = threading.Event()
+
+    def progress(done: int, total: int) -> None:
+        if given_up.is_set():
+            raise _GivenUpError
+        loop.call_soon_threadsafe(on_progress, Progress("check", done, total))
+
+    try:
+        await asyncio.to_thread(ensure_intact, root, progress)
+    finally:
+        given_up.set()  # a thread cannot be cancelled, only asked, and the program would wait for it

@@ -54,13 +54,14 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
     """How far a long step came.
 
     Attributes:
-        phase: "install": a model is being made ready for the first time, in percent. "load": it is being read into
+        phase: "install": a model is being made ready for the first time, in percent. "check": its files are compared
+            with their manifest, in bytes. "load": it is being read into
             memory; `total` is 0, for nobody can tell how long it takes. "prefill": prompt tokens computed.
         done, total: The step's own units.
         note: A few words on what is being done now; may be empty.
     """
 
-    phase: Literal["install", "load", "prefill"]
+    phase: Literal["install", "check", "load", "prefill"]
     done: int
     total: int
     note: str = ""

@@ -133,7 +133,7 @@ class EngineClient:
                 if isinstance(answer, ModelInfo):
                     self._info = answer
                     return answer
-        except EdgechatError:
+        except BaseException:
             await self._end()
             raise
         finally:

@@ -27,6 +27,9 @@ from edgechat.errors import EngineError, ModelError
 PREFILL_CHUNK = 64
 """Prompt tokens computed in one call. Larger chunks are no faster, and a stop waits for the end of one."""
 
+LONGEST_TOKEN = 256
+"""Characters no token has more of; the longest known, a run of spaces, has 162."""
+
 TOP_K = 50
 """Fixed when a generator is made; changing it on a live one yields garbage."""
 
@@ -120,14 +123,14 @@ class GenaiModel:
             EngineError: The prompt does not fit, or the library failed; the KV cache is then given up.
         """
         began = time.perf_counter()
+        # Encoding takes seconds a megabyte and cannot be stopped; what cannot fit is not encoded at all.
+        least = sum(len(message.content) for message in request.messages) // LONGEST_TOKEN
+        if least >= self._context.tokens:
+            raise self._too_long(f"more than {least:,}")
         prompt = self.encode(request.messages)
         room = self._context.tokens - len(prompt)
         if room < 1:
-            raise EngineError(
-                "The conversation is longer than the context",
-                f"It has {len(prompt):,} tokens; the context holds {self._context.tokens:,}, the reply included.",
-                "Start a new chat, shorten the message, or raise the context in the settings.",
-            )
+            raise self._too_long(f"{len(prompt):,}")
         limit = room if request.max_tokens is None else min(room, request.max_tokens)
         try:
             yield from self._run(request.sampling, prompt, limit, stopped, began)
@@ -136,6 +139,13 @@ class GenaiModel:
         except Exception as error:
             self._drop()
             raise _run_error(error) from error
+
+    def _too_long(self, tokens: str) -> EngineError:
+        return EngineError(
+            "The conversation is longer than the context",
+            f"It has {tokens} tokens; the context holds {self._context.tokens:,}, the reply included.",
+            "Start a new chat, shorten the message, or raise the context in the settings.",
+        )
 
     def _run(
         self, sampling: Sampling, prompt: list[int], limit: int, stopped: Callable[[], bool], began: float

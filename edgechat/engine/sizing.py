@@ -55,16 +55,20 @@ def threads() -> int:
 def available_memory() -> int:
     """Bytes this process may still take: the system's, or what its cgroup leaves where that is less."""
     free = int(psutil.virtual_memory().available)
-    group = Path("/sys/fs/cgroup")
+    top = Path("/sys/fs/cgroup")
     try:
         own = Path("/proc/self/cgroup").read_text(encoding="ascii").strip().rpartition("::")[2].lstrip("/")
-        for folder in {group, group / own}:
-            limit = (folder / "memory.max").read_text(encoding="ascii").strip()
-            used = (folder / "memory.current").read_text(encoding="ascii").strip()
-            if limit.isdigit() and used.isdigit():
-                free = min(free, max(0, int(limit) - int(used)))
     except OSError:
-        pass  # not Linux, or no cgroup of version 2
+        return free  # not Linux
+    folder = top / own
+    # A limit of any group above holds too; the topmost group of a machine has none.
+    for group in (folder, *folder.parents):
+        with contextlib.suppress(OSError, ValueError):
+            limit = int((group / "memory.max").read_text(encoding="ascii"))
+            used = int((group / "memory.current").read_text(encoding="ascii"))
+            free = min(free, max(0, limit - used))
+        if group == top:
+            break
     return free
 
 

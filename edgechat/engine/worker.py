@@ -75,8 +75,9 @@ class Inbox:
             try:
                 command = wire.decode_command(line)
             except msgspec.DecodeError as error:
+                # Whoever sent it would wait for ever; the end of this process is an answer.
                 sys.stderr.write(f"unreadable command: {error}\n")
-                continue
+                raise SystemExit(2) from error
             if isinstance(command.body, wire.Stop):
                 self._stopped.add(command.id)
             else:

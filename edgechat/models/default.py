@@ -90,7 +90,7 @@ def default_model(store: ModelStore) -> ModelFolder:
     raise no_model()
 
 
-async def prepare(on_progress: Callable[[int, int, str], None]) -> ModelFolder:
+async def prepare(on_progress: Callable[[int, int, str], None], *, again: bool = False) -> ModelFolder:
     """The model to chat with when the user named none, installed first if need be.
 
     The default model comes first. Without it, a single other installed model is taken; with none or several, the
@@ -99,11 +99,14 @@ async def prepare(on_progress: Callable[[int, int, str], None]) -> ModelFolder:
 
     Args:
         on_progress: Called in the event loop with done, total and a few words.
+        again: The installed default model is damaged: make it again.
 
     Raises:
         ModelError: There is nothing to install from, installing failed, or the installed model cannot be opened.
         StorageError: The log or the store cannot be written.
     """
+    if again:
+        return await _install(on_progress)
     store = ModelStore()
     names = store.names()
     if embedded_gguf() is None or (DEFAULT_NAME not in names and len(names) == 1):

@@ -63,6 +63,10 @@ def open_model(path: Path, *, trust: bool = False) -> ModelFolder:
             of itself, wants to load native code, or is of a kind that cannot chat.
     """
     root = _folder(path)
+    try:
+        str(root).encode()
+    except UnicodeEncodeError:  # an old disk; the engine and MLflow take UTF-8 only
+        raise ModelError("Folder name is not text", f"{shown(str(path))} is not UTF-8.", "Rename the folder.") from None
     card: MLflowCard | None = None
     if (root / MLMODEL).is_file():
         card, candidates = read_mlmodel(root)

@@ -145,6 +145,64 @@ def test_a_reader_that_goes_away_is_no_error_of_ours() -> None:
     process.stderr.close()
 
 
+def redirected(redirection: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    command = " ".join(f"'{part}'" for part in paths.own_command("ask", *QUICK, "What is the capital of France?"))
+    return subprocess.run(
+        ["sh", "-c", f"{command} {redirection}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+
+
+def test_a_closed_stdout_is_no_reason_not_to_answer() -> None:
+    ended = redirected(">&-")
+    assert ended.returncode == 0, ended.stderr
+    assert last_chat().turns[0].reply is not None
+
+
+def test_a_full_disk_behind_stdout_is_told() -> None:
+    ended = redirected("> /dev/full")
+    assert ended.returncode == 5
+    assert b"Output cannot be written" in ended.stderr
+    assert b"Traceback" not in ended.stderr
+
+
+def test_an_encoding_that_lacks_a_character_costs_only_that_character() -> None:
+    ended = redirected("", PYTHONIOENCODING="ascii", EDGECHAT_SYSTEM="Answer with the emoji 😀 only.")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout
+
+
+def test_sigterm_keeps_the_partial() -> None:
+    process = subprocess.Popen(
+        paths.own_command("ask", "--temperature", "0", "Tell me a very long story, with many chapters."),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+    )
+    assert process.stdout is not None
+    process.stdout.read(20)
+    process.terminate()
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert errors == b""
+    [turn] = last_chat().turns
+    assert turn.reply is not None
+    assert turn.reply.state is ReplyState.STOPPED
+
+
+def test_megabytes_are_refused_at_once() -> None:
+    began = time.monotonic()
+    ended = ask(stdin=b"word " * 4_000_000)
+    assert ended.returncode == 4
+    assert b"longer than the context" in ended.stderr
+    assert time.monotonic() - began < 60  # encoding them would take minutes
+
+
 def test_nul_and_bytes_that_are_not_text_are_replaced_and_told() -> None:
     ended = ask(*QUICK, stdin=b"a\x00b \xff c")
     assert ended.returncode == 0
@@ -221,12 +279,55 @@ def _hiding(folder: Path) -> Path:
     return folder
 
 
-def test_truncated_weights_are_found_before_they_are_loaded(home_with_model: Path, tmp_path: Path) -> None:
-    weights = next((home_with_model / "data" / "models").rglob("model.onnx.data"))
+def test_several_models_and_the_default_one_is_still_the_default(tiny_phi3: Path, own_home: Path) -> None:
+    from edgechat.models.store import ModelStore
+
+    ModelStore().add(tiny_phi3, "a")
+    ModelStore().add(tiny_phi3, "b")
+    ended = ask(*QUICK, "What is the capital of France?")
+    assert ended.returncode == 0, ended.stderr
+    reply = last_chat().turns[0].reply
+    assert reply is not None
+    assert reply.model == "smollm2-135m-instruct"
+
+
+def test_a_damaged_default_model_is_made_again(home_with_model: Path) -> None:
+    weights = cut_weights(home_with_model)
+    ended = ask(*QUICK, "What is the capital of France?")
+    assert ended.returncode == 0, ended.stderr
+    assert b"preparing the model" in ended.stderr
+    assert weights.stat().st_size > 100_000_000
+
+
+def test_a_folder_whose_name_is_not_text_is_refused(default_model: Path, tmp_path: Path) -> None:
+    import shutil
+
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/mod\xff")
+    shutil.copytree(default_model, odd, copy_function=os.link)
+    ended = subprocess.run(
+        [*paths.own_command("ask", *QUICK, "x", "--model-uri"), odd],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert ended.returncode == 3
+    assert b"not UTF-8" in ended.stderr
+    assert b"Traceback" not in ended.stderr
+
+
+def cut_weights(home: Path) -> Path:
+    """Cut a little off the default model's weights, in this home only."""
+    weights = next((home / "data" / "models").rglob("model.onnx.data"))
     content = weights.read_bytes()
     weights.unlink()  # a hard link: the other name keeps the whole file
     weights.write_bytes(content[:-100])
-    ended = ask("x")
+    return weights
+
+
+def test_truncated_weights_are_found_before_they_are_loaded(home_with_model: Path, tmp_path: Path) -> None:
+    cut_weights(home_with_model)
+    ended = ask("--model-uri", "smollm2-135m-instruct", "x")
     assert ended.returncode == 3
     assert b"model.onnx.data" in ended.stderr
     assert b"edgechat models" in ended.stderr

@@ -32,6 +32,22 @@ def test_everything_lies_below_one_folder_if_asked(own_home: Path) -> None:
     assert len(set(folders)) == len(folders)
 
 
+def test_a_home_that_does_not_exist_is_an_error_with_a_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGECHAT_HOME", "~no-such-user-here/x")
+    with pytest.raises(StorageError, match="home folder") as caught:
+        paths.data_dir()
+    assert "EDGECHAT_HOME" in caught.value.hint
+
+
+def test_no_home_at_all_is_an_error_with_a_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user the system does not know, as in many containers, and no HOME: platformdirs raises RuntimeError."""
+    for name in ("EDGECHAT_HOME", "HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    with pytest.raises(StorageError, match="home folder"):
+        paths.data_dir()
+
+
 def test_it_starts_itself_whatever_lies_in_the_working_directory(tmp_path: Path) -> None:
     (tmp_path / "click.py").write_text("raise SystemExit('the working directory was imported')")
     (tmp_path / "edgechat").mkdir()

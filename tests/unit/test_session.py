@@ -174,7 +174,25 @@ async def test_a_model_that_cannot_be_loaded_leaves_the_message(
         await held(session, "Hello")
     assert stored(path) == [("Hello", [("", ReplyState.FAILED)])]
     await held(session, "Again")
-    assert [message.content for message in engine.requests[-1].messages] == ["Be brief.", "Hello", "Again"]
+    # What was never answered is kept for the user, but not told to the model once more.
+    assert [message.content for message in engine.requests[-1].messages] == ["Be brief.", "Again"]
+
+
+async def test_a_message_too_long_for_the_context_does_not_end_the_chat(
+    session: Session, engine: ScriptedEngine, path: Path
+) -> None:
+    engine.context = 60
+    await held(session, "Hello")
+    with pytest.raises(EngineError, match="longer than the context"):
+        await held(session, "word " * 100)
+    assert isinstance((await held(session, "Short."))[-1], TurnClosed)
+    assert [message.content for message in engine.requests[-1].messages] == [
+        "Be brief.",
+        "Hello",
+        "One two.",
+        "Short.",
+    ]
+    assert [turn for turn, _ in stored(path)] == ["Hello", "word " * 100, "Short."]
 
 
 async def test_text_that_cannot_be_stored_is_mended_and_told(session: Session, path: Path) -> None:

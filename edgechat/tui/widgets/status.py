@@ -71,6 +71,8 @@ def progress_words(progress: Progress) -> tuple[Activity, str]:
         case "install":
             percent = f"{min(100, 100 * progress.done // progress.total)} %" if progress.total else ""
             return Activity.INSTALLING, " ".join(part for part in (percent, progress.note) if part)
+        case "check":
+            return Activity.LOADING, f"checking {100 * progress.done // max(1, progress.total)} %"
         case "load":
             return Activity.LOADING, progress.note
         case "prefill":

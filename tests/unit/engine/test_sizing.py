@@ -1,0 +1,78 @@
+"""Threads and context, from the machine's and the model's own numbers."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from edgechat.engine import sizing
+from edgechat.engine.sizing import DEFAULT_CONTEXT, LONGROPE_LIMIT, MINIMUM_CONTEXT, RESERVE, Context, settle_context
+
+PLENTY = 64 * 2**30
+
+
+def config(context_length: int = 4096, type_: str = "llama", layers: int = 32) -> dict[str, Any]:
+    decoder = {"num_hidden_layers": layers, "num_key_value_heads": 32, "num_attention_heads": 32, "head_size": 96}
+    return {"model": {"type": type_, "context_length": context_length, "decoder": decoder}}
+
+
+def test_a_token_of_phi3_mini_takes_786_kilobytes() -> None:
+    assert sizing.kv_bytes_per_token(config()) == 786_432
+
+
+@pytest.mark.parametrize(
+    ("model", "wanted", "expected"),
+    [
+        (config(4096), None, Context(4096, "")),
+        (config(4096), 1000, Context(1000, "setting")),
+        (config(4096), 100_000, Context(4096, "")),
+        (config(131_072), None, Context(DEFAULT_CONTEXT, "default")),
+        (config(131_072), 20_000, Context(20_000, "setting")),
+        (config(131_072, "phi3"), None, Context(LONGROPE_LIMIT, "model")),
+        (config(4096, "phi3"), None, Context(4096, "")),
+    ],
+)
+def test_the_context_and_its_reason(model: dict[str, Any], wanted: int | None, expected: Context) -> None:
+    assert settle_context(model, wanted, PLENTY) == expected
+
+
+def test_memory_bounds_the_context() -> None:
+    free = RESERVE + 1000 * sizing.kv_bytes_per_token(config())
+    assert settle_context(config(), None, free) == Context(1000, "memory")
+    assert settle_context(config(), 4000, free) == Context(1000, "memory")
+    assert settle_context(config(), 500, free) == Context(500, "setting")
+    assert settle_context(config(), None, 0) == Context(MINIMUM_CONTEXT, "memory")
+
+
+def test_a_model_without_numbers_is_not_bounded_by_memory() -> None:
+    assert settle_context({"model": {"context_length": 2048}}, None, 0) == Context(2048, "")
+
+
+def test_one_thread_a_core_this_process_may_use() -> None:
+    assert 1 <= sizing.threads() <= (psutil.cpu_count(logical=False) or os.cpu_count() or 1)
+    if hasattr(os, "sched_getaffinity"):
+        assert sizing.threads() <= len(os.sched_getaffinity(0))
+
+
+def test_a_limit_of_any_group_above_holds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    top = tmp_path / "cgroup"
+    own = top / "user.slice" / "app.scope"
+    own.mkdir(parents=True)
+    (own / "memory.max").write_text("max\n")
+    (own / "memory.current").write_text("5000\n")
+    (own.parent / "memory.max").write_text("300000\n")
+    (own.parent / "memory.current").write_text("100000\n")
+    entry = tmp_path / "self"
+    entry.write_text("0::/user.slice/app.scope\n")
+    places = {"/sys/fs/cgroup": top, "/proc/self/cgroup": entry}
+    monkeypatch.setattr(sizing, "Path", lambda name: places.get(str(name)) or Path(name))
+    assert sizing.available_memory() == 200_000
+
+
+def test_without_groups_the_system_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sizing, "Path", lambda name: tmp_path / "nothing")
+    assert sizing.available_memory() > 0
