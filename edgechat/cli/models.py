@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgechat.cli.models_shown import WIDTH, card_json, card_lines, default_name, entry_json, table, verdict
 from edgechat.errors import EdgechatError, ExitCode, ModelError
 
 if TYPE_CHECKING:
@@ -21,12 +22,8 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
-    from edgechat.models.manifest import Check, Problem
-    from edgechat.models.mlmodel import ModelFolder
-    from edgechat.models.store import Entry
+    from edgechat.models.manifest import Problem
 
-_WIDTH = 80
-_NAME_WIDTH = 36
 _LABEL_WIDTH = 14
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
@@ -74,9 +71,9 @@ def list_models(as_json: bool) -> None:
     from edgechat.models.store import ModelStore
 
     entries = ModelStore().entries()
-    default = _default_name(entries)
+    default = default_name(entries)
     if as_json:
-        _print_json([_entry_json(entry, default) for entry in entries])
+        _print_json([entry_json(entry, default) for entry in entries])
         return
     if not entries:
         from edgechat.models.default import embedded_gguf
@@ -84,7 +81,7 @@ def list_models(as_json: bool) -> None:
         comes = "; the next start installs the one edgechat came with" if embedded_gguf() is not None else ""
         _narrate(f"no model is installed{comes}. To add one: edgechat models add FOLDER")
         return
-    for line in _table(entries, default):
+    for line in table(entries, default):
         click.echo(line)
 
 
@@ -114,7 +111,7 @@ def add(folder: Path, name: str | None, replace: bool, link: bool, trust: bool, 
     if as_json:
         from edgechat.models.manifest import Check
 
-        _print_json(_card_json(model, Check("verified")))
+        _print_json(card_json(model, Check("verified")))
         return
     _narrate(f"installed; chat with it: edgechat --model-uri {model.name}")
     click.echo(model.name)
@@ -186,7 +183,7 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
         _print_json(results)
     else:
         for result in results:
-            for line in _verdict(result):
+            for line in verdict(result):
                 click.echo(line)
     if not results:
         _narrate("no model is installed")
@@ -221,14 +218,14 @@ def show(model: str | None, as_json: bool) -> None:
     with _ProgressLine("checking") as progress:
         check = quick_check(found.root, progress)
     if as_json:
-        _print_json(_card_json(found, check))
+        _print_json(card_json(found, check))
         return
-    for label, value in _card_lines(found, check):
+    for label, value in card_lines(found, check):
         if value:
             click.echo(
                 textwrap.fill(
                     value,
-                    _WIDTH,
+                    WIDTH,
                     initial_indent=f"{label:<{_LABEL_WIDTH}}",
                     subsequent_indent=" " * _LABEL_WIDTH,
                     # Paths and ids are copied from here: they are not torn at their dashes.
@@ -236,149 +233,6 @@ def show(model: str | None, as_json: bool) -> None:
                     break_long_words=False,
                 )
             )
-
-
-def _default_name(entries: tuple[Entry, ...]) -> str:
-    from edgechat.models.default import DEFAULT_NAME
-
-    names = [entry.name for entry in entries]
-    return DEFAULT_NAME if DEFAULT_NAME in names else names[0] if len(names) == 1 else ""
-
-
-def _table(entries: tuple[Entry, ...], default: str) -> Iterable[str]:
-    from edgechat.models.words import shown, size_text
-
-    width = max(4, min(_NAME_WIDTH, max(len(entry.name) for entry in entries)))
-    yield f"  {'NAME':<{width}}  {'TYPE':<12} {'SIZE':>8}  {'CONTEXT':>7}  WEIGHTS"
-    for entry in entries:
-        name = ("* " if entry.name == default else "  ") + entry.name
-        if len(entry.name) > width:  # whole, for it is to be copied; the rest goes below it
-            yield name
-            name = ""
-        model = entry.model
-        if model is None:
-            room = _WIDTH - width - 4
-            yield f"{name:<{width + 2}}  {shown(f'cannot be opened: {entry.error}', room)}"
-            continue
-        context = str(model.context_length or "?")
-        weights = shown(model.quantisation or "-", max(8, _WIDTH - width - 36))
-        kind, size = shown(model.architecture, 12), size_text(model.size_bytes)
-        yield f"{name:<{width + 2}}  {kind:<12} {size:>8}  {context:>7}  {weights}"
-
-
-def _card_lines(model: ModelFolder, check: Check) -> Iterable[tuple[str, str]]:
-    from edgechat.models.words import shown, size_text
-
-    card = model.mlflow
-    yield "Name", model.name
-    if card is not None:
-        version = f", version {card.registered_version}" if card.registered_version else ""
-        yield "Registered", shown(card.registered_name + version) if card.registered_name else ""
-    yield "Folder", shown(str(model.root), 400)
-    yield "Source", shown(model.source)
-    yield "Type", shown(model.architecture)
-    yield "Weights", shown(model.quantisation) or "not told"
-    yield "Size", size_text(model.size_bytes)
-    yield "Context", f"{model.context_length:,} tokens" if model.context_length else "not told"
-    yield "Licence", shown(model.licence) or "not told"
-    if card is None:
-        yield "MLflow", "no; a bare ONNX GenAI folder"
-    else:
-        yield "Flavors", shown(", ".join(card.flavors))
-        yield "Input", _side(card.inputs)
-        yield "Output", _side(card.outputs)
-        yield "Run", shown(card.run_id)
-        yield "Model id", shown(card.model_uuid)
-        yield "Saved", shown(f"{card.utc_time_created} UTC") if card.utc_time_created else ""
-        yield "MLflow", shown(card.mlflow_version)
-    yield "Verified", _verified(check)
-
-
-def _verified(check: Check) -> str:
-    from edgechat.models.words import shown
-
-    if check.state == "verified":
-        return "yes, every file is as it was installed"
-    if check.state == "unverified":
-        return "no, the folder has no manifest; adding the model makes one"
-    first = check.problems[0]
-    more = f" and {len(check.problems) - 1} more" if check.problems[1:] else ""
-    return f"NO, {first.kind}: {shown(first.path)}{more}"
-
-
-def _side(text: str) -> str:
-    """One side of an MLflow signature for people: "prompt: string, messages: array (optional)"."""
-    from edgechat.models.words import shown
-
-    try:
-        columns = json.loads(text) if text else []
-        parts = [
-            (f"{column['name']}: " if column.get("name") else "")
-            + str(column.get("type", "?"))
-            + ("" if column.get("required", True) else " (optional)")
-            for column in columns
-        ]
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
-        return shown(text, 300)
-    return shown(", ".join(parts), 300)
-
-
-def _verdict(result: dict[str, Any]) -> Iterable[str]:
-    from edgechat.models.words import shown
-
-    if result["ok"]:
-        yield f"{result['name']}: ok"
-    if result["error"]:
-        yield f"{result['name']}: {shown(result['error'], 300)}"
-    for problem in result["problems"]:
-        detail = f" ({shown(problem['detail'], 200)})" if problem["detail"] else ""
-        yield f"{result['name']}: {problem['kind']}: {shown(problem['path'], 300)}{detail}"
-
-
-def _entry_json(entry: Entry, default: str) -> dict[str, Any]:
-    data: dict[str, Any] = {"name": entry.name, "default": entry.name == default, "folder": str(entry.path)}
-    if entry.model is None:
-        return {**data, "error": str(entry.error)}
-    return {
-        **data,
-        "architecture": entry.model.architecture,
-        "size_bytes": entry.model.size_bytes,
-        "context_length": entry.model.context_length,
-        "quantisation": entry.model.quantisation,
-        "licence": entry.model.licence,
-    }
-
-
-def _card_json(model: ModelFolder, check: Check) -> dict[str, Any]:
-    card = model.mlflow
-    return {
-        "name": model.name,
-        "folder": str(model.root),
-        "genai_folder": str(model.genai),
-        "source": model.source,
-        "architecture": model.architecture,
-        "quantisation": model.quantisation,
-        "size_bytes": model.size_bytes,
-        "context_length": model.context_length,
-        "licence": model.licence,
-        "trusted": model.trusted,
-        "verified": check.state,
-        "problems": [{"kind": p.kind, "path": p.path, "detail": p.detail} for p in check.problems],
-        "mlflow": None
-        if card is None
-        else {
-            "flavors": list(card.flavors),
-            "inputs": card.inputs,
-            "outputs": card.outputs,
-            "run_id": card.run_id,
-            "model_uuid": card.model_uuid,
-            "mlflow_version": card.mlflow_version,
-            "utc_time_created": card.utc_time_created,
-            "registered_name": card.registered_name,
-            "registered_version": card.registered_version,
-            "metadata": dict(card.metadata),
-        },
-    }
 
 
 def _print_json(data: Any) -> None:

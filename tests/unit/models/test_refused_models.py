@@ -172,7 +172,7 @@ def test_several_models_and_none(tmp_path: Path, make_mlflow: Make, make_genai: 
         {"session_options": {"custom_ops_library": "lib.so"}},
         {"session_options": {"provider_options": [{"QNN": {"backend_path": "QnnHtp.dll"}}]}},
         {"session_options": {"provider_options": [{"x": {"ep_Library_path": "x.so"}}]}},
-        {"session_options": {"enable_profiling": "/tmp/x"}},
+        {"session_options": {"enable_profiling": "profile.json"}},
         {"pipeline": [{"a": {"session_options": {"custom_ops_library": "lib.so"}}}]},
     ],
 )
