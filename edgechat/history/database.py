@@ -47,7 +47,10 @@ class Database:
             _create(path)
             connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:
-                migrations.version(connection, path)  # refuses a foreign or newer file before anything is changed
+                # Refuses a foreign or newer file before anything is changed; in one transaction, so that what another
+                # instance is making of a new file is seen as it was or as it will be, not half.
+                with _transaction(connection, "BEGIN"):
+                    migrations.version(connection, path)
                 _hide_from_others(path)
                 _use_wal(connection)
                 # On macOS a plain fsync leaves the data in the disk's own cache; elsewhere this does nothing.
