@@ -11,9 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from edgechat.offline import go_offline
 from edgechat.paths import own_command
+
+# A slow example is a busy machine, not a failure.
+settings.register_profile("edgechat", deadline=None)
+settings.load_profile("edgechat")
 
 go_offline()  # before any test module imports a library that looks at the environment once
 
