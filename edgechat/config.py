@@ -7,7 +7,6 @@ it came from and the key. This module never writes.
 from __future__ import annotations
 
 import os
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,10 +77,12 @@ def load_config(**flags: Any) -> Config:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    import tomllib  # most people have no file, and need not wait for its reader
+
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
             "Settings file is not TOML", f"{path}: {error}.", "Mend the line, or rename the file."

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.resources import files
 from pathlib import Path
 
 from platformdirs import PlatformDirs
@@ -97,6 +96,8 @@ def resource(name: str) -> Path:
     bundled = getattr(sys, "_MEIPASS", None)
     if bundled is not None:
         return Path(bundled) / APP / name
+    from importlib.resources import files  # milliseconds that no start needs to pay
+
     return Path(str(files(APP).joinpath(name)))
 
 
