@@ -77,13 +77,13 @@ def load_config(**flags: Any) -> Config:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    import tomllib  # most people have no file, and need not wait for its reader
-
     try:
+        if not path.exists():
+            return {}
+        import tomllib  # most people have no file, and need not wait for its reader
+
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # not TOML, or not UTF-8
         raise ConfigError(
             "Settings file is not TOML", f"{path}: {error}.", "Mend the line, or rename the file."
         ) from error

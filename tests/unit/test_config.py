@@ -51,6 +51,12 @@ def test_a_file_that_is_not_text_is_named() -> None:
         load_config()
 
 
+def test_a_settings_file_that_cannot_be_read_is_named() -> None:
+    config_path().mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"config\.toml"):
+        load_config()
+
+
 def test_a_bad_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGECHAT_MAX_TOKENS", "many")
     with pytest.raises(ConfigError, match="EDGECHAT_MAX_TOKENS"):
