@@ -84,13 +84,10 @@ def assert_wrote_nothing_elsewhere(trace: str, home: Path) -> None:
     assert any(path.startswith(own) for path in written)
 
 
-@needs_strace
-def test_ask_opens_no_socket_and_writes_only_its_own_files(home: Path, work: Path, tmp_path: Path) -> None:
-    log = tmp_path / "trace"
-    # The first start converts and saves the model through MLflow, then answers: all processes are followed.
-    command = ["strace", "-f", "-o", str(log), "-e", "trace=%network,openat,open,creat", "-e", "signal=none"]
+def first_answer(prefix: list[str], home: Path, work: Path) -> None:
+    """The very first start, and an answer, under another command."""
     ended = subprocess.run(
-        [*command, *paths.own_command(*ASK)],
+        [*prefix, *paths.own_command(*ASK)],
         env=environment(home),
         cwd=work,
         stdin=subprocess.DEVNULL,
@@ -100,6 +97,14 @@ def test_ask_opens_no_socket_and_writes_only_its_own_files(home: Path, work: Pat
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout
+
+
+@needs_strace
+def test_ask_opens_no_socket_and_writes_only_its_own_files(home: Path, work: Path, tmp_path: Path) -> None:
+    log = tmp_path / "trace"
+    # The first start converts and saves the model through MLflow, then answers: all processes are followed.
+    command = ["strace", "-f", "-o", str(log), "-e", "trace=%network,openat,open,creat", "-e", "signal=none"]
+    first_answer(command, home, work)
     trace = log.read_text(errors="replace")
     assert_no_network(trace)
     assert_wrote_nothing_elsewhere(trace, home)
@@ -118,17 +123,7 @@ def no_network() -> list[str]:
 
 
 def test_a_first_start_and_an_answer_without_any_network(home: Path, work: Path) -> None:
-    ended = subprocess.run(
-        [*no_network(), *paths.own_command(*ASK)],
-        env=environment(home),
-        cwd=work,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-        timeout=600,
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout
+    first_answer(no_network(), home, work)
     assert_own_folders_only(home, work)
 
 
