@@ -33,6 +33,9 @@ _ALIGNMENT = 64
 _ACCURACY_LEVEL = 4
 # Below this an initialiser stays in the model file, where shape inference can see it.
 _INLINE_BYTES = 1024
+# Newer kernels keep what one write brought as one piece of their file cache, and map the whole piece when a row of the
+# embeddings in it is read: with large writes, a few dozen tokens made all of the table count as the worker's memory.
+_WRITE_BYTES = 64 * 1024
 
 # Block means are one product with a constant matrix while that is small; beyond this pooling, in three operators, reads
 # less.
@@ -102,7 +105,9 @@ class GraphWriter:
         else:
             offset = self._data.tell()
             offset += self._data.write(b"\0" * (-offset % _ALIGNMENT))
-            self._data.write(array.reshape(-1).view(np.uint8).data)
+            data = array.reshape(-1).view(np.uint8).data
+            for start in range(0, array.nbytes, _WRITE_BYTES):
+                self._data.write(data[start : start + _WRITE_BYTES])
             tensor.data_location = TensorProto.EXTERNAL
             for key, value in (("location", DATA_FILE), ("offset", offset), ("length", array.nbytes)):
                 tensor.external_data.add(key=key, value=str(value))

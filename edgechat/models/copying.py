@@ -22,6 +22,10 @@ from edgechat.models.words import shown, size_text
 _SPARE = 16_000_000
 """Bytes left free beside the model, for the manifest and for whatever else the device is doing."""
 
+WRITE_BYTES = 64 * 1024
+"""Newer kernels keep what one write brought as one piece of their file cache, and map it as a whole; with large writes
+the embeddings, of which a token needs one row, would all count as the worker's memory."""
+
 
 def need_space(folder: Path, size: int) -> None:
     """Raise StorageError, telling the size needed and the size free, if that much does not fit below the folder."""
@@ -146,7 +150,7 @@ def _write_all(descriptor: int, chunk: bytes) -> None:
     # A nearly full disk takes a part of the chunk and says so only in the count.
     view = memoryview(chunk)
     while view:
-        view = view[os.write(descriptor, view) :]
+        view = view[os.write(descriptor, view[:WRITE_BYTES]) :]
 
 
 def _unreadable(path: Path, error: OSError) -> ModelError:

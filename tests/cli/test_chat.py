@@ -51,13 +51,13 @@ def worker_pid() -> int:
     raise AssertionError("no worker is running")
 
 
-def wait_until_written(characters: int = 100) -> None:
-    """Wait until the journal of the reply being written holds that many characters."""
+def wait_until_written(characters: int = 100, *, turns: int = 1) -> None:
+    """Wait until the journal of that turn's reply holds that many characters."""
     end = time.monotonic() + 120
     while time.monotonic() < end:
         if paths.history_path().exists():
-            turns = last_chat().turns
-            if turns and turns[-1].reply and len(turns[-1].reply.text) >= characters:
+            replies = [turn.reply for turn in last_chat().turns]
+            if len(replies) >= turns and (reply := replies[turns - 1]) and len(reply.text) >= characters:
                 return
         time.sleep(0.1)
     raise AssertionError("nothing was written")
@@ -67,7 +67,8 @@ LONG = "Tell me a very long story about a lighthouse keeper, with many chapters.
 
 
 def test_three_turns_with_a_stop_then_quit_and_continue(home_with_model: Path) -> None:
-    with chat(home_with_model) as terminal:
+    # Bounded: what the model says after half a story is nobody's to foretell, and it may say it without end.
+    with chat(home_with_model, EDGECHAT_MAX_TOKENS="300") as terminal:
         terminal.wait_for("Enter sends")
         terminal.press("What is the capital of France?")  # one can type while the model loads
         terminal.wait_for("ready")
@@ -77,7 +78,7 @@ def test_three_turns_with_a_stop_then_quit_and_continue(home_with_model: Path) -
         terminal.wait_for("ready")
         terminal.press(LONG, "Enter")
         terminal.wait_for("writing")
-        wait_until_written()
+        wait_until_written(turns=2)
         terminal.press("Escape")
         terminal.wait_for("stopped")
         terminal.press("Name a river.", "Enter")
@@ -85,12 +86,13 @@ def test_three_turns_with_a_stop_then_quit_and_continue(home_with_model: Path) -
         terminal.wait_for("ready")
         terminal.press("C-q")
         terminal.wait_for("exit code 0")
-    assert states() == [ReplyState.COMPLETE, ReplyState.STOPPED, ReplyState.COMPLETE]
+    first, second, third = states()
+    assert (first, second) == (ReplyState.COMPLETE, ReplyState.STOPPED)
+    assert third in (ReplyState.COMPLETE, ReplyState.LENGTH)
     stopped = last_chat().turns[1].reply
     assert stopped is not None
     assert len(stopped.text) > 40
-    with chat(home_with_model, "--continue") as terminal:
-        terminal.wait_for("Name a river.")
+    with chat(home_with_model, "--continue", EDGECHAT_MAX_TOKENS="30") as terminal:
         terminal.wait_for("ready")
         terminal.press("C-Home")
         terminal.wait_for("Paris")
@@ -127,12 +129,15 @@ def test_kill_9_of_the_worker_is_told_and_survived(home_with_model: Path) -> Non
         wait_until_written()
         os.kill(worker_pid(), signal.SIGKILL)
         terminal.wait_for("ended by the system")
+        # What it answers depends on how much of the story came; that a new worker answers is the point.
         terminal.press("What is the capital of France?", "Enter")
-        terminal.wait_for("Paris")
-        terminal.wait_for("ready")
-        terminal.press("C-q")
+        terminal.wait_for("What is the capital")
+        wait_until_written(10, turns=2)
+        terminal.press("C-q")  # a reply still being written is stopped and kept
         terminal.wait_for("exit code 0")
-    assert states() == [ReplyState.FAILED, ReplyState.COMPLETE]
+    failed, answered = states()
+    assert failed is ReplyState.FAILED
+    assert answered in (ReplyState.COMPLETE, ReplyState.STOPPED)
 
 
 def test_a_message_sent_while_the_model_is_installed(own_home: Path) -> None:
