@@ -195,12 +195,12 @@ def test_sigterm_keeps_the_partial() -> None:
     assert turn.reply.state is ReplyState.STOPPED
 
 
-def test_megabytes_are_refused_at_once() -> None:
-    began = time.monotonic()
+def test_megabytes_are_refused_without_being_encoded() -> None:
     ended = ask(stdin=b"word " * 4_000_000)
     assert ended.returncode == 4
     assert b"longer than the context" in ended.stderr
-    assert time.monotonic() - began < 60  # encoding them would take minutes
+    # An exact number of tokens could only be told after minutes of encoding.
+    assert b"more than" in ended.stderr
 
 
 def test_nul_and_bytes_that_are_not_text_are_replaced_and_told() -> None:

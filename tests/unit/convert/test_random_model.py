@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ from edgechat.convert.random_model import make_phi3_shaped, make_smollm2_shaped,
 from tests.unit.convert.engine import generator, load, logits_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from edgechat.convert.decoder_graph import DecoderType
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("architecture", ["phi3", "llama"])
 def test_tiny_model_generates(tmp_path: Path, architecture: DecoderType) -> None:
-    start = time.perf_counter()
     folder = make_tiny(tmp_path / "model", architecture)
-    assert time.perf_counter() - start < 2
     assert sum(path.stat().st_size for path in folder.iterdir()) < 1 << 20
     model = load(folder)
     tokenizer = og.Tokenizer(model)
@@ -66,10 +65,9 @@ def test_tokenizer_of_another_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [make_phi3_shaped, make_smollm2_shaped])
-def test_real_shapes_stay_finite(tmp_path: Path, make: object) -> None:
-    assert make in (make_phi3_shaped, make_smollm2_shaped)
-    folder = make_phi3_shaped(tmp_path, layers=2) if make is make_phi3_shaped else make_smollm2_shaped(tmp_path)
+@pytest.mark.parametrize("make", [partial(make_phi3_shaped, layers=2), make_smollm2_shaped])
+def test_real_shapes_stay_finite(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    folder = make(tmp_path)
     logits = logits_of(load(folder, overlay='{"search": {"max_length": 64}}'), list(range(16)), prompt=8)
     assert np.isfinite(logits).all()
     assert 0.1 < logits.std() < 100
