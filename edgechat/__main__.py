@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import gc
 
-from edgechat.offline import go_offline
+from edgechat.offline import go_offline, restore_library_path
 
 go_offline()
+restore_library_path()
 # Importing makes many objects and no garbage, and looking for some takes a tenth of the time to the first paint.
 # `cli.main` turns it on again for commands, the chat after it has painted.
 gc.disable()

@@ -1,7 +1,8 @@
-"""Settings: each comes from a flag, else from the environment, else from the TOML file, else from its default.
+"""Settings: each comes from a flag, else from the environment, else from a TOML file, else from its default.
 
-The file is `config.toml` in edgechat's config folder. Every value is checked when it is read; an error names the place
-it came from and the key. This module never writes.
+There are two files: the user's `config.toml` in edgechat's config folder, and before it the device's `edgechat.toml`
+beside a packaged binary, which may also lock keys. Every value is checked when it is read; an error names the place it
+came from and the key. This module never writes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from edgechat import paths
 from edgechat.errors import ConfigError
 
 PREFIX = "EDGECHAT_"
+DEVICE_FILE = "edgechat.toml"
 # The sampling defaults suit the small models this is made for: cool enough to stay on the subject, with a light penalty
 # against the loops that quantised models of a few hundred million parameters fall into.
 
@@ -33,6 +35,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         max_tokens: Upper bound of a reply; None is up to the end of the context.
         context: Tokens a chat may hold; None is what the model and the free memory allow.
         threads: Threads of the computation; None is one per physical core.
+        history: Whether chats are kept; False forgets them when the program ends.
     """
 
     model_uri: str | None = None
@@ -44,6 +47,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
     context: Annotated[int, msgspec.Meta(ge=64)] | None = None
     threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] | None = None
+    history: bool = True
 
 
 def config_path() -> Path:
@@ -51,29 +55,70 @@ def config_path() -> Path:
     return paths.config_dir() / "config.toml"
 
 
+def device_path() -> Path | None:
+    """The device's own settings file beside the packaged binary; None where there is none."""
+    for folder in paths.beside():
+        if (path := folder / DEVICE_FILE).exists():
+            return path
+    return None
+
+
 def load_config(**flags: Any) -> Config:
     """Read the settings.
+
+    A key that the device's file locks is what that file says, or its default: the user's file and variables are passed
+    over, since they may have been there before, and a flag is an error, since somebody expects something of it.
 
     Args:
         **flags: Values from the command line by key; None means that the flag was not given.
 
     Raises:
-        ConfigError: The file cannot be read or is not TOML, a key is unknown, or a value is not usable; the message
-            names the file, variable or flag.
+        ConfigError: A file cannot be read or is not TOML, a key is unknown or locked, or a value is not usable; the
+            message names the file, variable or flag.
     """
     values: dict[str, Any] = {}
+    locked: frozenset[str] = frozenset()
+    device = device_path()
+    if device is not None:
+        values, locked = _device(device)
     path = config_path()
-    values.update(_checked(_read(path), str(path)))
+    users = _checked(_read(path), str(path))
+    values.update({key: value for key, value in users.items() if key not in locked})
     for field in Config.__struct_fields__:
         variable = PREFIX + field.upper()
         text = os.environ.get(variable)
-        if text:
+        if text and field not in locked:
             values.update(_checked({field: text}, f"The variable {variable}", strict=False))
     for key, value in flags.items():
         if value is not None:
             flag = "--" + key.replace("_", "-")
+            if key in locked:
+                raise ConfigError(
+                    "Setting is locked",
+                    f"The flag {flag} would change {key}, which {device} locks on this device.",
+                    "Leave the flag out.",
+                )
             values.update(_checked({key: value}, f"The flag {flag}"))
     return Config(**values)
+
+
+def _device(path: Path) -> tuple[dict[str, Any], frozenset[str]]:
+    """The values of the device's file and the keys it locks."""
+    values = _read(path)
+    locked = values.pop("locked", [])
+    known = Config.__struct_fields__
+    if not isinstance(locked, list) or not all(key in known for key in locked):
+        raise ConfigError(
+            "Setting not usable",
+            f"{path}: locked is to be a list of keys.",
+            'As in: locked = ["model_uri", "system"]. The keys are: ' + ", ".join(known) + ".",
+        )
+    values = _checked(values, str(path))
+    uri = values.get("model_uri")
+    if isinstance(uri, str) and uri.startswith((".", "~")):
+        # Nobody knows in which folder the binary will be started; what lies beside it is named from there.
+        values["model_uri"] = str(path.parent / Path(uri).expanduser())
+    return values, frozenset(locked)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import, and child processes inherit the result. This module must never import an
 from __future__ import annotations
 
 import os
+import sys
 
 OPT_OUTS = {
     # The Microsoft telemetry of onnxruntime >= 1.29 and onnxruntime-genai >= 0.15; their own run-time switches and
@@ -28,3 +29,16 @@ OPT_OUTS = {
 def go_offline() -> None:
     """Set every opt-out. Call it before importing anything else."""
     os.environ.update(OPT_OUTS)
+
+
+def restore_library_path() -> None:
+    """Give programs this one starts the user's own library path, not the packaged binary's.
+
+    PyInstaller's loader points it at the binary's own folder; a terminal or a clipboard tool would take old libraries
+    from there. This process is not touched by it, and a packaged child sets it again for itself.
+    """
+    before = os.environ.pop("LD_LIBRARY_PATH_ORIG", None)
+    if before is not None:
+        os.environ["LD_LIBRARY_PATH"] = before
+    elif getattr(sys, "frozen", False):
+        os.environ.pop("LD_LIBRARY_PATH", None)

@@ -1,13 +1,14 @@
 """Where edgechat keeps its own files, and how it starts itself again.
 
 Every file edgechat writes lies below one of the four folders named here, made with mode 0700. `EDGECHAT_HOME` puts all
-four below one folder (a USB stick, a test). Models live with the data, not with the caches: on a device without a
-network a model that a disk cleaner removed could not be had again.
+four below one folder (a USB stick, a test); a user without a home folder gets a temporary one. Models live with the
+data, not with the caches: on a device without a network a model that a disk cleaner removed could not be had again.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -17,20 +18,74 @@ from edgechat.errors import StorageError
 
 APP = "edgechat"
 
+SINGLE_FILE = "EDGECHAT_BINARY"
+"""The variable in which the single-file form tells where it lies; what runs is what it unpacked elsewhere."""
+
 
 def _folder(kind: str) -> Path:
     home = os.environ.get("EDGECHAT_HOME")
     try:
         if home:
             return Path(home).expanduser().absolute() / kind
-        folder: Path = getattr(PlatformDirs(APP, appauthor=False), f"user_{kind}_path")
-    except RuntimeError as error:  # no HOME, and a user the system does not know
+    except RuntimeError as error:  # the ~ of a user the system does not know
         raise StorageError(
             "No home folder",
             f"{error}.".replace("..", "."),
-            "Set HOME, or set EDGECHAT_HOME to a folder for edgechat's files.",
+            "Set EDGECHAT_HOME to a folder for edgechat's files.",
         ) from error
+    temporary = temporary_home()
+    if temporary is not None:
+        return temporary / kind
+    folder: Path = getattr(PlatformDirs(APP, appauthor=False), f"user_{kind}_path")
     return folder
+
+
+def temporary_home() -> Path | None:
+    """The folder that stands in for a home where there is none, as on a device that runs edgechat as a bare user.
+
+    It is private, and survives the program but perhaps not the device's next start. None where there is a home, or
+    EDGECHAT_HOME.
+
+    Raises:
+        StorageError: It is needed, and a folder of that name belongs to somebody else.
+    """
+    if os.environ.get("EDGECHAT_HOME") or os.name != "posix":
+        return None
+    try:
+        if Path.home().is_dir():
+            return None
+    except RuntimeError:
+        pass  # no HOME, and a user the system does not know
+    import tempfile  # milliseconds that only a device without a home pays
+
+    folder = Path(tempfile.gettempdir()) / f"{APP}-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise StorageError(
+            "No home folder", f"{folder}: {error.strerror or error}.", "Set EDGECHAT_HOME to a folder you can write to."
+        ) from error
+    # Anyone may have made a folder of that name in a place where everyone can write.
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise StorageError(
+            "No home folder",
+            f"{folder}, which would be used in its place, is not this user's alone.",
+            "Set EDGECHAT_HOME to a folder for edgechat's files.",
+        )
+    return folder
+
+
+def beside() -> tuple[Path, ...]:
+    """The folders in which a packaged binary looks for what a device's owner put beside it; none elsewhere.
+
+    The first is the one the binary lies in; the single-file form adds the folder it was unpacked to, after its own.
+    """
+    if not getattr(sys, "frozen", False):
+        return ()
+    own = Path(sys.executable).resolve().parent
+    single = os.environ.get(SINGLE_FILE)
+    return (Path(single).parent, own) if single else (own,)
 
 
 def config_dir() -> Path:

@@ -10,20 +10,19 @@ from contextlib import aclosing
 
 import click
 
-from edgechat import paths
 from edgechat.chat.text import printable
-from edgechat.cli.opening import engine_for, sampling_of
-from edgechat.cli.options import model_option
+from edgechat.cli.opening import engine_for, history_for, sampling_of
+from edgechat.cli.options import history_option, model_option
 from edgechat.config import load_config
 from edgechat.engine.base import Finished, Progress, TextDelta
 from edgechat.errors import ConfigError, ExitCode
-from edgechat.history.store import HistoryStore
 from edgechat.session import Session, TurnClosed, TurnSaved
 
 
 @click.command()
 @click.argument("question", nargs=-1)
 @model_option
+@history_option
 @click.option("--system", metavar="TEXT", help="System message: who the model is to be.")
 @click.option("--max-tokens", type=int, metavar="N", help="Upper bound of the answer's length.")
 @click.option("--temperature", type=float, metavar="T", help="0 always takes the likeliest word; up to 2.")
@@ -33,6 +32,7 @@ def ask(
     ctx: click.Context,
     question: tuple[str, ...],
     model_uri: str | None,
+    history: bool | None,
     system: str | None,
     max_tokens: int | None,
     temperature: float | None,
@@ -41,7 +41,7 @@ def ask(
     """Ask one question and print the answer as it is written.
 
     Text from a pipe is put below the question; without a question it is the question. The exchange is kept in the
-    history like any chat. Ctrl+C stops the answer.
+    history like any chat, unless --no-history is given. Ctrl+C stops the answer.
 
     \b
     Examples:
@@ -54,13 +54,14 @@ def ask(
     """
     config = load_config(
         model_uri=model_uri or (ctx.obj or {}).get("model_uri"),
+        history=history,
         system=system,
         max_tokens=max_tokens,
         temperature=temperature,
         seed=seed,
     )
     text = _question(" ".join(question))
-    store = HistoryStore.open(paths.history_path())
+    store = history_for(config)
     session = Session(
         engine_for(config),
         store,

@@ -5,21 +5,28 @@ from __future__ import annotations
 import sys
 
 from edgechat import paths
-from edgechat.cli.opening import engine_for, sampling_of
-from edgechat.config import load_config
+from edgechat.cli.opening import engine_for, history_for, sampling_of
+from edgechat.config import Config, load_config
 from edgechat.engine.base import Engine
-from edgechat.errors import ConfigError
-from edgechat.history.store import HistoryStore
+from edgechat.errors import ConfigError, ExitCode
 from edgechat.session import Session
 
 
-def chat(*, model_uri: str | None = None, resume: bool = False, system: str | None = None, demo: bool = False) -> int:
-    """Open the TUI.
+def chat(
+    *,
+    model_uri: str | None = None,
+    resume: bool = False,
+    system: str | None = None,
+    history: bool | None = None,
+    demo: bool = False,
+) -> int:
+    """Open the TUI; started from a file manager, in a terminal of its own.
 
     Args:
         model_uri: The model named on the command line.
         resume: Go on with the last chat.
         system: System message named on the command line.
+        history: Whether the command line asks for the chat to be kept.
         demo: Use the scripted engine.
 
     Returns:
@@ -30,13 +37,18 @@ def chat(*, model_uri: str | None = None, resume: bool = False, system: str | No
         StorageError: The history cannot be opened.
     """
     if not (sys.stdin is not None and sys.stdin.isatty() and sys.stdout is not None and sys.stdout.isatty()):
+        from edgechat.cli.desktop import open_in_terminal, started_from_desktop
+
+        if started_from_desktop():
+            open_in_terminal()
+            return int(ExitCode.OK)
         raise ConfigError(
             "No terminal",
             "The chat needs a terminal for its input and its output.",
             'In a script use `edgechat ask "question"`.',
         )
-    config = load_config(model_uri=model_uri, system=system)
-    store = HistoryStore.open(paths.history_path())
+    config = load_config(model_uri=model_uri, system=system, history=history)
+    store = history_for(config)
     engine: Engine
     if demo:
         from edgechat.engine.scripted import ScriptedEngine
@@ -54,4 +66,17 @@ def chat(*, model_uri: str | None = None, resume: bool = False, system: str | No
     )
     from edgechat.tui.app import run_tui
 
-    return run_tui(session)
+    return run_tui(session, notices=_notices(config))
+
+
+def _notices(config: Config) -> tuple[str, ...]:
+    """What the user has to know of where the chat is kept."""
+    if not config.history:
+        return ("This chat is not kept: it is gone when you quit.",)
+    temporary = paths.temporary_home()
+    if temporary is not None:
+        return (
+            f"This user has no home folder. Chats are kept in {temporary}, and may be gone after the device's next "
+            "start. To keep them, set EDGECHAT_HOME to a folder.",
+        )
+    return ()

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from edgechat import __version__
-from edgechat.cli.options import model_option
+from edgechat.cli.build_info import version_text
+from edgechat.cli.options import history_option, model_option
 from edgechat.errors import ExitCode
 
 COMMANDS = {
@@ -57,10 +57,20 @@ class LazyGroup(click.Group):
 @model_option
 @click.option("-c", "--continue", "resume", is_flag=True, help="Go on with the last chat.")
 @click.option("--system", metavar="TEXT", help="System message of new chats.")
+@history_option
 @click.option("--demo", is_flag=True, help="Show the interface with a scripted reply and no model.")
-@click.version_option(__version__, "-V", "--version", message="edgechat %(version)s")
+@click.option("--self-test", is_flag=True, help="Load, answer, save, prove offline; print a line of JSON.")
+@click.version_option(version_text(), "-V", "--version", message="edgechat %(version)s")
 @click.pass_context
-def cli(ctx: click.Context, model_uri: str | None, resume: bool, system: str | None, demo: bool) -> None:
+def cli(
+    ctx: click.Context,
+    model_uri: str | None,
+    resume: bool,
+    system: str | None,
+    history: bool | None,
+    demo: bool,
+    self_test: bool,
+) -> None:
     """Chat with a language model on this machine: no network, no account, no telemetry.
 
     Without a command the chat opens in the terminal, with the installed model or the one named.
@@ -72,13 +82,18 @@ def cli(ctx: click.Context, model_uri: str | None, resume: bool, system: str | N
       edgechat --model-uri ./model         chat with an MLflow model folder
       edgechat ask "What is ONNX?"         one answer on standard output
       cat log.txt | edgechat ask Explain   with text from a pipe
+      edgechat --self-test                 is everything right on this device?
     """
     ctx.obj = {"model_uri": model_uri}
     if ctx.invoked_subcommand is not None:
         return
+    if self_test:
+        from edgechat.cli.self_test import self_test as run_self_test
+
+        ctx.exit(run_self_test(model_uri))
     from edgechat.cli.chat import chat
 
-    ctx.exit(chat(model_uri=model_uri, resume=resume, system=system, demo=demo))
+    ctx.exit(chat(model_uri=model_uri, resume=resume, system=system, history=history, demo=demo))
 
 
 def invoke(arguments: Sequence[str]) -> int:

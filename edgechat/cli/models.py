@@ -75,9 +75,14 @@ def list_models(as_json: bool) -> None:
     if as_json:
         _print_json([entry_json(entry, default) for entry in entries])
         return
-    if not entries:
-        from edgechat.models.default import embedded_gguf
+    from edgechat.models.default import embedded_gguf, model_beside
 
+    try:
+        if (carried := model_beside()) is not None:
+            _narrate(f"{carried.name} in {carried.root} comes with this edgechat, and is used when none is named")
+    except ModelError as error:
+        _narrate(f"the model that comes with this edgechat cannot be opened: {error}")
+    if not entries:
         comes = "; the next start installs the one edgechat came with" if embedded_gguf() is not None else ""
         _narrate(f"no model is installed{comes}. To add one: edgechat models add FOLDER")
         return

@@ -8,12 +8,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgechat import paths
 from edgechat.config import Config
 from edgechat.engine.base import Progress, Sampling
 from edgechat.errors import ModelError
 
 if TYPE_CHECKING:
     from edgechat.engine.client import EngineClient, ModelSource
+    from edgechat.history.store import HistoryStore
 
 
 OnProgress = Callable[[Progress], None]
@@ -27,6 +29,13 @@ def sampling_of(config: Config) -> Sampling:
         repetition_penalty=config.repetition_penalty,
         seed=config.seed,
     )
+
+
+def history_for(config: Config) -> HistoryStore:
+    """The user's history, or one that forgets where the settings want none. Raises StorageError."""
+    from edgechat.history.store import HistoryStore
+
+    return HistoryStore.open(paths.history_path()) if config.history else HistoryStore.forgetful()
 
 
 def engine_for(config: Config) -> EngineClient:

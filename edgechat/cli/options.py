@@ -18,3 +18,15 @@ def model_option(command: F) -> F:
         metavar="URI",
         help="Model to use: a folder (MLflow model or ONNX GenAI) or the name of an installed model.",
     )(command)
+
+
+def history_option(command: F) -> F:
+    """Add `--no-history`, whose value is False when given, else None."""
+    return click.option(
+        "--no-history",
+        "history",
+        flag_value=False,
+        default=None,
+        type=bool,
+        help="Keep nothing of what is said.",
+    )(command)

@@ -55,21 +55,36 @@ def threads() -> int:
 def available_memory() -> int:
     """Bytes this process may still take: the system's, or what its cgroup leaves where that is less."""
     free = int(psutil.virtual_memory().available)
-    top = Path("/sys/fs/cgroup")
     try:
-        own = Path("/proc/self/cgroup").read_text(encoding="ascii").strip().rpartition("::")[2].lstrip("/")
+        groups = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
     except OSError:
         return free  # not Linux
-    folder = top / own
-    # A limit of any group above holds too; the topmost group of a machine has none.
-    for group in (folder, *folder.parents):
-        with contextlib.suppress(OSError, ValueError):
-            limit = int((group / "memory.max").read_text(encoding="ascii"))
-            used = int((group / "memory.current").read_text(encoding="ascii"))
-            free = min(free, max(0, limit - used))
-        if group == top:
-            break
+    for line in groups:
+        _, controllers, own = line.split(":", 2)
+        if not controllers:
+            top, names = Path("/sys/fs/cgroup"), ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):  # version 1, on older machines
+            top = Path("/sys/fs/cgroup/memory")
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        folder = top / own.lstrip("/")
+        # A limit of any group above holds too; the topmost group of a machine has none.
+        for group in (folder, *folder.parents):
+            with contextlib.suppress(OSError, ValueError):
+                free = min(free, _left(group, *names))
+            if group == top:
+                break
     return free
+
+
+def _left(group: Path, limit: str, used: str, idle: str) -> int:
+    """Bytes a memory group leaves. What it holds of files it has read and does not use is given back when needed."""
+    taken = int((group / used).read_text(encoding="ascii"))
+    with contextlib.suppress(OSError):
+        stat = (group / "memory.stat").read_text(encoding="ascii").split()
+        taken -= int(stat[stat.index(idle) + 1]) if idle in stat else 0
+    return max(0, int((group / limit).read_text(encoding="ascii")) - taken)
 
 
 def return_unneeded_memory(folder: Path) -> None:

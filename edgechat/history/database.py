@@ -65,6 +65,16 @@ class Database:
                 raise
         return cls(path, connection)
 
+    @classmethod
+    def in_memory(cls) -> Database:
+        """A history that is gone when it is closed."""
+        path = Path(":memory:")
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        with _in_words(path), _transaction(connection, "BEGIN"):
+            migrations.migrate(connection, path)
+        connection.execute("PRAGMA foreign_keys = ON")
+        return cls(path, connection)
+
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A transaction that sees one state of the file.

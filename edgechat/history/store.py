@@ -71,6 +71,11 @@ class HistoryStore:
         """
         return cls(Database.open(path))
 
+    @classmethod
+    def forgetful(cls) -> HistoryStore:
+        """A history that keeps nothing: it is empty, and gone when it is closed."""
+        return cls(Database.in_memory())
+
     def create_conversation(self, *, system: str = "", model: str = "", title: str = "") -> Conversation:
         """Begin a chat without turns. An empty title is filled by the first message."""
         now = time.time()

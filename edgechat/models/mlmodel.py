@@ -27,7 +27,8 @@ class ModelFolder:
     Attributes:
         root: The folder the user named, resolved.
         genai: The ONNX GenAI folder in it, or the root itself: what the engine loads.
-        name: The root's own name, which in the store is the model's name.
+        name: The root's own name, which in the store is the model's name; for a folder that is just called "model",
+            as MLflow's are, what the author's metadata or the registry calls it.
         mlflow: What MLmodel says; None for a bare ONNX GenAI folder.
         architecture: The engine's name of the model type, such as "llama".
         context_length: Tokens the model was made for; None when unknown.
@@ -91,7 +92,7 @@ def open_model(path: Path, *, trust: bool = False) -> ModelFolder:
     return ModelFolder(
         root=root,
         genai=genai,
-        name=root.name,
+        name=_name(root, card),
         mlflow=card,
         architecture=config.architecture,
         context_length=config.context_length,
@@ -101,6 +102,12 @@ def open_model(path: Path, *, trust: bool = False) -> ModelFolder:
         source=_known(card, "source", "base_model", "source_model"),
         trusted=trust,
     )
+
+
+def _name(root: Path, card: MLflowCard | None) -> str:
+    if root.name != "model" or card is None:
+        return root.name
+    return _known(card, "name") or shown(card.registered_name) or root.name
 
 
 def _folder(path: Path) -> Path:

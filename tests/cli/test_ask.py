@@ -347,3 +347,10 @@ def test_the_chat_itself_needs_a_terminal() -> None:
     ended = subprocess.run(paths.own_command(), stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60)
     assert ended.returncode == 2
     assert b"edgechat ask" in ended.stderr
+
+
+def test_no_history_keeps_nothing(own_home: Path) -> None:
+    ended = ask(*QUICK, "--no-history", "Name a river.")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip()
+    assert not list(own_home.rglob("*.db*"))

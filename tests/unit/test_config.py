@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from edgechat.config import Config, config_path, load_config
@@ -66,3 +69,61 @@ def test_a_bad_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_bad_flag_is_named() -> None:
     with pytest.raises(ConfigError, match="--max-tokens"):
         load_config(max_tokens=-1)
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The settings file beside a packaged binary; not written yet."""
+    folder = tmp_path / "stick"
+    folder.mkdir()
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(sys, "executable", str(folder / "edgechat"))
+    return folder / "edgechat.toml"
+
+
+def test_the_devices_file_is_read_before_the_users(device: Path) -> None:
+    device.write_text('system = "Be kind."\ntemperature = 0.7\nhistory = false\n')
+    write("temperature = 0.1\n")
+    config = load_config()
+    assert (config.system, config.temperature, config.history) == ("Be kind.", 0.1, False)
+
+
+def test_a_model_beside_the_binary_is_named_from_there(device: Path) -> None:
+    device.write_text('model_uri = "./phi3"\n')
+    assert load_config().model_uri == str(device.parent / "phi3")
+    device.write_text('model_uri = "phi3"\n')
+    assert load_config().model_uri == "phi3"
+
+
+def test_what_the_device_locks_nobody_changes(device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device.write_text('system = "Be kind."\nlocked = ["system", "temperature"]\n')
+    write('system = "Be rude."\ntemperature = 2\nseed = 1\n')
+    monkeypatch.setenv("EDGECHAT_SYSTEM", "Be rude.")
+    config = load_config(seed=2)
+    assert (config.system, config.temperature, config.seed) == ("Be kind.", Config().temperature, 2)
+    with pytest.raises(ConfigError, match="locked") as caught:
+        load_config(system="Be rude.")
+    assert "--system" in caught.value.message
+    assert str(device) in caught.value.message
+
+
+@pytest.mark.parametrize("text", ['locked = "system"', 'locked = ["colour"]', "locked = [1]", "locked = 1"])
+def test_a_bad_list_of_locked_keys_is_told(device: Path, text: str) -> None:
+    device.write_text(text)
+    with pytest.raises(ConfigError, match=r"edgechat\.toml"):
+        load_config()
+
+
+def test_a_bad_device_file_is_named(device: Path) -> None:
+    device.write_text("temperature = 'hot'")
+    with pytest.raises(ConfigError, match=r"edgechat\.toml"):
+        load_config()
+
+
+def test_a_switch_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGECHAT_HISTORY", "false")
+    assert load_config().history is False
+    assert load_config(history=None).history is False
+    monkeypatch.setenv("EDGECHAT_HISTORY", "perhaps")
+    with pytest.raises(ConfigError, match="EDGECHAT_HISTORY"):
+        load_config()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 import sys
@@ -39,13 +40,46 @@ def test_a_home_that_does_not_exist_is_an_error_with_a_next_step(monkeypatch: py
     assert "EDGECHAT_HOME" in caught.value.hint
 
 
-def test_no_home_at_all_is_an_error_with_a_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user the system does not know, as in many containers, and no HOME: platformdirs raises RuntimeError."""
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A user the system does not know, as in many containers, and no HOME; the folder for temporary files."""
     for name in ("EDGECHAT_HOME", "HOME", "XDG_DATA_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("os.path.expanduser", lambda path: path)
-    with pytest.raises(StorageError, match="home folder"):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_without_a_home_there_is_a_private_temporary_one(homeless: Path) -> None:
+    assert paths.data_dir() == homeless / f"edgechat-{os.getuid()}" / "data"
+    assert paths.temporary_home() == homeless / f"edgechat-{os.getuid()}"
+    assert stat.S_IMODE((homeless / f"edgechat-{os.getuid()}").stat().st_mode) == 0o700
+
+
+def test_a_temporary_home_that_others_can_reach_is_refused(homeless: Path) -> None:
+    (homeless / f"edgechat-{os.getuid()}").mkdir()
+    (homeless / f"edgechat-{os.getuid()}").chmod(0o777)
+    with pytest.raises(StorageError, match="alone") as caught:
         paths.data_dir()
+    assert "EDGECHAT_HOME" in caught.value.hint
+
+
+def test_a_temporary_home_that_is_a_link_is_refused(homeless: Path) -> None:
+    (homeless / "elsewhere").mkdir(mode=0o700)
+    (homeless / f"edgechat-{os.getuid()}").symlink_to(homeless / "elsewhere")
+    with pytest.raises(StorageError, match="alone"):
+        paths.data_dir()
+
+
+def test_what_lies_beside_is_looked_for_only_in_a_packaged_binary(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert paths.beside() == ()
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "unpacked" / "edgechat"))
+    assert paths.beside() == (tmp_path / "unpacked",)
+    monkeypatch.setenv(paths.SINGLE_FILE, str(tmp_path / "stick" / "edgechat-1.0"))
+    assert paths.beside() == (tmp_path / "stick", tmp_path / "unpacked")
 
 
 def test_it_starts_itself_whatever_lies_in_the_working_directory(tmp_path: Path) -> None:

@@ -73,6 +73,22 @@ def test_a_limit_of_any_group_above_holds(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert sizing.available_memory() == 200_000
 
 
+def test_groups_of_older_machines_hold_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    top = tmp_path / "cgroup"
+    own = top / "memory" / "docker" / "abc"
+    own.mkdir(parents=True)
+    (own / "memory.limit_in_bytes").write_text("300000\n")
+    (own / "memory.usage_in_bytes").write_text("100000\n")
+    (own / "memory.stat").write_text("cache 60000\ntotal_cache 60000\ntotal_inactive_file 50000\n")
+    (own.parent / "memory.limit_in_bytes").write_text("9223372036854771712\n")
+    (own.parent / "memory.usage_in_bytes").write_text("100000\n")
+    entry = tmp_path / "self"
+    entry.write_text("9:name=systemd:/\n4:memory:/docker/abc\n0::/\n")
+    places = {"/sys/fs/cgroup": top, "/sys/fs/cgroup/memory": top / "memory", "/proc/self/cgroup": entry}
+    monkeypatch.setattr(sizing, "Path", lambda name: places.get(str(name)) or Path(name))
+    assert sizing.available_memory() == 250_000
+
+
 def test_without_groups_the_system_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sizing, "Path", lambda name: tmp_path / "nothing")
     assert sizing.available_memory() > 0

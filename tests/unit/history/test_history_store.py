@@ -353,3 +353,19 @@ def test_rights_that_others_had_are_taken(path: Path, store: HistoryStore) -> No
         name.chmod(0o644)
     HistoryStore.open(path).close()
     assert {stat.S_IMODE(name.stat().st_mode) for name in names} == {0o600}
+
+
+def test_a_forgetful_history_works_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = HistoryStore.forgetful()
+    chat = store.create_conversation(system="Be brief.")
+    turn = store.add_turn(chat.id, None, "Hi")
+    reply = store.add_reply(turn.id, "m")
+    store.append_text(reply.id, "Hello")
+    store.close_reply(reply.id, ReplyState.COMPLETE, text="Hello")
+    latest = store.latest()
+    assert latest is not None
+    assert [t.user for t in latest.turns] == ["Hi"]
+    store.close()
+    assert HistoryStore.forgetful().latest() is None
+    assert list(tmp_path.iterdir()) == []

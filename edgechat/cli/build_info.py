@@ -1,0 +1,26 @@
+"""Which edgechat this is: its version, and of a packaged binary what it was built from."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from edgechat import __version__, paths
+
+BUILD_FILE = "build.json"
+"""Written into the package by `build/bundle.py`; a checkout and a wheel have none."""
+
+
+def build_info() -> dict[str, Any]:
+    """What the bundling script noted: `revision`, `python` and more; empty where nothing was bundled."""
+    try:
+        noted = json.loads(paths.resource(BUILD_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return noted if isinstance(noted, dict) else {}
+
+
+def version_text() -> str:
+    """The version, with the git revision of a packaged binary behind it: "0.1.0 (4f2a9c1)"."""
+    revision = build_info().get("revision")
+    return f"{__version__} ({revision})" if revision else __version__

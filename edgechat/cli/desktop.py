@@ -1,0 +1,110 @@
+"""A start from a file manager: a chat needs a terminal, so one is opened.
+
+Only Linux and its kin need this; the Finder and the Explorer open a terminal for a console program by themselves. There
+is no one way to ask for a terminal, so those that people have are tried in turn, the user's own choice first.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+
+from edgechat import paths
+from edgechat.errors import ConfigError
+
+OPENED = "EDGECHAT_IN_TERMINAL"
+"""Set for the edgechat in the new terminal, which must never open another."""
+
+STARTING_SECONDS = 1.5
+"""A terminal that cannot start has said so by then; some hand the work to a server and end at once, in peace."""
+
+# The words between the terminal's name and the command it is to run.
+TERMINALS: tuple[tuple[str, ...], ...] = (
+    ("xdg-terminal-exec",),
+    ("x-terminal-emulator", "-e"),
+    ("ptyxis", "--"),
+    ("gnome-terminal", "--"),
+    ("kgx", "--"),
+    ("konsole", "-e"),
+    ("xfce4-terminal", "-x"),
+    ("mate-terminal", "-x"),
+    ("qterminal", "-e"),
+    ("tilix", "-e"),
+    ("terminator", "-x"),
+    ("foot",),
+    ("alacritty", "-e"),
+    ("kitty",),
+    ("wezterm", "start", "--"),
+    ("ghostty", "-e"),
+    ("urxvt", "-e"),
+    ("st", "-e"),
+    ("xterm", "-e"),
+)
+
+DIALOGS: tuple[tuple[str, ...], ...] = (
+    ("zenity", "--error", "--no-markup", "--text"),
+    ("kdialog", "--error"),
+    ("xmessage", "-center"),
+    ("notify-send", "edgechat"),
+)
+
+
+def started_from_desktop() -> bool:
+    """Whether nobody sees standard error, and there is a screen: then it was a file manager or a menu."""
+    if os.name != "posix" or sys.platform == "darwin" or os.environ.get(OPENED):
+        return False
+    if any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+        return False
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def open_in_terminal() -> None:
+    """Open this same program in a terminal.
+
+    Raises:
+        ConfigError: There is no terminal; a dialog has said so, if there is one of those.
+    """
+    # By `env`: some terminals are windows of a server whose environment is another one.
+    settings = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("EDGECHAT_")]
+    command = ["env", *settings, f"{OPENED}=1", *paths.own_command()]
+    chosen = shlex.split(os.environ.get("TERMINAL", ""))
+    candidates = [(*chosen, "-e"), *TERMINALS] if chosen else list(TERMINALS)
+    for terminal in candidates:
+        if shutil.which(terminal[0]) and _starts([*terminal, *command]):
+            return
+    error = ConfigError(
+        "No terminal",
+        "edgechat is used in a terminal, and none was found on this device.",
+        f"Install one, such as xterm, or start it from a console: {shlex.join(paths.own_command())}",
+    )
+    _show(f"{error.title}. {error.message}\n{error.hint}")
+    raise error
+
+
+def _starts(command: list[str]) -> bool:
+    try:
+        started = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError:
+        return False
+    try:
+        return started.wait(STARTING_SECONDS) == 0
+    except subprocess.TimeoutExpired:
+        return True
+
+
+def _show(text: str) -> None:
+    for dialog in DIALOGS:
+        if shutil.which(dialog[0]):
+            with suppress(OSError):
+                subprocess.Popen([*dialog, text], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            return

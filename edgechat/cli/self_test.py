@@ -1,0 +1,154 @@
+"""`edgechat --self-test`: whether everything works on this device, as one line of JSON.
+
+Someone who has just put edgechat on a hundred devices runs it on each and reads the exit code. It uses what a chat
+uses: the settings, the model, the worker, a history file. It leaves nothing behind, and no chat in the user's history.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import sys
+import time
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from edgechat import paths
+from edgechat.cli.build_info import version_text
+from edgechat.cli.opening import engine_for, locate
+from edgechat.config import Config, load_config
+from edgechat.engine.base import Progress, Sampling, TextDelta
+from edgechat.engine.client import EngineClient
+from edgechat.errors import EdgechatError, EngineError, ExitCode, StorageError
+from edgechat.history.store import HistoryStore
+from edgechat.offline import OPT_OUTS
+from edgechat.session import Session, TurnClosed
+
+QUESTION = "What is the capital of France?"
+TOKENS = 32
+
+
+def self_test(model_uri: str | None) -> int:
+    """Run the test and print its line.
+
+    Args:
+        model_uri: The model named on the command line.
+
+    Returns:
+        0, or the exit code of what failed; see `errors.ExitCode`.
+    """
+    began = time.perf_counter()
+    result: dict[str, Any] = {
+        "ok": False,
+        "version": version_text(),
+        "packaged": bool(getattr(sys, "frozen", False)),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "step": "settings",
+    }
+    code = ExitCode.OK
+    try:
+        asyncio.run(_run(model_uri, result))
+        result["ok"] = True
+        del result["step"]
+    except EdgechatError as error:
+        code = error.exit_code
+        result["error"] = {"title": error.title, "message": error.message, "hint": error.hint}
+    result["seconds"] = round(time.perf_counter() - began, 2)
+    sys.stdout.write(json.dumps(result) + "\n")
+    return int(code)
+
+
+async def _run(model_uri: str | None, result: dict[str, Any]) -> None:
+    config = load_config(model_uri=model_uri)
+    result["step"] = "model"
+    source = await locate(config.model_uri)(lambda progress: None)
+    size = sum(file.stat().st_size for file in source.folder.iterdir() if file.is_file())
+    result["model"] = {"name": source.name, "folder": str(source.folder), "bytes": size}
+    result["step"] = "history"
+    file = paths.make_private(paths.data_dir()) / f"self-test-{os.getpid()}.db"
+    try:
+        await _reply(config, file, result)
+        _check_history(file, result)
+    finally:
+        for name in (file, Path(f"{file}-wal"), Path(f"{file}-shm")):
+            name.unlink(missing_ok=True)
+    result["step"] = "offline"
+    result["offline"]["opted_out"] = all(os.environ.get(name) == value for name, value in OPT_OUTS.items())
+    if result["offline"]["sockets"] or not result["offline"]["opted_out"]:
+        raise EngineError("Not offline", f"Sockets to a network were seen: {result['offline']['sockets']}.")
+
+
+async def _reply(config: Config, file: Path, result: dict[str, Any]) -> None:
+    engine = engine_for(config)
+    store = HistoryStore.open(file)
+    session = Session(engine, store, system=config.system, sampling=Sampling(temperature=0), max_tokens=TOKENS)
+    seen: set[str] = set()
+    result["offline"] = {"sockets": []}
+
+    def look(progress: Progress | None = None) -> None:
+        seen.update(_network_sockets(engine))
+        result["offline"]["sockets"] = sorted(seen)
+
+    try:
+        result["step"] = "load"
+        info = await session.start(look)
+        look()
+        result["load"] = {
+            "seconds": round(info.load_seconds, 2),
+            "context": info.context,
+            "threads": info.threads,
+            "form": info.form,
+        }
+        result["step"] = "reply"
+        async with aclosing(session.send(QUESTION)) as events:
+            async for event in events:
+                if isinstance(event, TextDelta):
+                    look()
+                elif isinstance(event, TurnClosed):
+                    reply, finished = event.turn.reply, event.finished
+                    result["reply"] = {
+                        "text": reply.text if reply is not None else "",
+                        "tokens": finished.usage.completion,
+                        "ttft": round(finished.timings.ttft, 3),
+                        "tokens_per_second": round(finished.tokens_per_second, 1),
+                    }
+        if not result["reply"]["text"].strip():
+            raise EngineError("The model said nothing", "Its reply is empty.", "Verify the model.")
+    finally:
+        await session.aclose()
+
+
+def _check_history(file: Path, result: dict[str, Any]) -> None:
+    """Read back what was written, and see whether the user's own history can be opened."""
+    result["step"] = "history"
+    written = HistoryStore.open(file)
+    try:
+        chat = written.latest()
+    finally:
+        written.close()
+    reply = chat.turns[-1].reply if chat is not None and chat.turns else None
+    if reply is None or reply.text != result["reply"]["text"]:
+        raise StorageError("History is not kept", f"What was written to {file} did not come back.")
+    own = paths.history_path()
+    if own.exists():
+        HistoryStore.open(own).close()
+    result["history"] = {"folder": str(file.parent), "written": True, "own": own.exists()}
+
+
+def _network_sockets(engine: EngineClient) -> set[str]:
+    """The sockets of an internet family that this process and the worker hold now."""
+    found = set()
+    for pid in filter(None, (os.getpid(), engine.pid)):
+        try:
+            connections = psutil.Process(pid).net_connections("inet")
+        except psutil.Error:  # it has ended
+            continue
+        for one in connections:
+            address = ":".join(map(str, one.laddr)) or "unbound"
+            found.add(f"{'own process' if pid == os.getpid() else 'model process'}, {address}")
+    return found
