@@ -8,10 +8,13 @@ mlflow-skinny alone offers may be used for saving: no pandas, no mlflow.pyfunc. 
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -155,7 +158,12 @@ def _write_mlmodel(path: Path, *, name: str, metadata: Mapping[str, str | int | 
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = OPT_OUTS["MLFLOW_DISABLE_TELEMETRY"]
     from mlflow.models import Model
 
-    model = Model(signature=chat_signature(), metadata={"name": name, **metadata}, model_size_bytes=size)
+    model = Model(
+        signature=chat_signature(),
+        metadata={"name": name, **metadata},
+        model_size_bytes=size,
+        **_identity(name, metadata),
+    )
     # The words of mlflow.pyfunc.add_to_model, which cannot be imported without pandas.
     model.add_flavor(
         "python_function",
@@ -169,6 +177,19 @@ def _write_mlmodel(path: Path, *, name: str, metadata: Mapping[str, str | int | 
     )
     model.add_flavor(FLAVOR, data=DATA, edgechat_version=__version__)
     model.save(path / "MLmodel")
+
+
+def _identity(name: str, metadata: Mapping[str, Any]) -> dict[str, str]:
+    """The model's time and id. MLflow draws them anew, but a reproducible build (SOURCE_DATE_EPOCH) wants the same."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not epoch.isdecimal():
+        return {}
+    created = datetime.fromtimestamp(int(epoch), UTC)
+    told = json.dumps([name, metadata, epoch], sort_keys=True)
+    return {
+        "utc_time_created": created.strftime("%Y-%m-%d %H:%M:%S.%f"),
+        "model_uuid": hashlib.sha256(told.encode()).hexdigest()[:32],
+    }
 
 
 def _write_environment(path: Path, requirements: Sequence[str] | None) -> None:

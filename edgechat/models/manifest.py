@@ -157,7 +157,7 @@ def write_manifest(
             raise ModelError("Model file cannot be read", f"{file.path}: {error.strerror or error}.") from error
     data = {
         "version": _VERSION,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": _now().isoformat(timespec="seconds"),
         "files": {name: {"size": digest.size, "sha256": digest.sha256} for name, digest in digests.items()},
     }
     raw = (json.dumps(data, indent=1) + "\n").encode()
@@ -170,6 +170,12 @@ def write_manifest(
             "Free some space, or make the folder writable.",
         ) from error
     return Manifest(str(data["created"]), digests, hashlib.sha256(raw).hexdigest())
+
+
+def _now() -> datetime:
+    """The time to write down: SOURCE_DATE_EPOCH where a reproducible build sets it."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return datetime.fromtimestamp(int(epoch), UTC) if epoch.isdecimal() else datetime.now(UTC)
 
 
 def verify_manifest(root: Path, progress: Progress | None = None) -> list[Problem]:

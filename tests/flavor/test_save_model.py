@@ -14,6 +14,7 @@ import yaml
 
 from edgechat.errors import ModelError, StorageError
 from edgechat.flavor import save_model
+from edgechat.models.manifest import write_manifest
 
 METADATA: dict[str, str | int | float] = {
     "architecture": "llama",
@@ -257,3 +258,17 @@ def test_needs_no_pandas_and_leaves_no_trace(genai: Path, tmp_path: Path) -> Non
 def test_importing_the_flavor_imports_no_mlflow() -> None:
     code = "import sys, edgechat.flavor; assert not {'mlflow', 'onnxruntime_genai', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_reproducible_build_gives_the_same_bytes(
+    genai: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    for name in ("one", "two"):
+        save_model(tmp_path / name, genai, name="smollm2", metadata=METADATA)
+        write_manifest(tmp_path / name)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert mlmodel(tmp_path / "one")["utc_time_created"].startswith("2023-11-14")
+    monkeypatch.delenv("SOURCE_DATE_EPOCH")
+    save_model(tmp_path / "three", genai, name="smollm2", metadata=METADATA)
+    assert mlmodel(tmp_path / "three")["model_uuid"] != mlmodel(tmp_path / "one")["model_uuid"]
