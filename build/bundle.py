@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-archive", action="store_true", help="do not pack the folder: xz takes a minute")
     parser.add_argument("--with-mlflow", action="store_true", help="put MLflow in: hundreds of megabytes")
     parser.add_argument("--python", metavar="PYTHON", help="the Python to put in, as uv names it; this one by default")
-    parser.add_argument("--out", type=Path, default=ROOT / "dist", metavar="DIR", help="where to put it; dist by default")
+    parser.add_argument("--out", type=Path, default=ROOT / "dist", metavar="DIR", help="where to; dist by default")
     asked = parser.parse_args(arguments)
     try:
         out = asked.out.absolute()
@@ -143,7 +143,9 @@ def build(work: Path, out: Path, asked: argparse.Namespace) -> None:
 
 def reproducible() -> dict[str, str]:
     """The environment of every program that is started here: nothing of the clock, the user or the caller's Python."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "EDGECHAT_", "VIRTUAL"))}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "EDGECHAT_", "VIRTUAL"))
+    }
     epoch = os.environ.get("SOURCE_DATE_EPOCH") or _git("log", "-1", "--format=%ct") or "1700000000"
     return {**kept, "SOURCE_DATE_EPOCH": epoch, "PYTHONHASHSEED": "1", "PYTHONDONTWRITEBYTECODE": "1", "TZ": "UTC"}
 
@@ -407,9 +409,7 @@ def _git(*arguments: str) -> str:
     return ended.stdout.strip() if ended.returncode == 0 else ""
 
 
-def run(
-    command: Sequence[str], environment: Mapping[str, str], *, cwd: Path | None = None, quiet: bool = False
-) -> str:
+def run(command: Sequence[str], environment: Mapping[str, str], *, cwd: Path | None = None, quiet: bool = False) -> str:
     """Run a program to its end and give its output; raise with its last words if it fails."""
     ended = subprocess.run(
         command, env=dict(environment), cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False

@@ -14,7 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,32 +61,53 @@ open(sys.argv[1], "w").write('{"painted": %r}' % app.at)
 @click.option("--rounds", type=click.IntRange(1, 50), default=5, show_default=True, help="Pairs to measure.")
 @click.option("--tokens", type=click.IntRange(8, 4096), default=128, show_default=True, help="Tokens of each reply.")
 @click.option("--tui/--no-tui", default=True, help="Whether to measure the chat in a terminal too.")
+@click.option(
+    "--packaged",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="BINARY",
+    help="Measure a packaged edgechat against this one.",
+)
 @click.pass_context
-def bench(ctx: click.Context, model_uri: str | None, as_json: bool, rounds: int, tokens: int, tui: bool) -> None:
+def bench(
+    ctx: click.Context,
+    model_uri: str | None,
+    as_json: bool,
+    rounds: int,
+    tokens: int,
+    tui: bool,
+    packaged: Path | None,
+) -> None:
     """Measure the chat against the plainest loop around the same model, on this machine.
 
     \b
     Examples:
       edgechat bench                    a table
       edgechat bench --json > me.json   for a comparison
+      edgechat bench --packaged dist/edgechat-0.1.0/edgechat
     """
     config = load_config(model_uri=model_uri or (ctx.obj or {}).get("model_uri"))
-    result = asyncio.run(_measure(config, rounds, tokens, tui=tui and os.name == "posix"))
+    if packaged is not None:
+        from edgechat.cli.bench_packaged import measure
+
+        single = not (packaged.parent / "_internal").is_dir()
+        result = asyncio.run(measure(str(packaged.absolute()), config, rounds, tokens, single=single))
+    else:
+        result = asyncio.run(_measure(config, rounds, tokens, tui=tui and os.name == "posix"))
     click.echo(json.dumps(result, indent=2) if as_json else _table(result))
 
 
 async def _measure(config: Config, rounds: int, tokens: int, *, tui: bool) -> dict[str, Any]:
-    _say("finding the model")
+    say("finding the model")
     source = await locate(config.model_uri)(lambda progress: None)
     genai_config = json.loads((source.folder / "genai_config.json").read_text(encoding="utf-8"))
-    prompt = await _prompt_ids(source)
+    prompt = await prompt_ids(source)
     figures: dict[str, dict[str, Any]] = {}
     pairs: list[tuple[float, float]] = []
     drawn: list[tuple[float, float]] = []
     lags: list[float] = []
     for number in range(rounds):
         # New processes each round: where the weights come to lie in memory alone makes some hundredths of difference.
-        _say(f"decoding through the worker, {number + 1} of {rounds}")
+        say(f"decoding through the worker, {number + 1} of {rounds}")
         client = engine_for(config)
         try:
             info = await client.start()
@@ -100,20 +121,20 @@ async def _measure(config: Config, rounds: int, tokens: int, *, tui: bool) -> di
                 figures["worker_memory"] = _memory(client.pid, weights, kv)
                 await client.aclose()
                 if tui:
-                    _say(f"decoding while the chat draws, {number + 1} of {rounds}")
-                    told = await _in_terminal(config.model_uri, PROMPT, tokens)
+                    say(f"decoding while the chat draws, {number + 1} of {rounds}")
+                    told = await in_terminal(config.model_uri, PROMPT, tokens)
                     drawn.append((_speed(told["tokens"], told["decode"]), await raw.reply(prompt, tokens)))
                     lags.append(told["lag"])
             finally:
                 await raw.aclose()
         finally:
             await client.aclose()
-    figures["decode_client"] = _figure(pairs, "tokens/s", at_least=0.97)
+    figures["decode_client"] = figure(pairs, "tokens/s", at_least=0.97)
     if tui:
-        figures["decode_tui"] = _figure(drawn, "tokens/s", at_least=0.85)
+        figures["decode_tui"] = figure(drawn, "tokens/s", at_least=0.85)
         figures["ui_worst_lag"] = {"seconds": max(lags), "at_most": 0.05, "met": max(lags) <= 0.05}
         if not getattr(sys, "frozen", False):
-            figures["first_paint"] = _figure(await _paints(config.model_uri, rounds), "seconds", at_most=1.3)
+            figures["first_paint"] = figure(await _paints(config.model_uri, rounds), "seconds", at_most=1.3)
     return {
         "model": info.name,
         "context": info.context,
@@ -124,7 +145,8 @@ async def _measure(config: Config, rounds: int, tokens: int, *, tui: bool) -> di
     }
 
 
-def _figure(pairs: list[tuple[float, float]], unit: str, **bound: float) -> dict[str, Any]:
+def figure(pairs: list[tuple[float, float]], unit: str, **bound: float) -> dict[str, Any]:
+    """The pairs, the median of their ratios, and whether it keeps to `at_least` or `at_most`."""
     ratio = statistics.median(ours / theirs for ours, theirs in pairs)
     met = ratio >= bound["at_least"] if "at_least" in bound else ratio <= bound["at_most"]
     return {
@@ -167,7 +189,7 @@ async def _one_reply(client: Any, tokens: int) -> float:
     raise AssertionError("a stream ends with Finished")
 
 
-async def _prompt_ids(source: ModelSource) -> list[int]:
+async def prompt_ids(source: ModelSource) -> list[int]:
     """The prompt's ids, from a short-lived process: the tokenizer has no place in this one."""
     process = await asyncio.create_subprocess_exec(
         *paths.own_command("_bench-ids", str(source.folder), PROMPT), stdout=asyncio.subprocess.PIPE
@@ -184,11 +206,14 @@ class RawLoop:
         self._process = process
 
     @classmethod
-    async def start(cls, folder: Path, threads: int, context: int) -> RawLoop:
-        """Load the model there."""
+    async def start(cls, folder: Path, threads: int, context: int, *, command: Sequence[str] | None = None) -> RawLoop:
+        """Load the model there; with `command`, which starts another edgechat, in that one's process."""
         loop = cls(
             await asyncio.create_subprocess_exec(
-                *paths.own_command("_raw-loop"), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+                *(command or paths.own_command()),
+                "_raw-loop",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
             )
         )
         await loop._ask({"folder": str(folder), "threads": threads, "context": context})
@@ -222,31 +247,46 @@ async def _paints(model_uri: str | None, rounds: int) -> list[tuple[float, float
     with tempfile.TemporaryDirectory(prefix="edgechat-bench-") as folder:
         history = Path(folder) / "history.db"
         for number in range(rounds + 1):
-            _say(f"first paint, {number + 1} of {rounds + 1}")
+            say(f"first paint, {number + 1} of {rounds + 1}")
             began = time.monotonic()
-            ours = await _in_terminal(model_uri, None, None, history)
+            ours = await in_terminal(model_uri, None, None, history)
             between = time.monotonic()
-            theirs = await _run_in_terminal(lambda out, _: [sys.executable, "-P", "-c", TRIVIAL, str(out)])
+            theirs = await run_in_terminal(lambda out, _: [sys.executable, "-P", "-c", TRIVIAL, str(out)])
             pairs.append((ours["painted"] - began, theirs["painted"] - between))
     return pairs[1:]  # the first pair warms the disk and makes the history
 
 
-async def _in_terminal(
-    model_uri: str | None, prompt: str | None, tokens: int | None, history: Path | None = None
+async def in_terminal(
+    model_uri: str | None,
+    prompt: str | None,
+    tokens: int | None,
+    history: Path | None = None,
+    *,
+    command: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    def command(out: Path, new_history: Path) -> list[str]:
+    """Run the chat with its stopwatch in a terminal; see `tui.bench.BenchApp.result`.
+
+    Args:
+        model_uri: The model.
+        prompt: What to send; None leaves after the first paint.
+        tokens: Upper bound of the reply.
+        history: The history file; None for a new one.
+        command: How another edgechat is started; None for this one.
+    """
+
+    def line(out: Path, new_history: Path) -> list[str]:
         task = {
             "history": str(history or new_history),
             "model_uri": model_uri,
             "prompt": prompt,
             "tokens": tokens,
         }
-        return paths.own_command("_bench-tui", str(out), json.dumps(task))
+        return [*(command or paths.own_command()), "_bench-tui", str(out), json.dumps(task)]
 
-    return await _run_in_terminal(command)
+    return await run_in_terminal(line)
 
 
-async def _run_in_terminal(command: Callable[[Path, Path], list[str]]) -> dict[str, Any]:
+async def run_in_terminal(command: Callable[[Path, Path], list[str]]) -> dict[str, Any]:
     """Run a command in a pseudo-terminal of 100 columns and 30 rows, whose output is read and thrown away."""
     import fcntl
     import pty
@@ -286,7 +326,8 @@ def _drain(descriptor: int) -> None:
         os.read(descriptor, 65536)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Tell what is being measured."""
     sys.stderr.write(f"edgechat: {text}\n")
 
 
@@ -294,6 +335,8 @@ _NAMES = {
     "decode_client": "decode through worker and wire / plain loop",
     "decode_tui": "decode while the chat draws / plain loop",
     "first_paint": "first paint / trivial Textual app",
+    "packaged_paint": "first paint, packaged / this edgechat",
+    "packaged_decode": "decode, packaged / this edgechat",
 }
 
 
