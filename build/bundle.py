@@ -181,6 +181,8 @@ def clean_environment(work: Path, environment: Mapping[str, str], asked: argpars
         raise BundleError("uv is missing", "It makes the environment the binary is built in.", "pip install uv")
     command = [uv, "sync", "--quiet", "--locked", "--no-default-groups", "--group", "bundle", "--no-editable"]
     command += ["--python", asked.python or sys.executable]
+    # uv builds a project anew only when its pyproject.toml has changed, and would put in the code of last time.
+    command += ["--refresh-package", "edgechat", "--reinstall-package", "edgechat"]
     if asked.with_mlflow:
         command += ["--extra", "mlflow"]
     venv = work / "venv"

@@ -35,10 +35,13 @@ def restore_library_path() -> None:
     """Give programs this one starts the user's own library path, not the packaged binary's.
 
     PyInstaller's loader points it at the binary's own folder; a terminal or a clipboard tool would take old libraries
-    from there. This process is not touched by it, and a packaged child sets it again for itself.
+    from there. This process read it when it began and needs it no more; a child of the same binary is told to set it
+    anew, and not to trust the variables by which the loader knows its own children.
     """
+    if not getattr(sys, "frozen", False):
+        return
     before = os.environ.pop("LD_LIBRARY_PATH_ORIG", None)
+    os.environ.pop("LD_LIBRARY_PATH", None)
     if before is not None:
         os.environ["LD_LIBRARY_PATH"] = before
-    elif getattr(sys, "frozen", False):
-        os.environ.pop("LD_LIBRARY_PATH", None)
+    os.environ["PYINSTALLER_RESET_ENVIRONMENT"] = "1"

@@ -30,7 +30,7 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every file edgechat keeps goes below a folder of this test."""
     home = tmp_path / "edgechat-home"
     monkeypatch.setenv("EDGECHAT_HOME", str(home))
-    for name in ("MODEL_URI", "SYSTEM", "TEMPERATURE", "TOP_P", "SEED", "MAX_TOKENS", "CONTEXT", "THREADS"):
+    for name in ("MODEL_URI", "SYSTEM", "TEMPERATURE", "TOP_P", "SEED", "MAX_TOKENS", "CONTEXT", "THREADS", "HISTORY"):
         monkeypatch.delenv(f"EDGECHAT_{name}", raising=False)
     return home
 

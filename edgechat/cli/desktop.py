@@ -86,9 +86,15 @@ def open_in_terminal() -> None:
 
 
 def _starts(command: list[str]) -> bool:
+    environment = dict(os.environ)
+    told = next(filter(None, (environment.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))), "")
+    if "utf-8" not in told.lower().replace("utf8", "utf-8"):
+        # Where the system was set up in no language, xterm would show each letter beyond ASCII as several others.
+        environment["LC_ALL"] = "C.UTF-8"
     try:
         started = subprocess.Popen(
             command,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
