@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import gc
 
-from edgechat.offline import go_offline, restore_library_path
+from edgechat.offline import go_offline
+from edgechat.packaged import settle_in
 
 go_offline()
-restore_library_path()
+settle_in()
 # Importing makes many objects and no garbage, and looking for some takes a tenth of the time to the first paint.
 # `cli.main` turns it on again for commands, the chat after it has painted.
 gc.disable()

@@ -8,7 +8,6 @@ import, and child processes inherit the result. This module must never import an
 from __future__ import annotations
 
 import os
-import sys
 
 OPT_OUTS = {
     # The Microsoft telemetry of onnxruntime >= 1.29 and onnxruntime-genai >= 0.15; their own run-time switches and
@@ -29,19 +28,3 @@ OPT_OUTS = {
 def go_offline() -> None:
     """Set every opt-out. Call it before importing anything else."""
     os.environ.update(OPT_OUTS)
-
-
-def restore_library_path() -> None:
-    """Give programs this one starts the user's own library path, not the packaged binary's.
-
-    PyInstaller's loader points it at the binary's own folder; a terminal or a clipboard tool would take old libraries
-    from there. This process read it when it began and needs it no more; a child of the same binary is told to set it
-    anew, and not to trust the variables by which the loader knows its own children.
-    """
-    if not getattr(sys, "frozen", False):
-        return
-    before = os.environ.pop("LD_LIBRARY_PATH_ORIG", None)
-    os.environ.pop("LD_LIBRARY_PATH", None)
-    if before is not None:
-        os.environ["LD_LIBRARY_PATH"] = before
-    os.environ["PYINSTALLER_RESET_ENVIRONMENT"] = "1"

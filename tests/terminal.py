@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -63,8 +63,15 @@ class Terminal:
 
     def wait_for(self, words: str, *, seconds: float = 120) -> str:
         """Wait until the screen shows the words; give the screen."""
+        return self._wait(lambda shown: words in shown, f"{words!r} did not come", seconds)
+
+    def wait_for_the_end_of(self, words: str, *, seconds: float = 120) -> str:
+        """Wait until the screen no longer shows the words; give the screen."""
+        return self._wait(lambda shown: words not in shown, f"{words!r} stayed", seconds)
+
+    def _wait(self, done: Callable[[str], bool], complaint: str, seconds: float) -> str:
         end = time.monotonic() + seconds
-        while words not in (shown := self.screen()):
-            assert time.monotonic() < end, f"{words!r} did not come in {seconds} s:\n{shown}"
+        while not done(shown := self.screen()):
+            assert time.monotonic() < end, f"{complaint} in {seconds} s:\n{shown}"
             time.sleep(0.05)
         return shown

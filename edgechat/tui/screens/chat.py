@@ -126,7 +126,7 @@ class ChatScreen(Screen[None]):
         self.run_worker(self._warm(), name="warm")
 
     async def _warm(self) -> None:
-        await asyncio.to_thread(_import_reply)
+        await asyncio.to_thread(_import_the_rest)
         self._pauses = Pauses()
         self._pauses.settle()
 
@@ -364,5 +364,6 @@ class ChatScreen(Screen[None]):
         self.status_line.status = status
 
 
-def _import_reply() -> None:
+def _import_the_rest() -> None:
+    import edgechat.tui.screens.help  # its style sheet is a file, which somebody may remove
     import edgechat.tui.widgets.reply  # noqa: F401

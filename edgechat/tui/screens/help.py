@@ -46,7 +46,8 @@ def key_words(keys: str) -> str:
 class HelpScreen(ModalScreen[None]):
     """What can be done, and with which key."""
 
-    CSS_PATH = Path(__file__).with_name("help.tcss")
+    # Read now: the help must open even when whoever cleans the disk has taken the program's files by then.
+    CSS = Path(__file__).with_name("help.tcss").read_text(encoding="utf-8")
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-roomy")]  # noqa: RUF012 - typed by the base class
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,f1,q", "dismiss", "Close", id="help.close", tooltip="Close the help"),
