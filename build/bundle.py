@@ -16,6 +16,7 @@ import json
 import lzma
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -102,6 +103,7 @@ def build(work: Path, out: Path, asked: argparse.Namespace) -> None:
     python = clean_environment(work, environment, asked)
     frozen = freeze(work, python, info, environment, with_mlflow=asked.with_mlflow)
     slim(frozen)
+    sign(frozen / f"edgechat{SUFFIX}")
     folder = work / f"edgechat-{__version__}"
     frozen.rename(folder)
     furnish(folder)
@@ -241,6 +243,14 @@ def slim(frozen: Path) -> None:
             run([program, "--strip-unneeded", str(path)], os.environ)
 
 
+def sign(program: Path) -> None:
+    """Run EDGECHAT_SIGN_COMMAND on the program, where it is set: after the last change, before its digest is taken."""
+    command = shlex.split(os.environ.get("EDGECHAT_SIGN_COMMAND", ""), posix=SYSTEM != "windows")
+    if command:
+        say("signing")
+        run([*command, str(program)], os.environ)
+
+
 def furnish(folder: Path) -> None:
     """Put what a person sees first beside the binary."""
     shutil.copy(ROOT / "LICENSE", folder / "LICENSE")
@@ -348,7 +358,7 @@ def single_file(folder: Path, target: Path, info: Mapping[str, Any]) -> Path:
         payload.seek(0)
         digest = hashlib.file_digest(payload, "sha256").hexdigest()
         payload.seek(0)
-        files = [path for path in folder.rglob("*") if path.is_file()]
+        files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
         stub = STUB.read_text(encoding="utf-8")
         for name, value in {
             "VERSION": __version__,
