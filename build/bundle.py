@@ -116,7 +116,7 @@ def build(work: Path, out: Path, asked: argparse.Namespace) -> None:
     normalise(folder, int(environment["SOURCE_DATE_EPOCH"]))
     write_sums(folder / "SHA256SUMS", sorted(path for path in folder.rglob("*") if path.is_file()))
     normalise(folder, int(environment["SOURCE_DATE_EPOCH"]))
-    try_out(folder, work, with_model=model is not None)
+    try_out(folder, work, environment, with_model=model is not None)
 
     say("packing")
     name = f"edgechat-{__version__}-{SYSTEM}-{MACHINE}"
@@ -292,10 +292,10 @@ def normalise(folder: Path, epoch: int) -> None:
         os.utime(path, (epoch, epoch))
 
 
-def try_out(folder: Path, work: Path, *, with_model: bool) -> None:
+def try_out(folder: Path, work: Path, environment: Mapping[str, str], *, with_model: bool) -> None:
     """Start the binary, and let it answer if it has a model: what was stripped and left out was not needed."""
     say("trying it out")
-    environment = {**os.environ, "EDGECHAT_HOME": str(work / "try")}
+    environment = {**environment, "EDGECHAT_HOME": str(work / "try")}
     binary = str(folder / f"edgechat{SUFFIX}")
     told = run([binary, "--self-test"] if with_model else [binary, "--version"], environment, quiet=True)
     say(told.strip())
@@ -368,7 +368,8 @@ def single_file(folder: Path, target: Path, info: Mapping[str, Any]) -> Path:
             "OFFSET": STUB_BYTES,
             "SIZE": size,
             "SHA256": digest,
-            "FILES": len(files),
+            "FILES": sum(path.stat().st_size > 0 for path in files),
+            "PROGRAM": (folder / "edgechat").stat().st_size,
             "KILOBYTES": sum(path.stat().st_size for path in files) // 1024 + 16 * 1024,
         }.items():
             stub = stub.replace(f"@{name}@", str(value))

@@ -1,13 +1,13 @@
 #!/bin/sh
 # edgechat @VERSION@, one file for @SYSTEM@ @MACHINE@. Behind this script lies a packed folder, the model in it included.
 # The first start unpacks it, verified, to the cache of the user; from then on it is started from there.
-#   EDGECHAT_UNPACK=DIR   unpack below DIR instead
+#   EDGECHAT_UNPACK=DIR   unpack below DIR instead, to a folder there that is this user's alone
 # Nothing here may need more than a POSIX shell, tail, tar, gzip and one program that computes SHA-256.
 set -u
 mask=$(umask)
 umask 077
 
-offset=@OFFSET@ size=@SIZE@ sha256=@SHA256@ files=@FILES@ kilobytes=@KILOBYTES@ glibc=@GLIBC@
+offset=@OFFSET@ size=@SIZE@ sha256=@SHA256@ files=@FILES@ kilobytes=@KILOBYTES@ glibc=@GLIBC@ program=@PROGRAM@
 user=$(id -u)
 name=edgechat-@VERSION@-$(printf %.12s "$sha256")
 
@@ -44,21 +44,30 @@ digest() {
   else echo none; fi | cut -d' ' -f1
 }
 
-whole() { # every file that was unpacked is still there
-  [ -f "$1/.whole" ] && [ "$(find "$1" -type f | wc -l)" -gt "$files" ]
+whole() { # every file that was unpacked is there and not empty, as it may be after a power cut
+  [ -f "$1/.whole" ] && [ "$(wc -c 2>/dev/null <"$1/edgechat")" -eq "$program" ] 2>/dev/null &&
+    [ "$(find "$1" -type f -size +0c | wc -l)" -ge "$files" ]
 }
 
-# The folders to unpack below, best first. The temporary one is only taken if it is this user's alone.
+absolute() { # a folder as a variable gives it
+  case $1 in
+    /*) printf '%s\n' "$1" ;;
+    "~" | "~/"*) printf '%s\n' "${HOME:-/nonexistent}${1#"~"}" ;;
+    *) printf '%s\n' "$PWD/$1" ;;
+  esac
+}
+
+for given in "${EDGECHAT_UNPACK:-}" "${EDGECHAT_HOME:-}"; do
+  case $given in "~" | "~/"*) ;; "~"*) fail 2 "Setting not usable" "$given: write the whole path." ;; esac
+done
+
+# The folders to unpack below, best first.
 places() {
   if [ -n "${EDGECHAT_UNPACK:-}" ]; then
-    printf '%s\n' "$EDGECHAT_UNPACK"
+    printf '%s\n' "$(absolute "$EDGECHAT_UNPACK")/edgechat-$user/cache/unpacked"
     return
   fi
-  case ${EDGECHAT_HOME:-} in
-    "") ;;
-    "~/"*) printf '%s\n' "${HOME:-}/${EDGECHAT_HOME#"~/"}/cache/unpacked" ;;
-    *) printf '%s\n' "$EDGECHAT_HOME/cache/unpacked" ;;
-  esac
+  [ -n "${EDGECHAT_HOME:-}" ] && printf '%s\n' "$(absolute "$EDGECHAT_HOME")/cache/unpacked"
   if [ @SYSTEM@ = Darwin ]; then
     [ -d "${HOME:-}" ] && printf '%s\n' "$HOME/Library/Caches/edgechat/unpacked"
   else
@@ -68,21 +77,28 @@ places() {
   printf '%s\n' "${TMPDIR:-/tmp}/edgechat-$user/cache/unpacked" "/var/tmp/edgechat-$user/cache/unpacked"
 }
 
-mine() { # a folder in a place where everyone can write has to be this user's, and nobody else's
-  case $1 in
-    */edgechat-"$user"/cache/unpacked)
-      top=${1%/cache/unpacked}
-      [ ! -L "$top" ] && ls -ldn -- "$top" 2>/dev/null | {
-        IFS=' ' read -r rights _ owner _
-        case $rights in d???------*) [ "$owner" = "$user" ] ;; *) false ;; esac
-      }
-      ;;
-  esac
+own() { # a folder of this user's, in which nobody else can put anything
+  [ ! -L "$1" ] && ls -ldn -- "$1" 2>/dev/null | {
+    IFS=' ' read -r rights _ owner _
+    case $rights in d????-??-*) [ "$owner" = "$user" ] ;; *) false ;; esac
+  }
+}
+
+mine() { # what lies there is started: it must not be somebody else's
+  case $1 in */edgechat-"$user"/cache/unpacked) own "${1%/cache/unpacked}" || return 1 ;; esac
+  own "$1"
 }
 
 usable() { # can be written to, and programs in it can be started
-  case $1 in */edgechat-"$user"/cache/unpacked) mkdir -m 700 -- "${1%/cache/unpacked}" 2>/dev/null ;; esac
-  mine "$1" && mkdir -p -- "$1" 2>/dev/null || return 1
+  case $1 in
+    */edgechat-"$user"/cache/unpacked)
+      top=${1%/cache/unpacked}
+      mkdir -p -- "${top%/*}" 2>/dev/null
+      mkdir -m 700 -- "$top" 2>/dev/null
+      own "$top" || return 1
+      ;;
+  esac
+  mkdir -p -- "$1" 2>/dev/null && mine "$1" || return 1
   probe=$1/.probe-$$
   { printf '#!/bin/sh\nexit 0\n' >"$probe"; } 2>/dev/null && chmod 700 "$probe" && "$probe" 2>/dev/null
   found=$?
@@ -131,20 +147,22 @@ check_file() {
     fail 5 "This file is damaged" "$self is not what was built: SHA-256 $found. Copy it again from where it came."
 }
 
-# One start unpacks, others wait for it. The lock is a folder, which only one can make; it tells who made it.
-lock() {
-  told=
-  while ! mkdir -- "$1" 2>/dev/null; do
-    [ -d "$1" ] || return 1
-    owner=$(cat -- "$1/pid" 2>/dev/null)
-    if { [ -n "$owner" ] && ! kill -0 "$owner" 2>/dev/null; } || [ -n "$(find "$1" -maxdepth 0 -mmin +10)" ]; then
-      rm -rf -- "$1" # its maker was killed; nothing takes ten minutes
-      continue
-    fi
-    [ -n "$told" ] || { told=1; say "another edgechat is unpacking; waiting for it"; }
+# One start unpacks, others wait for it. That only spares them the work: whoever waits in vain unpacks for himself.
+wait_for_another() {
+  waited=0
+  until mkdir -- "$lock" 2>/dev/null; do
+    whole "$folder" && return
+    owner=$(cat -- "$lock/owner" 2>/dev/null)
+    case $owner in
+      "") [ "$waited" -lt 2 ] || return ;; # its maker was killed before it could tell
+      "$host "*) kill -0 "${owner#* }" 2>/dev/null || return ;;
+    esac
+    [ "$waited" -lt 60 ] || return
+    [ "$waited" -gt 0 ] || say "another edgechat is unpacking; waiting for it"
+    waited=$((waited + 1))
     sleep 1
   done
-  echo $$ >"$1/pid"
+  { printf '%s\n' "$host $$" >"$lock/owner"; } 2>/dev/null
 }
 
 say() { if [ -t 2 ]; then printf 'edgechat: %s\n' "$1" >&2; fi; }
@@ -178,30 +196,45 @@ unpack() {
 $(places | sed 's/^/    /')
   Set EDGECHAT_UNPACK to a folder on a disk that is not mounted read-only or noexec."
   fi
-  lock "$place/.lock-$name" || fail 5 "Cannot unpack" "$place cannot be written to."
-  half=$place/.half-$name-$$
-  trap 'rm -rf -- "$half" "$place/.lock-$name"' EXIT
+  # Numbers of processes mean something on one system alone, and there in one container.
+  space=$(readlink /proc/self/ns/pid 2>/dev/null)
+  space=${space#*[}
+  host=$(uname -n).${space%]}
+  lock=$place/.lock-$name
+  half=$place/.half-$name-$host-$$
+  folder=$place/$name
+  trap 'rm -rf -- "$half" "$lock"' EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
-  folder=$place/$name
-  whole "$folder" && return # by another start, meanwhile
+  wait_for_another
+  whole "$folder" && return
   say "unpacking once, to $place"
-  # What a start that was killed has left, what a cleaner has nibbled at, and what nobody has used for a month.
-  rm -rf -- "$place/.half-$name"-* "$folder"
-  find "$place" -mindepth 1 -maxdepth 1 -type d -name 'edgechat-*' -mtime +30 -exec rm -rf -- {} + 2>/dev/null
+  # This place is nobody else's, and only edgechat's own names go: what a start that was killed has left, and what
+  # nobody has used for a month.
+  for left in "$place/.half-edgechat-"*"-$host-"*; do
+    kill -0 "${left##*-}" 2>/dev/null || rm -rf -- "$left"
+  done
+  find "$place" -mindepth 1 -maxdepth 1 -type d -name '.half-edgechat-*' -mmin +60 -exec rm -rf -- {} + 2>/dev/null
+  find "$place" -mindepth 1 -maxdepth 1 -type d -name 'edgechat-*-????????????' -mtime +30 -exec rm -rf -- {} + 2>/dev/null
   mkdir -- "$half" || fail 5 "Cannot unpack" "$place cannot be written to."
   problem=$({ tail -c +$((offset + 1)) -- "$self" | gzip -dc | (cd -- "$half" && tar -xf -); } 2>&1) ||
     fail 5 "Cannot unpack" "$(printf %s "$problem" | head -n 1). $place has $(($(kilobytes_free "$place") / 1024)) MB free, $((kilobytes / 1024)) are needed.
   Free some, or set EDGECHAT_UNPACK to a folder on another disk."
+  sync # a power cut must not leave a name with nothing behind it
   { : >"$half/.whole"; } 2>/dev/null
   whole "$half" || fail 5 "Cannot unpack" "Some files are missing in $half: the disk may be full. EDGECHAT_UNPACK=DIR unpacks to another."
-  mv -- "$half" "$folder" || fail 5 "Cannot unpack" "$folder cannot be made."
+  if [ -e "$folder" ] && ! whole "$folder"; then # a cleaner has nibbled at it
+    mv -- "$folder" "$half.old" 2>/dev/null
+    rm -rf -- "$half.old"
+  fi
+  [ -e "$folder" ] || mv -- "$half" "$folder" || fail 5 "Cannot unpack" "$folder cannot be made."
+  rm -rf -- "${folder:?}/${half##*/}" # where another start was faster by a hair, this one went into it
 }
 
 if ! find_unpacked; then
   unpack
   trap - EXIT INT TERM HUP
-  rm -rf -- "$place/.lock-$name"
+  rm -rf -- "$half" "$lock"
 fi
 touch -c -- "$folder" 2>/dev/null # used today
 EDGECHAT_BINARY=$self

@@ -56,9 +56,20 @@ def config_path() -> Path:
 
 
 def device_path() -> Path | None:
-    """The device's own settings file beside the packaged binary; None where there is none."""
+    """The device's own settings file beside the packaged binary; None where there is none.
+
+    In a folder where everyone can write, somebody else's file is passed over: it has to belong to the system, to this
+    user, or to whom the binary belongs.
+    """
     for folder in paths.beside():
-        if (path := folder / DEVICE_FILE).exists():
+        path = folder / DEVICE_FILE
+        try:
+            owner = path.stat().st_uid
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise ConfigError("Settings file cannot be read", f"{path}: {error.strerror or error}.") from error
+        if os.name != "posix" or owner in {0, os.getuid(), *paths.owners()}:
             return path
     return None
 
@@ -116,8 +127,11 @@ def _device(path: Path) -> tuple[dict[str, Any], frozenset[str]]:
     values = _checked(values, str(path))
     uri = values.get("model_uri")
     if isinstance(uri, str) and uri.startswith((".", "~")):
-        # Nobody knows in which folder the binary will be started; what lies beside it is named from there.
-        values["model_uri"] = str(path.parent / Path(uri).expanduser())
+        try:
+            # Nobody knows in which folder the binary will be started; what lies beside it is named from there.
+            values["model_uri"] = str(path.parent / Path(uri).expanduser())
+        except RuntimeError as error:  # the ~ of a user without a home
+            raise ConfigError("Setting not usable", f"{path}: model_uri: {error}.", "Write the whole path.") from error
     return values, frozenset(locked)
 
 

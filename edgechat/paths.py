@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from platformdirs import PlatformDirs
@@ -20,6 +21,9 @@ APP = "edgechat"
 
 SINGLE_FILE = "EDGECHAT_BINARY"
 """The variable in which the single-file form tells where it lies; what runs is what it unpacked elsewhere."""
+
+UNPACKED = ".whole"
+"""The file by which the single file knows that all it unpacked is there."""
 
 
 def _folder(kind: str) -> Path:
@@ -84,8 +88,27 @@ def beside() -> tuple[Path, ...]:
     if not getattr(sys, "frozen", False):
         return ()
     own = Path(sys.executable).resolve().parent
+    single = _single_file(own)
+    return (single.parent, own) if single is not None else (own,)
+
+
+def _single_file(own: Path) -> Path | None:
+    # Believed only by what a single file unpacked: elsewhere the variable would lead away from a device's own settings.
     single = os.environ.get(SINGLE_FILE)
-    return (Path(single).parent, own) if single else (own,)
+    return Path(single) if single and (own / UNPACKED).is_file() else None
+
+
+def owners() -> frozenset[int]:
+    """The users the packaged binary belongs to, in either form; none elsewhere."""
+    if not getattr(sys, "frozen", False):
+        return frozenset()
+    program = Path(sys.executable).resolve()
+    found = set()
+    for path in (program, _single_file(program.parent)):
+        with suppress(OSError):
+            if path is not None:
+                found.add(path.stat().st_uid)
+    return frozenset(found)
 
 
 def config_dir() -> Path:

@@ -16,7 +16,22 @@ from pathlib import Path
 NOBODY = 65534
 TOOLS = (
     *("sh", "cat", "chmod", "cut", "df", "dirname", "env", "find", "getconf", "gzip", "head", "id", "ls", "mkdir"),
-    *("mv", "printf", "readlink", "rm", "sed", "sha256sum", "sleep", "tail", "tar", "touch", "uname", "wc", "basename"),
+    *(
+        "mv",
+        "printf",
+        "readlink",
+        "rm",
+        "sed",
+        "sha256sum",
+        "sleep",
+        "sync",
+        "tail",
+        "tar",
+        "touch",
+        "uname",
+        "wc",
+        "basename",
+    ),
 )
 """What the single file calls, at the most."""
 

@@ -52,10 +52,11 @@ def ask(
     \b
     Exit codes: 0 answered, 2 wrong usage or setting, 3 model, 4 engine, 5 storage, 130 stopped.
     """
+    before = ctx.obj or {}  # what was given in front of the command
     config = load_config(
-        model_uri=model_uri or (ctx.obj or {}).get("model_uri"),
-        history=history,
-        system=system,
+        model_uri=model_uri or before.get("model_uri"),
+        history=before.get("history") if history is None else history,
+        system=before.get("system") if system is None else system,
         max_tokens=max_tokens,
         temperature=temperature,
         seed=seed,

@@ -48,6 +48,8 @@ def chat(
             'In a script use `edgechat ask "question"`.',
         )
     config = load_config(model_uri=model_uri, system=system, history=history)
+    if resume and not config.history:
+        raise ConfigError("Nothing to go on with", "No chats are kept here.", "Leave out --continue.")
     store = history_for(config)
     engine: Engine
     if demo:

@@ -84,8 +84,11 @@ def cli(
       cat log.txt | edgechat ask Explain   with text from a pipe
       edgechat --self-test                 is everything right on this device?
     """
-    ctx.obj = {"model_uri": model_uri}
+    ctx.obj = {"model_uri": model_uri, "system": system, "history": history}
     if ctx.invoked_subcommand is not None:
+        for given, flag in ((resume, "--continue"), (demo, "--demo"), (self_test, "--self-test")):
+            if given:
+                raise click.UsageError(f"{flag} goes without a command, and not with `{ctx.invoked_subcommand}`.", ctx)
         return
     if self_test:
         from edgechat.cli.self_test import self_test as run_self_test

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 from edgechat import paths
 from edgechat.errors import ConfigError
@@ -63,17 +64,15 @@ def started_from_desktop() -> bool:
 
 
 def open_in_terminal() -> None:
-    """Open this same program in a terminal.
+    """Open this same program, with the same arguments, in a terminal.
 
     Raises:
         ConfigError: There is no terminal; a dialog has said so, if there is one of those.
     """
     # By `env`: some terminals are windows of a server whose environment is another one.
     settings = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("EDGECHAT_")]
-    command = ["env", *settings, f"{OPENED}=1", *paths.own_command()]
-    chosen = shlex.split(os.environ.get("TERMINAL", ""))
-    candidates = [(*chosen, "-e"), *TERMINALS] if chosen else list(TERMINALS)
-    for terminal in candidates:
+    command = ["env", *settings, f"{OPENED}=1", *paths.own_command(*sys.argv[1:])]
+    for terminal in _candidates(os.environ.get("TERMINAL", "")):
         if shutil.which(terminal[0]) and _starts([*terminal, *command]):
             return
     error = ConfigError(
@@ -83,6 +82,18 @@ def open_in_terminal() -> None:
     )
     _show(f"{error.title}. {error.message}\n{error.hint}")
     raise error
+
+
+def _candidates(wanted: str) -> list[tuple[str, ...]]:
+    """The terminals to try: the one the user names first, called as that one is called."""
+    try:
+        chosen = shlex.split(wanted)
+    except ValueError:  # an open quote
+        chosen = [wanted]
+    if not chosen:
+        return list(TERMINALS)
+    known = {terminal[0]: terminal[1:] for terminal in TERMINALS}
+    return [(*chosen, *known.get(Path(chosen[0]).name, ("-e",))), *TERMINALS]
 
 
 def _starts(command: list[str]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,15 +69,17 @@ def list_models(as_json: bool) -> None:
       edgechat models list
       edgechat models list --json | jq -r ".[].name"
     """
+    from edgechat.models.default import embedded_gguf, model_beside
     from edgechat.models.store import ModelStore
 
     entries = ModelStore().entries()
     default = default_name(entries)
+    with suppress(ModelError):  # one that cannot be opened is told below
+        if model_beside() is not None:
+            default = ""
     if as_json:
         _print_json([entry_json(entry, default) for entry in entries])
         return
-    from edgechat.models.default import embedded_gguf, model_beside
-
     try:
         if (carried := model_beside()) is not None:
             _narrate(f"{carried.name} in {carried.root} comes with this edgechat, and is used when none is named")

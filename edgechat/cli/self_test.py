@@ -58,6 +58,9 @@ def self_test(model_uri: str | None) -> int:
     except EdgechatError as error:
         code = error.exit_code
         result["error"] = {"title": error.title, "message": error.message, "hint": error.hint}
+    except Exception as error:  # whoever runs this on a hundred devices reads the line, not a traceback
+        code = ExitCode.ERROR
+        result["error"] = {"title": type(error).__name__, "message": str(error), "hint": ""}
     result["seconds"] = round(time.perf_counter() - began, 2)
     sys.stdout.write(json.dumps(result) + "\n")
     return int(code)
@@ -70,10 +73,14 @@ async def _run(model_uri: str | None, result: dict[str, Any]) -> None:
     size = sum(file.stat().st_size for file in source.folder.iterdir() if file.is_file())
     result["model"] = {"name": source.name, "folder": str(source.folder), "bytes": size}
     result["step"] = "history"
-    file = paths.make_private(paths.data_dir()) / f"self-test-{os.getpid()}.db"
+    file = paths.data_dir() / f"self-test-{os.getpid()}.db"
     try:
-        await _reply(config, file, result)
-        _check_history(file, result)
+        store = HistoryStore.open(file) if config.history else HistoryStore.forgetful()
+        await _reply(config, store, result)
+        if config.history:
+            _check_history(file, result)
+        else:
+            result["history"] = {"kept": False}
     finally:
         for name in (file, Path(f"{file}-wal"), Path(f"{file}-shm")):
             name.unlink(missing_ok=True)
@@ -83,9 +90,8 @@ async def _run(model_uri: str | None, result: dict[str, Any]) -> None:
         raise EngineError("Not offline", f"Sockets to a network were seen: {result['offline']['sockets']}.")
 
 
-async def _reply(config: Config, file: Path, result: dict[str, Any]) -> None:
+async def _reply(config: Config, store: HistoryStore, result: dict[str, Any]) -> None:
     engine = engine_for(config)
-    store = HistoryStore.open(file)
     session = Session(engine, store, system=config.system, sampling=Sampling(temperature=0), max_tokens=TOKENS)
     seen: set[str] = set()
     result["offline"] = {"sockets": []}

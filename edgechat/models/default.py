@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from edgechat import paths
 from edgechat.errors import ExitCode, ModelError, StorageError
+from edgechat.models.genai_config import GENAI_CONFIG
+from edgechat.models.mlflow_card import MLMODEL
 from edgechat.models.mlmodel import ModelFolder, open_model
 from edgechat.models.store import ModelStore
 from edgechat.models.words import shown
@@ -57,10 +59,10 @@ def model_beside() -> ModelFolder | None:
     Raises:
         ModelError: There is one, and it cannot be opened.
     """
-    for folder in paths.beside():
-        if (folder / BESIDE).is_dir():
-            return open_model(folder / BESIDE)
-    return None
+    found = [folder / BESIDE for folder in paths.beside() if (folder / BESIDE).is_dir()]
+    # A folder that merely happens to be called so, as beside a download, does not stand before the model inside.
+    found.sort(key=lambda path: not ((path / MLMODEL).is_file() or (path / GENAI_CONFIG).is_file()))
+    return open_model(found[0]) if found else None
 
 
 def no_model() -> ModelError:

@@ -125,7 +125,7 @@ def test_no_terminal_to_open_is_told(bundle: Bundle, home: Path, tmp_path: Path,
         "uname",
     ):
         (tools / name).symlink_to(shutil.which(name) or "")
-    for name in ("df", "ls", "chmod", "cat", "touch", "getconf", "head", "dirname", "basename", "sleep", "env"):
+    for name in ("df", "ls", "chmod", "cat", "touch", "getconf", "head", "sync", "dirname", "basename", "sleep", "env"):
         (tools / name).symlink_to(shutil.which(name) or "")
     said = tmp_path / "said"
     (tools / "zenity").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >"{said}"\n')

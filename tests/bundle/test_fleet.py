@@ -13,7 +13,7 @@ import pytest
 
 from edgechat.chat.conversation import Conversation
 from edgechat.history.store import HistoryStore
-from tests.bundles import Bundle, device, self_test, start
+from tests.bundles import Bundle, device, needs_root, self_test, start
 from tests.terminal import Terminal, needs_tmux
 
 pytestmark = pytest.mark.model
@@ -198,3 +198,35 @@ def test_an_update_goes_on_with_the_history_of_before(bundle: Bundle, home: Path
     store = HistoryStore.open(history(home))
     assert [chat.title for chat in store.list_conversations()] == ["Hi again", "Hi"]
     store.close()
+
+
+def test_a_variable_does_not_lift_the_devices_locks(bundle: Bundle, home: Path, tmp_path: Path) -> None:
+    program = bundle.folder_copy(tmp_path / "stick")
+    settings(program, 'history = false\nlocked = ["history"]\n')
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "edgechat.toml").write_text("")
+    lifted = device(home, EDGECHAT_BINARY=str(tmp_path / "elsewhere" / "x"), EDGECHAT_HISTORY="true")
+    assert start([program, *QUICK, "Hi"], lifted).returncode == 0
+    assert not list(home.rglob("*.db*"))
+
+
+def test_a_folder_that_only_is_called_model_is_passed_over(bundle: Bundle, home: Path, tmp_path: Path) -> None:
+    single = bundle.single_copy(tmp_path / "downloads" / "edgechat")
+    (single.parent / "model").mkdir()
+    (single.parent / "model" / "notes.txt").write_text("trains")
+    assert self_test([single], device(home))["model"]["name"] == "smollm2-135m-instruct"
+
+
+@needs_root
+def test_settings_that_another_user_has_put_there_are_passed_over(bundle: Bundle, home: Path, tmp_path: Path) -> None:
+    single = bundle.single_copy(tmp_path / "shared" / "edgechat")
+    settings(single, 'system = "Planted."\n')
+    os.chown(single.parent / "edgechat.toml", 65534, 65534)
+    assert start([single, *QUICK, "Hi"], device(home)).returncode == 0
+    assert last_chat(home).system != "Planted."
+
+
+def test_the_self_test_of_a_device_that_keeps_nothing(bundle: Bundle, home: Path, tmp_path: Path) -> None:
+    program = bundle.folder_copy(tmp_path / "stick")
+    settings(program, "history = false\n")
+    assert self_test([program], device(home))["history"] == {"kept": False}

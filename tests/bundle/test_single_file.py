@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -193,10 +194,11 @@ class TestDisks:
     def test_a_disk_that_fills_up_meanwhile_leaves_nothing(self, bundle: Bundle, home: Path) -> None:
         # Another program takes the room between the look and the writing: here, one file that grows.
         place = home / "x"
+        inside = place / f"edgechat-{os.getuid()}" / "cache" / "unpacked"
         script = (
             f'mount -t tmpfs -o size=280m tmpfs "{home}"; mkdir "{place}"; '
-            f'(while [ -z "$(ls -A "{place}" | grep half)" ]; do :; done; head -c 200m /dev/zero >"{home}/other") & '
-            f'"$@"; code=$?; wait; ls -A "{place}"; exit $code'
+            f'(until ls -A "{inside}" 2>&1 | grep -q half-; do :; done; head -c 200m /dev/zero >"{home}/other") & '
+            f'"$@"; code=$?; wait; ls -A "{inside}"; exit $code'
         )
         ended = start(
             ["unshare", "--mount", "sh", "-c", script, "sh", bundle.single, "--version"],
@@ -235,12 +237,16 @@ class TestDisks:
         planted = temporary / f"edgechat-{os.getuid()}"
         planted.mkdir(parents=True)
         planted.chmod(0o777)
-        ended = start(with_mount("noexec", home, bundle.single, "--version"), device(home, TMPDIR=str(temporary)))
+        elsewhere = f"/var/tmp/edgechat-{os.getuid()}/cache/unpacked"
+        # /var/tmp is this test's own, too.
+        script = f'mount -t tmpfs tmpfs /var/tmp; "$@" && ls "{elsewhere}"'
+        command = ["unshare", "--mount", "sh", "-c", script, "sh"]
+        ended = start(
+            [*command, *with_mount("noexec", home, bundle.single, "--version")], device(home, TMPDIR=str(temporary))
+        )
         assert ended.returncode == 0, ended.stderr
         assert list(planted.iterdir()) == []
-        elsewhere = Path(f"/var/tmp/edgechat-{os.getuid()}")
-        assert (elsewhere / "cache" / "unpacked").is_dir()
-        shutil.rmtree(elsewhere)
+        assert "edgechat-" in ended.stdout.splitlines()[-1]
 
 
 def test_another_machine_is_told(bundle: Bundle, home: Path, tmp_path: Path) -> None:
@@ -273,10 +279,87 @@ def test_a_system_that_is_too_old_is_told(bundle: Bundle, home: Path, tmp_path: 
 
 def test_folders_nobody_has_used_for_a_month_go(bundle: Bundle, home: Path) -> None:
     place = home / ".cache" / "edgechat" / "unpacked"
-    for name, days in (("edgechat-0.0.1-old", 40), ("edgechat-0.0.2-recent", 3)):
-        (place / name).mkdir(parents=True)
+    place.mkdir(parents=True, mode=0o700)
+    for name, days in (("edgechat-0.0.1-0123456789ab", 40), ("edgechat-0.0.2-0123456789ab", 3)):
+        (place / name).mkdir()
         then = time.time() - days * 86400
         os.utime(place / name, (then, then))
     version(bundle.single, device(home))
-    assert {path.name for path in unpacked(home)} >= {"edgechat-0.0.2-recent"}
-    assert "edgechat-0.0.1-old" not in {path.name for path in unpacked(home)}
+    names = {path.name for path in unpacked(home)}
+    assert "edgechat-0.0.2-0123456789ab" in names
+    assert "edgechat-0.0.1-0123456789ab" not in names
+
+
+def test_what_lies_in_the_folder_one_names_is_left_alone(bundle: Bundle, home: Path, tmp_path: Path) -> None:
+    """A stick with other things on it, old ones among them, whatever they are called."""
+    stick = tmp_path / "stick"
+    then = time.time() - 400 * 86400
+    for name in ("edgechat-data", "edgechat-0.1.0", "edgechat-0.1.0-0123456789ab"):
+        (stick / name / "data").mkdir(parents=True)
+        (stick / name / "data" / "history.db").write_text("chats")
+        os.utime(stick / name, (then, then))
+    assert version(bundle.single, device(home, EDGECHAT_UNPACK=str(stick))).startswith(VERSION)
+    assert len(list(stick.rglob("history.db"))) == 3
+    assert (stick / f"edgechat-{os.getuid()}" / "cache" / "unpacked").is_dir()
+
+
+def test_a_program_emptied_by_a_power_cut_is_unpacked_anew(bundle: Bundle, home: Path) -> None:
+    version(bundle.single, device(home))
+    [folder] = unpacked(home)
+    (folder / "edgechat").write_bytes(b"")
+    assert version(bundle.single, device(home)).startswith(VERSION)
+    [folder] = unpacked(home)
+    (folder / "_internal" / "base_library.zip").write_bytes(b"")
+    assert version(bundle.single, device(home)).startswith(VERSION)
+
+
+@needs_root
+def test_what_another_user_has_put_in_a_shared_folder_is_never_started(
+    bundle: Bundle, home: Path, tmp_path: Path
+) -> None:
+    version(bundle.single, device(home))
+    [mine] = unpacked(home)
+    shared = tmp_path / "shared"
+    place = shared / f"edgechat-{os.getuid()}" / "cache" / "unpacked"
+    shutil.copytree(mine, place / mine.name)
+    (place / mine.name / "edgechat").write_bytes(
+        b"#!/bin/sh\necho planted\n".ljust((mine / "edgechat").stat().st_size, b"\n")
+    )
+    for path in (shared / f"edgechat-{os.getuid()}", *(shared / f"edgechat-{os.getuid()}").rglob("*")):
+        os.chown(path, 65534, 65534)
+    ended = start([bundle.single, "--version"], device(home, EDGECHAT_UNPACK=str(shared)))
+    assert "planted" not in ended.stdout
+    assert ended.returncode == 5
+    assert "no place to unpack" in ended.stderr
+
+
+def test_starts_that_know_nothing_of_each_other_do_not_harm_each_other(bundle: Bundle, home: Path) -> None:
+    """As on a home that several machines share: locks of others are there, and nobody can say whose they are."""
+    place = home / ".cache" / "edgechat" / "unpacked"
+    place.mkdir(parents=True, mode=0o700)
+    name = f"edgechat-{__version__}-" + digest_prefix(bundle)
+    (place / f".lock-{name}").mkdir()
+    other = place / f".half-{name}-elsewhere.1-4711"
+    other.mkdir()
+    assert version(bundle.single, device(home)).startswith(VERSION)
+    assert other.is_dir()
+    assert (place / name / ".whole").is_file()
+
+
+def digest_prefix(bundle: Bundle) -> str:
+    """The twelve letters of the payload's digest that are in the name of what it is unpacked to."""
+    head = bundle.single.read_bytes()[: 16 * 1024].decode()
+    found = re.search(r"sha256=([0-9a-f]{12})", head)
+    assert found
+    return found[1]
+
+
+@pytest.mark.parametrize("name", ["~", "-x", "a b"])
+def test_folders_written_in_any_way(bundle: Bundle, home: Path, tmp_path: Path, name: str) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    assert version(bundle.single, device(home, EDGECHAT_UNPACK=name), cwd=work).startswith(VERSION)
+    assert {path.name for path in work.iterdir()} == (set() if name == "~" else {name})
+    refused = start([bundle.single, "--version"], device(home, EDGECHAT_UNPACK="~nobody/x"), cwd=work)
+    assert refused.returncode == 2
+    assert "~nobody/x" in refused.stderr

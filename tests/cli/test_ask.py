@@ -354,3 +354,14 @@ def test_no_history_keeps_nothing(own_home: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.strip()
     assert not list(own_home.rglob("*.db*"))
+
+
+def test_what_is_given_in_front_of_the_command_counts(own_home: Path) -> None:
+    ended = subprocess.run(
+        paths.own_command("--no-history", *("ask", *QUICK), "my secret"), capture_output=True, check=False, timeout=120
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert not list(own_home.rglob("*.db*"))
+    command = paths.own_command("--system", "Be brief.", "ask", *QUICK, "Hi")
+    assert subprocess.run(command, capture_output=True, check=False, timeout=120).returncode == 0
+    assert last_chat().system == "Be brief."

@@ -62,12 +62,13 @@ def test_terminals_are_tried_until_one_starts(desktop: Path, tmp_path: Path, mon
     program(desktop, "konsole", "exit 1")
     program(desktop, "kitty", f'printf "%s\\n" "$@" >"{said}"')
     monkeypatch.setenv("EDGECHAT_SYSTEM", "Be brief; $HOME")
+    monkeypatch.setattr(sys, "argv", ["edgechat", "--no-history", "--model-uri", "my model"])
     open_in_terminal()
     words = said.read_text().splitlines()
     assert words[0] == "env"
     assert "EDGECHAT_SYSTEM=Be brief; $HOME" in words
     assert "EDGECHAT_IN_TERMINAL=1" in words
-    assert words[-1] == "edgechat"
+    assert words[-4:] == ["edgechat", "--no-history", "--model-uri", "my model"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="shell scripts")
@@ -75,3 +76,18 @@ def test_without_any_terminal_a_dialog_tells(desktop: Path, tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="No terminal") as caught:
         open_in_terminal()
     assert "xterm" in caught.value.hint
+
+
+@pytest.mark.skipif(os.name != "posix", reason="shell scripts")
+@pytest.mark.parametrize(("wanted", "between"), [("gnome-terminal", "--"), ("mine --big", "-e"), ("mine 'open", None)])
+def test_the_terminal_one_names_is_called_as_it_wants(
+    desktop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, between: str | None
+) -> None:
+    said = tmp_path / "said"
+    for name in ("gnome-terminal", "mine", "xterm"):
+        program(desktop, name, f'printf "%s\\n" "$0" "$@" >"{said}"')
+    monkeypatch.setenv("TERMINAL", wanted)
+    open_in_terminal()
+    words = said.read_text().splitlines()
+    assert Path(words[0]).name == (wanted.split(maxsplit=1)[0] if between else "gnome-terminal")
+    assert words[words.index("env") - 1] == (between or "--")

@@ -105,3 +105,9 @@ def test_a_signal_ends_the_chat_and_restores_the_terminal(own_home: Path, number
         shown = terminal.wait_for(f"exit code {128 + number}", seconds=20)
     assert "F1 help" not in shown  # the alternate screen is gone
     assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize("flag", ["--self-test", "--continue", "--demo"])
+def test_a_flag_of_the_chat_is_not_taken_with_a_command(flag: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run([flag, "models", "list"]) == 2
+    assert flag in capfd.readouterr().err

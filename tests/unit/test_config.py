@@ -120,6 +120,12 @@ def test_a_bad_device_file_is_named(device: Path) -> None:
         load_config()
 
 
+def test_a_home_nobody_has_in_the_devices_file_is_told(device: Path) -> None:
+    device.write_text('model_uri = "~no-such-user-here/x"')
+    with pytest.raises(ConfigError, match=r"edgechat\.toml"):
+        load_config()
+
+
 def test_a_switch_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGECHAT_HISTORY", "false")
     assert load_config().history is False

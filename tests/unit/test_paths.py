@@ -79,6 +79,9 @@ def test_what_lies_beside_is_looked_for_only_in_a_packaged_binary(
     monkeypatch.setattr(sys, "executable", str(tmp_path / "unpacked" / "edgechat"))
     assert paths.beside() == (tmp_path / "unpacked",)
     monkeypatch.setenv(paths.SINGLE_FILE, str(tmp_path / "stick" / "edgechat-1.0"))
+    assert paths.beside() == (tmp_path / "unpacked",)  # the folder form believes no variable
+    (tmp_path / "unpacked").mkdir()
+    (tmp_path / "unpacked" / paths.UNPACKED).touch()
     assert paths.beside() == (tmp_path / "stick", tmp_path / "unpacked")
 
 
