@@ -91,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build(work: Path, out: Path, asked: argparse.Namespace) -> None:
     """Make everything in a work folder and move what is whole to the out folder."""
     environment = reproducible()
+    # This process writes the manifest of a model that is named, and the time in it is to be the same for everyone too.
+    os.environ["SOURCE_DATE_EPOCH"] = environment["SOURCE_DATE_EPOCH"]
     info = {
         "version": __version__,
         "revision": revision(),
@@ -107,7 +109,7 @@ def build(work: Path, out: Path, asked: argparse.Namespace) -> None:
     folder = work / f"edgechat-{__version__}"
     frozen.rename(folder)
     furnish(folder)
-    # MODEL comes after the inventory of programs: it is listed by its own card.
+    # The inventory lists the programs in the folder, and the model by its own card: so the model is not there yet.
     inventory = take_inventory(work, python, folder, model, environment)
     info |= inventory
     if model is not None:
@@ -239,8 +241,15 @@ def slim(frozen: Path) -> None:
         say("no `strip` here (Debian: binutils); the result will be larger")
         return
     for path in sorted(frozen.rglob("*.so*")):
-        if path.is_file() and "numpy.libs" not in path.parts:
+        # MLflow's packages carry data whose names have ".so" in them too.
+        if path.is_file() and "numpy.libs" not in path.parts and is_elf(path):
             run([program, "--strip-unneeded", str(path)], os.environ)
+
+
+def is_elf(path: Path) -> bool:
+    """Whether a file is a program or library of Linux, whatever it is called."""
+    with path.open("rb") as file:
+        return file.read(4) == b"\x7fELF"
 
 
 def sign(program: Path) -> None:

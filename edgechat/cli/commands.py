@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from edgechat.cli.build_info import version_text
 from edgechat.cli.options import history_option, model_option
 from edgechat.errors import ExitCode
 
@@ -53,6 +52,15 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"{error.message} {hint}", ctx) from None
 
 
+def _version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        # Looked up when asked for: it reads a file, which no other command has to wait for.
+        from edgechat.cli.build_info import version_text
+
+        click.echo(f"edgechat {version_text()}")
+        ctx.exit()
+
+
 @click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @model_option
 @click.option("-c", "--continue", "resume", is_flag=True, help="Go on with the last chat.")
@@ -60,7 +68,9 @@ class LazyGroup(click.Group):
 @history_option
 @click.option("--demo", is_flag=True, help="Show the interface with a scripted reply and no model.")
 @click.option("--self-test", is_flag=True, help="Load, answer, save, prove offline; print a line of JSON.")
-@click.version_option(version_text(), "-V", "--version", message="edgechat %(version)s")
+@click.option(
+    "-V", "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version."
+)
 @click.pass_context
 def cli(
     ctx: click.Context,
@@ -93,7 +103,7 @@ def cli(
     if self_test:
         from edgechat.cli.self_test import self_test as run_self_test
 
-        ctx.exit(run_self_test(model_uri))
+        ctx.exit(run_self_test(model_uri, history=history))
     from edgechat.cli.chat import chat
 
     ctx.exit(chat(model_uri=model_uri, resume=resume, system=system, history=history, demo=demo))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,18 +72,18 @@ def list_models(as_json: bool) -> None:
     from edgechat.models.store import ModelStore
 
     entries = ModelStore().entries()
-    default = default_name(entries)
-    with suppress(ModelError):  # one that cannot be opened is told below
-        if model_beside() is not None:
-            default = ""
+    carried, told = None, ""
+    try:
+        if (carried := model_beside()) is not None:
+            told = f"{carried.name} in {carried.root} comes with this edgechat, and is used when none is named"
+    except ModelError as error:
+        told = f"the model that comes with this edgechat cannot be opened: {error}"
+    default = "" if carried is not None else default_name(entries)
     if as_json:
         _print_json([entry_json(entry, default) for entry in entries])
         return
-    try:
-        if (carried := model_beside()) is not None:
-            _narrate(f"{carried.name} in {carried.root} comes with this edgechat, and is used when none is named")
-    except ModelError as error:
-        _narrate(f"the model that comes with this edgechat cannot be opened: {error}")
+    if told:
+        _narrate(told)
     if not entries:
         comes = "; the next start installs the one edgechat came with" if embedded_gguf() is not None else ""
         _narrate(f"no model is installed{comes}. To add one: edgechat models add FOLDER")

@@ -33,11 +33,12 @@ QUESTION = "What is the capital of France?"
 TOKENS = 32
 
 
-def self_test(model_uri: str | None) -> int:
+def self_test(model_uri: str | None, *, history: bool | None = None) -> int:
     """Run the test and print its line.
 
     Args:
         model_uri: The model named on the command line.
+        history: Whether a chat is kept, where the command line says so.
 
     Returns:
         0, or the exit code of what failed; see `errors.ExitCode`.
@@ -52,7 +53,7 @@ def self_test(model_uri: str | None) -> int:
     }
     code = ExitCode.OK
     try:
-        asyncio.run(_run(model_uri, result))
+        asyncio.run(_run(model_uri, history, result))
         result["ok"] = True
         del result["step"]
     except EdgechatError as error:
@@ -66,8 +67,8 @@ def self_test(model_uri: str | None) -> int:
     return int(code)
 
 
-async def _run(model_uri: str | None, result: dict[str, Any]) -> None:
-    config = load_config(model_uri=model_uri)
+async def _run(model_uri: str | None, history: bool | None, result: dict[str, Any]) -> None:
+    config = load_config(model_uri=model_uri, history=history)
     result["step"] = "model"
     source = await locate(config.model_uri)(lambda progress: None)
     size = sum(file.stat().st_size for file in source.folder.iterdir() if file.is_file())
