@@ -74,7 +74,9 @@ places() {
     [ -n "${XDG_CACHE_HOME:-}" ] && printf '%s\n' "$XDG_CACHE_HOME/edgechat/unpacked"
     [ -d "${HOME:-}" ] && printf '%s\n' "$HOME/.cache/edgechat/unpacked"
   fi
-  printf '%s\n' "${TMPDIR:-/tmp}/edgechat-$user/cache/unpacked" "/var/tmp/edgechat-$user/cache/unpacked"
+  for temporary in "${TMPDIR:-/tmp}" /var/tmp; do # where POSIX and Linux have temporary files; there may be no home
+    printf '%s\n' "$temporary/edgechat-$user/cache/unpacked"
+  done
 }
 
 own() { # a folder of this user's, in which nobody else can put anything

@@ -50,6 +50,7 @@ class BareMachine:
     """
 
     HOME = "/home/engineer"
+    TEMPORARY = "/tmp"
     PLACE = "/media/ein Stick \u00fc \u05d0"
     """Where what is shared with it lies, seen from inside: with spaces, and letters of other scripts."""
 
@@ -62,7 +63,7 @@ class BareMachine:
             tools: Programs to put in.
         """
         self.root = root
-        for name in ("proc", "dev", "tmp", "bin", "etc", self.HOME[1:], self.PLACE[1:]):
+        for name in ("proc", "dev", self.TEMPORARY[1:], "bin", "etc", self.HOME[1:], self.PLACE[1:]):
             (root / name).mkdir(parents=True)
         for path in (root, *root.rglob("*")):
             path.chmod(0o755)
@@ -93,7 +94,7 @@ mount -t proc proc {root}/proc
 mount --bind {shlex.quote(str(shared))} {shlex.quote(str(self.root) + self.PLACE)}
 mount -o remount,bind,ro {shlex.quote(str(self.root) + self.PLACE)}
 mount -t tmpfs -o uid={NOBODY},gid={NOBODY},mode=700 tmpfs {root}{self.HOME}
-mount -t tmpfs -o mode=1777 tmpfs {root}/tmp
+mount -t tmpfs -o mode=1777 tmpfs {root}{self.TEMPORARY}
 mount --rbind /dev {root}/dev
 mount -o remount,bind,ro {root}
 exec chroot --userspec={NOBODY}:{NOBODY} {root} "$@"

@@ -233,6 +233,4 @@ def test_the_self_test_of_a_device_that_keeps_nothing(bundle: Bundle, home: Path
 
 
 def test_the_self_test_keeps_nothing_where_the_command_line_says_so(bundle: Bundle, home: Path) -> None:
-    ended = start([bundle.program, "--no-history", "--self-test"], device(home))
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert json.loads(ended.stdout)["history"] == {"kept": False}
+    assert self_test([bundle.program, "--no-history"], device(home))["history"] == {"kept": False}

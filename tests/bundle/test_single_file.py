@@ -237,9 +237,10 @@ class TestDisks:
         planted = temporary / f"edgechat-{os.getuid()}"
         planted.mkdir(parents=True)
         planted.chmod(0o777)
-        elsewhere = f"/var/tmp/edgechat-{os.getuid()}/cache/unpacked"
-        # /var/tmp is this test's own, too.
-        script = f'mount -t tmpfs tmpfs /var/tmp; "$@" && ls "{elsewhere}"'
+        last_resort = Path("/var/tmp")
+        elsewhere = last_resort / planted.name / "cache" / "unpacked"
+        # It is this test's own, too.
+        script = f'mount -t tmpfs tmpfs {last_resort}; "$@" && ls "{elsewhere}"'
         command = ["unshare", "--mount", "sh", "-c", script, "sh"]
         ended = start(
             [*command, *with_mount("noexec", home, bundle.single, "--version")], device(home, TMPDIR=str(temporary))

@@ -72,7 +72,7 @@ class TestBareMachine:
         command = machine.command(bundle.folder, "/bin/env", "-u", "HOME", f"{machine.PLACE}/edgechat", "--self-test")
         ended = start(command, os.environ)
         assert ended.returncode == 0, ended.stdout + ended.stderr
-        assert json.loads(ended.stdout)["history"]["folder"] == f"/tmp/edgechat-{NOBODY}/data"
+        assert json.loads(ended.stdout)["history"]["folder"] == f"{machine.TEMPORARY}/edgechat-{NOBODY}/data"
 
     @needs_tmux
     def test_without_a_home_the_chat_says_so(self, bundle: Bundle, machine: BareMachine) -> None:
