@@ -15,6 +15,7 @@ import pytest
 
 from edgechat import __version__
 
+needs_strip = pytest.mark.skipif(shutil.which("strip") is None, reason="no binutils here; .ci/run installs them")
 needs_root = pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="needs root, as in .ci/run")
 
 
