@@ -20,6 +20,13 @@ PREFIX = "EDGECHAT_"
 DEVICE_FILE = "edgechat.toml"
 # The sampling defaults suit the small models this is made for: cool enough to stay on the subject, with a light penalty
 # against the loops that quantised models of a few hundred million parameters fall into.
+Temperature = Annotated[float, msgspec.Meta(ge=0, le=2)]
+TopP = Annotated[float, msgspec.Meta(gt=0, le=1)]
+RepetitionPenalty = Annotated[float, msgspec.Meta(gt=0, le=3)]
+Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+MaxTokens = Annotated[int, msgspec.Meta(ge=1)]
+ContextTokens = Annotated[int, msgspec.Meta(ge=64)]
+Threads = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,13 +47,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     model_uri: str | None = None
     system: str = "You are a helpful AI assistant."
-    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] = 0.3
-    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.9
-    repetition_penalty: Annotated[float, msgspec.Meta(gt=0, le=3)] = 1.05
-    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] | None = None
-    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    context: Annotated[int, msgspec.Meta(ge=64)] | None = None
-    threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] | None = None
+    temperature: Temperature = 0.3
+    top_p: TopP = 0.9
+    repetition_penalty: RepetitionPenalty = 1.05
+    seed: Seed | None = None
+    max_tokens: MaxTokens | None = None
+    context: ContextTokens | None = None
+    threads: Threads | None = None
     history: bool = True
 
 

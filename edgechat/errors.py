@@ -65,6 +65,10 @@ class EngineError(EdgechatError):
     exit_code = ExitCode.ENGINE
 
 
+class RequestError(EngineError):
+    """What was asked for cannot be done by this model or by any: too long, out of range, not understood."""
+
+
 class StorageError(EdgechatError):
     """A file or folder of edgechat's own cannot be read or written: read-only, full, damaged."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from edgechat.chat.conversation import Message
-from edgechat.errors import EngineError
+from edgechat.errors import RequestError
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class PromptForm(Protocol):
             reply: Whether to end with the opening of a new reply.
 
         Raises:
-            EngineError: The form cannot express these messages.
+            RequestError: The form cannot express these messages.
         """
 
 
@@ -125,7 +125,7 @@ class TemplateForm:
             marks = [int(number) for number in _MARK.findall(rendered)]
             if marks == list(range(len(attempt))):
                 return tuple(self._split(rendered, attempt))
-        raise EngineError(
+        raise RequestError(
             "The chat template cannot express this conversation",
             f"{failure}" if failure else "It leaves out or repeats a message.",
             "Start a new chat, or use a model with another template.",

@@ -158,7 +158,8 @@ def _convert(source: Path, folder: Path, speaker: _Speaker) -> None:
     if report.licence:
         metadata["licence"] = report.licence
     # The weights are where they belong already, so that nothing is copied and nothing has to be moved.
-    save_model(folder, genai, name=DEFAULT_NAME, metadata=metadata, weights="move")
+    # Nor does a device that has edgechat need its code in the model.
+    save_model(genai, folder, metadata={"name": DEFAULT_NAME, **metadata}, code_paths=[], weights="move")
     open_model(folder)
 
 

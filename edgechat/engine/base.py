@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from edgechat.chat.conversation import Message
+from edgechat.errors import RequestError
 
 
 class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -37,11 +38,13 @@ class Request(msgspec.Struct, frozen=True):
         messages: The conversation up to and including the user message to answer.
         sampling: How to choose tokens.
         max_tokens: Upper bound of the reply's length; None is up to the end of the context.
+        stop: Strings that end the reply where one of them begins, none of them empty.
     """
 
     messages: tuple[Message, ...]
     sampling: Sampling = Sampling()
     max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
 
 
 class TextDelta(msgspec.Struct, frozen=True, tag="text"):
@@ -105,8 +108,8 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     """The end of a reply; always the last event of a stream that did not raise.
 
     Attributes:
-        reason: "stop": the model ended it. "length": max_tokens or the context was reached. "cancelled": it was
-            stopped, and what was yielded before is valid.
+        reason: "stop": the model ended it, or a stop string did. "length": max_tokens or the context was reached.
+            "cancelled": it was stopped, and what was yielded before is valid.
     """
 
     reason: Literal["stop", "length", "cancelled"]
@@ -120,6 +123,15 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
 
 
 Event = TextDelta | Progress | Finished
+
+
+def too_long(tokens: str, context: int) -> RequestError:
+    """The error for a prompt of that many tokens, in words, which the context cannot hold with a reply."""
+    return RequestError(
+        "The conversation is longer than the context",
+        f"It has {tokens} tokens; the context holds {context:,}, the reply included.",
+        "Start a new chat, shorten the message, or raise the context in the settings.",
+    )
 
 
 class ModelInfo(msgspec.Struct, frozen=True, tag="ready"):
@@ -174,7 +186,8 @@ class Engine(Protocol):
         Closing the iterator early (`aclose`, cancellation) stops the reply.
 
         Raises:
-            EngineError: The prompt is longer than the context, or the engine failed or died.
+            RequestError: The prompt is longer than the context.
+            EngineError: The engine failed or died.
         """
 
     async def count(self, messages: tuple[Message, ...]) -> int:

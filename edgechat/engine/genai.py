@@ -8,6 +8,7 @@ rest is computed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import time
@@ -18,9 +19,23 @@ from typing import Any
 import onnxruntime_genai as og
 
 from edgechat.chat.conversation import Message
-from edgechat.chat.template import PHI3, PromptForm, TemplateForm
+from edgechat.chat.template import PHI3, PromptForm, TemplateForm, split_controls
 from edgechat.engine import sizing
-from edgechat.engine.base import Event, Finished, ModelInfo, Progress, Request, Sampling, TextDelta, Timings, Usage
+from edgechat.engine.base import (
+    Event,
+    Finished,
+    ModelInfo,
+    Progress,
+    Request,
+    Sampling,
+    TextDelta,
+    Timings,
+    Usage,
+    too_long,
+)
+from edgechat.engine.batch import BatchWriter
+from edgechat.engine.reply import GrowingReply, collect
+from edgechat.engine.stops import until_stop
 from edgechat.engine.tokens import TokenCodec
 from edgechat.errors import EngineError, ModelError
 
@@ -30,8 +45,16 @@ PREFILL_CHUNK = 64
 LONGEST_TOKEN = 256
 """Characters no token has more of; the longest known, a run of spaces, has 162."""
 
-TOP_K = 50
-"""Fixed when a generator is made; changing it on a live one yields garbage."""
+SEARCH = {
+    "do_sample": True,
+    # Changing it on a live generator yields garbage.
+    "top_k": 50,
+    # A generator made at temperature 0 or without top_p never honours them later; one made with both does, and is
+    # greedy at temperature 0.
+    "temperature": 1.0,
+    "top_p": 0.9,
+}
+"""What every generator is made with."""
 
 
 class GenaiModel:
@@ -75,9 +98,13 @@ class GenaiModel:
         options: dict[str, Any] = {"intra_op_num_threads": count, "inter_op_num_threads": 1, "log_severity_level": 4}
         if not spinning:
             options["session.intra_op.allow_spinning"] = "0"
+        filler = choose_filler(folder, config, self.codec)
+        overlay: dict[str, Any] = {"decoder": {"session_options": options}}
+        if filler is not None:
+            overlay["pad_token_id"] = filler
         try:
             settings = og.Config(str(folder))
-            settings.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
+            settings.overlay(json.dumps({"model": overlay}))
             self._model = og.Model(settings)
             self._tokenizer = og.Tokenizer(self._model)
         except Exception as error:  # the library raises RuntimeError and bare Exception alike
@@ -86,10 +113,17 @@ class GenaiModel:
         self._eos = frozenset(int(token) for token in self._tokenizer.eos_token_ids)
         self.form = choose_form(self._render, self.codec.controls)
         self._context = sizing.settle_context(config, context, sizing.available_memory())
-        self._leading_space = self.codec.prepends_space
         self._generator: Any = None
         self._params: Any = None
         self._held: list[int] = []
+        self._batch = BatchWriter(
+            self._model,
+            eos=self._eos,
+            filler=filler,
+            context=self._context.tokens,
+            options=SEARCH,
+            opened_reply=self._opened_reply,
+        )
         self.info = ModelInfo(
             name=name or folder.name,
             architecture=str(config.get("model", {}).get("type", "")),
@@ -120,32 +154,85 @@ class GenaiModel:
             Progress for prompts of more than one chunk, TextDelta, and Finished at last.
 
         Raises:
-            EngineError: The prompt does not fit, or the library failed; the KV cache is then given up.
+            RequestError: The prompt does not fit.
+            EngineError: The library failed; the KV cache is then given up.
         """
         began = time.perf_counter()
+        yield from self._write(self._prompt(request), request, stopped, began)
+
+    def complete(self, text: str, request: Request) -> Iterator[Event]:
+        """Continue a text in which control tokens count as such, for a prompt that is in the model's form already.
+
+        Never for what a person types into a chat: it could steer the model. `request.messages` is not looked at; for
+        the rest see `generate`.
+        """
+        began = time.perf_counter()
+        self._refuse_longer(len(text) // LONGEST_TOKEN, "more than ")
+        prompt = self.codec.encode(tuple(split_controls(text, self.codec.controls)))
+        self._refuse_longer(len(prompt))
+        yield from self._write(prompt, request, lambda: False, began)
+
+    def generate_batch(self, requests: Sequence[Request]) -> list[tuple[str, Finished]]:
+        """Write a reply to each request, several at a time where that is faster and changes nothing.
+
+        Requests with a seed are written one by one, as `generate` would. Rows of one batch are computed by other
+        kernels than single ones, on activations rounded to 8 bits: where two words are nearly as likely either may win.
+
+        Returns:
+            The text and the end of each reply, in order.
+
+        Raises:
+            RequestError: A prompt does not fit; nothing was written then.
+            EngineError: See `generate`.
+        """
+        prompts = [self._prompt(request) for request in requests]
+        replies: list[tuple[str, Finished] | None] = [None] * len(requests)
+        for rows in self._batches(requests, prompts):
+            self._drop()  # its KV cache and the batch's would be two
+            try:
+                written = self._batch.write([prompts[row] for row in rows], [requests[row] for row in rows])
+            except Exception as error:
+                raise _run_error(error) from error
+            for row, reply in zip(rows, written, strict=True):
+                replies[row] = reply
+        for row, request in enumerate(requests):
+            if replies[row] is None:
+                replies[row] = collect(self._write(prompts[row], request, lambda: False, time.perf_counter()))
+        return [reply for reply in replies if reply is not None]
+
+    def _batches(self, requests: Sequence[Request], prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+        """Rows that can be written together: of one sampling, without a seed, of about one length."""
+        groups: dict[Sampling, list[int]] = {}
+        for row, request in enumerate(requests):
+            if request.sampling.seed is None:
+                groups.setdefault(request.sampling, []).append(row)
+        for rows in groups.values():
+            rows.sort(key=lambda row: len(prompts[row]))
+            yield from self._batch.split(rows, prompts, requests)
+
+    def _prompt(self, request: Request) -> list[int]:
         # Encoding takes seconds a megabyte and cannot be stopped; what cannot fit is not encoded at all.
-        least = sum(len(message.content) for message in request.messages) // LONGEST_TOKEN
-        if least >= self._context.tokens:
-            raise self._too_long(f"more than {least:,}")
+        self._refuse_longer(sum(len(message.content) for message in request.messages) // LONGEST_TOKEN, "more than ")
         prompt = self.encode(request.messages)
+        self._refuse_longer(len(prompt))
+        return prompt
+
+    def _refuse_longer(self, tokens: int, than: str = "") -> None:
+        if tokens >= self._context.tokens:
+            raise too_long(f"{than}{tokens:,}", self._context.tokens)
+
+    def _write(self, prompt: list[int], request: Request, stopped: Callable[[], bool], began: float) -> Iterator[Event]:
         room = self._context.tokens - len(prompt)
-        if room < 1:
-            raise self._too_long(f"{len(prompt):,}")
         limit = room if request.max_tokens is None else min(room, request.max_tokens)
         try:
-            yield from self._run(request.sampling, prompt, limit, stopped, began)
+            yield from until_stop(
+                lambda ended: self._run(request.sampling, prompt, limit, ended, began), request.stop, stopped
+            )
         except EngineError:
             raise
         except Exception as error:
             self._drop()
             raise _run_error(error) from error
-
-    def _too_long(self, tokens: str) -> EngineError:
-        return EngineError(
-            "The conversation is longer than the context",
-            f"It has {tokens} tokens; the context holds {self._context.tokens:,}, the reply included.",
-            "Start a new chat, shorten the message, or raise the context in the settings.",
-        )
 
     def _run(
         self, sampling: Sampling, prompt: list[int], limit: int, stopped: Callable[[], bool], began: float
@@ -165,11 +252,9 @@ class GenaiModel:
                 yield Progress("prefill", len(held) - cached, total - cached)
         prefilled = time.perf_counter()
         first_text = first_token = last_token = 0.0
-        stream = self._tokenizer.create_stream()
-        reply: list[int] = []
-        text: list[str] = []
+        reply = self._opened_reply()
         reason = "cancelled" if cancelled else "length"
-        while not cancelled and len(reply) < limit:
+        while not cancelled and len(reply.ids) < limit:
             if stopped():
                 reason = "cancelled"
                 break
@@ -181,26 +266,23 @@ class GenaiModel:
                 break
             last_token = time.perf_counter()
             first_token = first_token or last_token
-            reply.append(token)
             held.append(token)
-            delta = stream.decode(token)
-            if delta and not text and self._leading_space:
-                delta = delta.removeprefix(" ")
-            if delta:
+            if delta := reply.add(token):
                 first_text = first_text or last_token
-                text.append(delta)
                 yield TextDelta(delta)
-        if reply:
-            self.codec.remember("".join(text), reply)
+        reply.close()
         yield Finished(
             reason,  # type: ignore[arg-type]
-            Usage(prompt=total, cached=cached, completion=len(reply)),
+            Usage(prompt=total, cached=cached, completion=len(reply.ids)),
             Timings(
                 prefill=prefilled - began,
                 ttft=(first_text or time.perf_counter()) - began,
                 decode=last_token - first_token,
             ),
         )
+
+    def _opened_reply(self) -> GrowingReply:
+        return GrowingReply(self._tokenizer.create_stream().decode, self.codec)
 
     def _prepare(self, sampling: Sampling, prompt: list[int]) -> int:
         """Bring the generator to where the prompt leaves what it holds; return how many tokens that is."""
@@ -214,14 +296,9 @@ class GenaiModel:
             self._drop()
             self._params = og.GeneratorParams(self._model)
             self._params.set_search_options(
-                do_sample=True,
-                top_k=TOP_K,
+                **SEARCH,
                 max_length=self._context.tokens,
                 random_seed=random.randrange(2**31) if sampling.seed is None else sampling.seed,
-                # A generator made at temperature 0 or without top_p never honours them later; one made with both does,
-                # and is greedy at temperature 0.
-                temperature=1.0,
-                top_p=0.9,
             )
             self._generator = og.Generator(self._model, self._params)
         self._params.set_search_options(**options)
@@ -243,6 +320,32 @@ def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
         if a != b:
             return position
     return min(len(left), len(right))
+
+
+def choose_filler(folder: Path, config: dict[str, Any], codec: TokenCodec) -> int | None:
+    """A token that is in no prompt and ends no reply, for the shorter rows of a batch.
+
+    The engine leaves the padding token of genai_config.json out of account wherever it stands, and many models name one
+    that every prompt has, such as the end of a turn.
+
+    Returns:
+        None where every token may be in a prompt, or where positions are an input of the graph: they would be counted
+        with what is filled in.
+    """
+    model = config.get("model", {})
+    if "position_ids" in model.get("decoder", {}).get("inputs", {}):
+        return None
+    size = int(model.get("vocab_size") or 0)
+    if size > codec.vocabulary:
+        return size - 1
+    template = ""
+    for file in ("tokenizer_config.json", "chat_template.jinja"):
+        with contextlib.suppress(OSError):
+            template += (folder / file).read_text(encoding="utf-8", errors="replace").partition("chat_template")[2]
+    ends = model.get("eos_token_id", ())
+    named = {model.get("bos_token_id"), *(ends if isinstance(ends, list) else [ends])}
+    unused = (token for name, token in codec.control_ids.items() if name not in template and token not in named)
+    return next(unused, None)
 
 
 def choose_form(render: Callable[[list[dict[str, str]], bool], str], controls: frozenset[str]) -> PromptForm:

@@ -12,7 +12,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from edgechat.chat.conversation import Message
-from edgechat.engine.base import Event, Finished, ModelInfo, Progress, Request, TextDelta, Timings, Usage
+from edgechat.engine.base import Event, Finished, ModelInfo, Progress, Request, TextDelta, Timings, Usage, too_long
+from edgechat.engine.stops import StopStrings
 from edgechat.errors import EdgechatError, EngineError
 
 Script = Callable[[Request], str]
@@ -100,17 +101,14 @@ class ScriptedEngine:
         prompt = await self.count(request.messages)
         room = self.context - prompt
         if room < 1:
-            raise EngineError(
-                "The conversation is longer than the context",
-                f"It has {prompt:,} tokens; the context holds {self.context:,}, the reply included.",
-                "Start a new chat, shorten the message, or raise the context in the settings.",
-            )
+            raise too_long(f"{prompt:,}", self.context)
         limit = room if request.max_tokens is None else min(room, request.max_tokens)
         cached = min(self._held, prompt - 1)
         tokens = words(self._text(request))
         first = last = 0.0
         written = 0
         reason = "stop"
+        watch = StopStrings(request.stop)
         for token in tokens:
             await asyncio.sleep(self.delay)
             if self._stop.is_set():
@@ -126,7 +124,12 @@ class ScriptedEngine:
             written += 1
             last = clock()
             first = first or last
-            yield TextDelta(token)
+            if text := watch.feed(token):
+                yield TextDelta(text)
+            if watch.hit:
+                break
+        if text := watch.rest():
+            yield TextDelta(text)
         self._held = prompt + written
         yield Finished(
             reason,  # type: ignore[arg-type]

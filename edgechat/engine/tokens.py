@@ -23,7 +23,10 @@ class TokenCodec:
     """Encodes pieces with a model's tokenizer.json.
 
     Attributes:
-        controls: Names of the control tokens; each has one id.
+        control_ids: Names of the control tokens and the one id of each.
+        controls: The names alone.
+        prepends_space: Whether the tokenizer puts a space in front of text, as SentencePiece does; a reply then begins
+            with it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -57,23 +60,19 @@ class TokenCodec:
                 if not token.special
             ]
         )
-        self._ids = {token.content: number for number, token in added.items()}
+        self.control_ids = {token.content: number for number, token in added.items()}
         self._strips = frozenset(token.content for token in added.values() if token.rstrip)
         self._tokenizer.encode_special_tokens = True
-        self.controls = frozenset(self._ids)
-        self._control_ids = frozenset(self._ids.values())
+        self.controls = frozenset(self.control_ids)
+        self._reserved = frozenset(self.control_ids.values())
         self._replies: OrderedDict[str, tuple[int, ...]] = OrderedDict()
+        ids = self._tokenizer.encode("a", add_special_tokens=False).ids
+        self.prepends_space = bool(ids) and str(self._tokenizer.id_to_token(ids[0])).startswith("\u2581")
 
     @property
     def vocabulary(self) -> int:
         """Number of ids, added tokens included."""
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
-
-    @property
-    def prepends_space(self) -> bool:
-        """Whether the tokenizer puts a space in front of text, as SentencePiece does; a reply then begins with it."""
-        ids = self._tokenizer.encode("a", add_special_tokens=False).ids
-        return bool(ids) and str(self._tokenizer.id_to_token(ids[0])).startswith("\u2581")
 
     def encode_text(self, text: str) -> list[int]:
         """Ids of text, every character of it taken literally.
@@ -82,7 +81,7 @@ class TokenCodec:
             EngineError: A control id came out after all; sending it would let the text steer the model.
         """
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
-        if not self._control_ids.isdisjoint(ids):
+        if not self._reserved.isdisjoint(ids):
             raise EngineError("Text was taken for a control token", "This tokenizer cannot keep the two apart.")
         return ids
 
@@ -125,7 +124,7 @@ class TokenCodec:
                 ids += self._replies.get(piece.text) or self.encode_text(piece.text)
             else:
                 try:
-                    ids.append(self._ids[piece.text])
+                    ids.append(self.control_ids[piece.text])
                 except KeyError:
                     raise EngineError(
                         "Prompt form and tokenizer do not fit", f"The tokenizer has no token {piece.text}."

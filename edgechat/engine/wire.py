@@ -10,7 +10,7 @@ import msgspec
 
 from edgechat.chat.conversation import Message
 from edgechat.engine.base import Finished, ModelInfo, Progress, Request, TextDelta
-from edgechat.errors import EdgechatError, EngineError, ModelError, StorageError
+from edgechat.errors import EdgechatError, EngineError, ModelError, RequestError, StorageError
 
 LINE_LIMIT = 64 * 1024 * 1024
 """Bytes of the longest line taken: a conversation far beyond any context still gets a proper answer."""
@@ -72,7 +72,7 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
     def error(self) -> EdgechatError:
         """Unpack it as the nearest kind known here."""
         kinds: dict[str, type[EdgechatError]] = {
-            kind.__name__: kind for kind in (ModelError, EngineError, StorageError)
+            kind.__name__: kind for kind in (ModelError, EngineError, RequestError, StorageError)
         }
         return kinds.get(self.kind, EngineError)(self.title, self.message, self.hint)
 

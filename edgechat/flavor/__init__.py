@@ -1,214 +1,236 @@
-"""The MLflow side: writing model folders that MLflow opens, and being opened by MLflow.
+"""The MLflow flavor for onnxruntime-genai: models of this kind saved, logged and loaded as any other of MLflow's.
 
-MLflow is imported inside the functions that need it, for it takes seconds; the chat path never comes here. Only what
-mlflow-skinny alone offers may be used for saving: no pandas, no mlflow.pyfunc. Nothing here may guess requirements
-(MLflow would load the model to do so), write outside the folder it was given, or send anything.
+Shaped like MLflow's own flavors, with two differences: nothing is pickled, and the requirements are never guessed.
+MLflow is imported inside the functions that need it, for it takes seconds; the chat path never comes here.
+
+    import edgechat.flavor
+
+    info = edgechat.flavor.log_model("./phi3-onnx", name="phi3", registered_model_name="phi3")
+    model = mlflow.pyfunc.load_model(info.model_uri)
+    model.predict({"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 64})
 """
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import json
 import os
-import shutil
-import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from edgechat import __version__
-from edgechat.errors import ModelError, StorageError
-from edgechat.flavor.signature import chat_signature
+from edgechat.errors import ModelError
+from edgechat.flavor.saving import DATA, FLAVOR, Weights, environment, new_model, own_code, write_model
 from edgechat.offline import OPT_OUTS
 
 if TYPE_CHECKING:
-    from edgechat.flavor.scoring import PromptModel
+    from edgechat.flavor.pyfunc import PyfuncModel
+    from edgechat.flavor.scoring import ChatModel
 
-FLAVOR = "onnxruntime_genai"
-"""The flavor's name in MLmodel."""
-DATA = "model"
-"""The ONNX GenAI folder inside the MLflow model folder."""
-
-Weights = Literal["move", "link", "copy"]
-
-_PYTHON = ".".join(map(str, sys.version_info[:3]))
-# As in edgechat's own metadata; serving and Spark need the whole of MLflow.
-_MLFLOW = "mlflow>=3.17,<3.18"
+__all__ = ["DATA", "FLAVOR", "load_model", "log_model", "save_model"]
 
 
 def save_model(
-    path: Path,
-    genai_folder: Path,
+    genai_model: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    conda_env: Mapping[str, Any] | str | None = None,
+    code_paths: Sequence[str | os.PathLike[str]] | None = None,
+    mlflow_model: Any = None,
+    signature: Any = None,
+    input_example: Any = None,
+    pip_requirements: Sequence[str] | str | None = None,
+    extra_pip_requirements: Sequence[str] | str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    model_config: Mapping[str, Any] | None = None,
     *,
-    name: str,
-    metadata: Mapping[str, str | int | float],
     weights: Weights = "copy",
-    requirements: Sequence[str] | None = None,
 ) -> None:
-    """Write an MLflow model folder around an ONNX GenAI folder.
+    """Save an ONNX GenAI folder as an MLflow model folder, with a manifest of what is in it.
 
     Args:
-        path: The folder to write. It may exist, if nothing is in it or nothing but `genai_folder`.
-        genai_folder: Holds genai_config.json, the graph with its weights, and the tokenizer.
-        name: What to call the model.
-        metadata: What is known of it: architecture, quantisation, licence, parameters, source, source_sha256,
-            context_length.
-        weights: "move": the files leave `genai_folder`. "link": both folders share them; where the file system cannot
-            do that they are copied. "copy": two independent folders.
-        requirements: pip requirements of the environment the model is served in; edgechat and MLflow by default.
+        genai_model: The folder that holds genai_config.json, the graph with its weights, and the tokenizer.
+        path: The folder to write. It may exist, if nothing is in it or nothing but `genai_model`.
+        conda_env: A conda environment, or the path of its YAML file; excludes the pip requirements.
+        code_paths: Packages and modules to carry along, which MLflow puts on the import path. None carries edgechat's
+            own package, so that the model can be served where edgechat is not installed; an empty list carries nothing.
+        mlflow_model: The `mlflow.models.Model` to add the flavor to; a new one if None.
+        signature: An `mlflow.models.ModelSignature`; None is prompt or messages, with the chat API's parameters.
+        input_example: What MLflow's other flavors take; needs the whole of MLflow (`edgechat[mlflow]`).
+        pip_requirements: Requirements in place of the defaults: lines, or the path of a requirements file.
+        extra_pip_requirements: Requirements beside the defaults.
+        metadata: What is known of the model: name, architecture, quantisation, licence, parameters, source,
+            source_sha256, context_length. edgechat shows these.
+        model_config: `context` and `threads` for loading, and defaults for the parameters of calls; all of them can be
+            given anew to `mlflow.pyfunc.load_model(model_config=...)`.
+        weights: "copy": two independent folders. "link": hard links, where the file system can. "move": the files
+            leave `genai_model`.
 
     Raises:
-        ModelError: `genai_folder` is no ONNX GenAI folder, or `path` is taken.
+        ModelError: `genai_model` is no ONNX GenAI folder, or `path` is taken.
         StorageError: A file cannot be written; what this call made is removed again.
     """
-    if not (genai_folder / "genai_config.json").is_file():
-        raise ModelError("Not an ONNX GenAI folder", f"{genai_folder} has no genai_config.json.")
-    existed = path.exists()
-    if existed and (not path.is_dir() or any(child.resolve() != genai_folder.resolve() for child in path.iterdir())):
-        raise ModelError("Model cannot be saved", f"{path} already exists.", "Choose a folder that does not exist yet.")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        _write_environment(path, requirements)
-        _write_mlmodel(path, name=name, metadata=metadata, size=_size(genai_folder))
-        # The weights come last: nothing can fail any more after they have left the folder they were in.
-        _take(genai_folder, path / DATA, weights)
-    except OSError as error:
-        _undo(path, genai_folder, existed=existed)
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        raise StorageError(
-            "Model cannot be saved",
-            f"{error.filename or path}: {error.strerror or error}.",
-            "Free some space and try again." if full else "Choose a folder that can be written to.",
-        ) from error
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = OPT_OUTS["MLFLOW_DISABLE_TELEMETRY"]
+    own = own_code()
+    code = [Path(entry) for entry in code_paths] if code_paths is not None else [own] if own is not None else []
+    model = mlflow_model if mlflow_model is not None else new_model(metadata or {})
+    if signature is not None:
+        model.signature = signature
+    elif model.signature is None:
+        model.signature = new_model({}).signature
+    if metadata is not None:
+        model.metadata = dict(metadata)
+    write_model(
+        Path(genai_model),
+        Path(path),
+        model=model,
+        env=environment(conda_env, pip_requirements, extra_pip_requirements, with_code=own in code),
+        code=code,
+        input_example=input_example,
+        config=model_config or {},
+        weights=weights,
+    )
 
 
-def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> PromptModel:
+def log_model(
+    genai_model: str | os.PathLike[str],
+    artifact_path: str | None = None,
+    conda_env: Mapping[str, Any] | str | None = None,
+    code_paths: Sequence[str | os.PathLike[str]] | None = None,
+    registered_model_name: str | None = None,
+    signature: Any = None,
+    input_example: Any = None,
+    await_registration_for: int = 300,
+    pip_requirements: Sequence[str] | str | None = None,
+    extra_pip_requirements: Sequence[str] | str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    model_config: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    tags: Mapping[str, Any] | None = None,
+    model_type: str | None = None,
+    step: int = 0,
+    model_id: str | None = None,
+    *,
+    weights: Weights = "link",
+) -> Any:
+    """Log an ONNX GenAI folder as an MLflow model to the tracking server that is set, and register it if wanted.
+
+    Args:
+        genai_model: See `save_model`.
+        artifact_path: The older name of `name`.
+        conda_env: See `save_model`.
+        code_paths: See `save_model`.
+        registered_model_name: Register a version under this name.
+        signature: See `save_model`.
+        input_example: See `save_model`.
+        await_registration_for: Seconds to wait for the version to be ready.
+        pip_requirements: See `save_model`.
+        extra_pip_requirements: See `save_model`.
+        metadata: See `save_model`.
+        model_config: See `save_model`.
+        name: The model's name.
+        params: Parameters of the logged model.
+        tags: Tags of the logged model.
+        model_type: What MLflow's UI groups models by.
+        step: The training step it belongs to.
+        model_id: The logged model to fill, if it is made already.
+        weights: How the files come to the temporary folder that is sent from.
+
+    Returns:
+        `mlflow.models.model.ModelInfo`; its `model_uri` is what `mlflow.pyfunc.load_model` takes.
+
+    Raises:
+        ModelError: `genai_model` is no ONNX GenAI folder.
+    """
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = OPT_OUTS["MLFLOW_DISABLE_TELEMETRY"]
+    from mlflow.models import Model
+
+    import edgechat.flavor
+
+    return Model.log(
+        artifact_path=artifact_path,
+        flavor=edgechat.flavor,
+        registered_model_name=registered_model_name,
+        await_registration_for=await_registration_for,
+        metadata={"name": name or artifact_path or Path(genai_model).resolve().name, **(metadata or {})},
+        name=name,
+        params=params,
+        tags=tags,
+        model_type=model_type,
+        step=step,
+        model_id=model_id,
+        genai_model=genai_model,
+        conda_env=conda_env,
+        code_paths=code_paths,
+        signature=signature,
+        input_example=input_example,
+        pip_requirements=pip_requirements,
+        extra_pip_requirements=extra_pip_requirements,
+        model_config=model_config,
+        weights=weights,
+        # MLflow would load the model once more to see whether the example works.
+        validate_serving_input=False,
+    )
+
+
+def load_model(
+    model_uri: str, dst_path: str | None = None, *, model_config: Mapping[str, Any] | None = None
+) -> ChatModel:
+    """Load a saved model in its native form.
+
+    Args:
+        model_uri: A folder, or what `mlflow.artifacts.download_artifacts` takes: `models:/...`, `runs:/...`.
+        dst_path: Where a model that is not a folder of this machine is downloaded to.
+        model_config: See `save_model`; wins over what was saved.
+
+    Returns:
+        Its `predict` and `predict_stream` take what MLflow's do, and more strictly: unknown keys are errors.
+
+    Raises:
+        ModelError: The folder holds no model of this flavor, or it cannot be loaded.
+    """
+    folder = Path(model_uri)
+    if not folder.is_dir():
+        os.environ["MLFLOW_DISABLE_TELEMETRY"] = OPT_OUTS["MLFLOW_DISABLE_TELEMETRY"]
+        from mlflow.artifacts import download_artifacts
+
+        folder = Path(download_artifacts(artifact_uri=model_uri, dst_path=dst_path))
+    from mlflow.models import Model
+
+    if not (folder / "MLmodel").is_file():
+        raise ModelError("Not an MLflow model", f"{folder} has no MLmodel.")
+    flavors = Model.load(str(folder)).flavors
+    if FLAVOR not in flavors:
+        raise ModelError(
+            "Not a model of this flavor",
+            f"{folder} has the flavors {', '.join(flavors)}, and not {FLAVOR}.",
+            "`edgechat package` makes one of it.",
+        )
+    saved = flavors["python_function"].get("config") or {}
+    return _open(folder / flavors[FLAVOR]["data"], {**saved, **(model_config or {})})
+
+
+def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> PyfuncModel:
     """Load a saved model for `mlflow.pyfunc`, which calls this by the name MLmodel gives it.
 
     Args:
         path: The ONNX GenAI folder inside the model folder.
-        model_config: `context` and `threads`, both numbers; None lets the machine decide.
+        model_config: See `save_model`.
 
     Raises:
-        ModelError: The folder cannot be loaded.
+        MlflowException: The folder cannot be loaded, or a setting is not usable.
     """
+    from edgechat.flavor.pyfunc import PyfuncModel, told_by_mlflow
+
+    with told_by_mlflow():
+        return PyfuncModel(_open(Path(path), model_config or {}))
+
+
+def _open(folder: Path, config: Mapping[str, Any]) -> ChatModel:
     # Before the engine's library is loaded: afterwards it is too late.
     os.environ["ORT_DISABLE_TELEMETRY"] = OPT_OUTS["ORT_DISABLE_TELEMETRY"]
     from edgechat.engine.genai import GenaiModel
-    from edgechat.flavor.scoring import PromptModel
+    from edgechat.flavor.scoring import ChatModel, read_config
+    from edgechat.models.mlflow_card import read_mlmodel
 
-    config = model_config or {}
-    folder = Path(path)
-    return PromptModel(
-        GenaiModel(folder, name=folder.parent.name, context=config.get("context"), threads=config.get("threads"))
-    )
-
-
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-def _take(source: Path, target: Path, weights: Weights) -> None:
-    """Bring the files of `source` to `target`; where that fails, `source` is still whole."""
-    if source.resolve() == target.resolve():
-        return
-    files = [file for file in source.rglob("*") if file.is_file()]
-    # A link that is moved may point nowhere afterwards: what it points to is copied instead.
-    if weights == "move" and not source.is_symlink() and not any(file.is_symlink() for file in files):
-        try:
-            source.rename(target)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-        else:
-            return
-    for file in files:
-        to = target / file.relative_to(source)
-        to.parent.mkdir(parents=True, exist_ok=True)
-        if weights != "link" or not _linked(file, to):
-            shutil.copyfile(file, to)
-    if weights == "move":
-        shutil.rmtree(source)
-
-
-def _undo(path: Path, genai_folder: Path, *, existed: bool) -> None:
-    if not existed:
-        shutil.rmtree(path, ignore_errors=True)
-        return
-    for child in list(path.iterdir()):
-        if child.resolve() == genai_folder.resolve():
-            continue
-        if child.is_dir():
-            shutil.rmtree(child, ignore_errors=True)
-        else:
-            child.unlink(missing_ok=True)
-
-
-def _linked(file: Path, to: Path) -> bool:
-    try:
-        os.link(file.resolve(), to)
-    except OSError:  # another file system, or one without hard links
-        return False
-    return True
-
-
-def _write_mlmodel(path: Path, *, name: str, metadata: Mapping[str, str | int | float], size: int) -> None:
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = OPT_OUTS["MLFLOW_DISABLE_TELEMETRY"]
-    from mlflow.models import Model
-
-    model = Model(
-        signature=chat_signature(),
-        metadata={"name": name, **metadata},
-        model_size_bytes=size,
-        **_identity(name, metadata),
-    )
-    # The words of mlflow.pyfunc.add_to_model, which cannot be imported without pandas.
-    model.add_flavor(
-        "python_function",
-        loader_module="edgechat.flavor",
-        data=DATA,
-        streamable=True,
-        python_version=_PYTHON,
-        env={"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
-        # MLflow drops settings at load that are not named here.
-        config={"context": None, "threads": None},
-    )
-    model.add_flavor(FLAVOR, data=DATA, edgechat_version=__version__)
-    model.save(path / "MLmodel")
-
-
-def _identity(name: str, metadata: Mapping[str, Any]) -> dict[str, str]:
-    """The model's time and id. MLflow draws them anew, but a reproducible build (SOURCE_DATE_EPOCH) wants the same."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if not epoch.isdecimal():
-        return {}
-    created = datetime.fromtimestamp(int(epoch), UTC)
-    told = json.dumps([name, metadata, epoch], sort_keys=True)
-    return {
-        "utc_time_created": created.strftime("%Y-%m-%d %H:%M:%S.%f"),
-        "model_uuid": hashlib.sha256(told.encode()).hexdigest()[:32],
-    }
-
-
-def _write_environment(path: Path, requirements: Sequence[str] | None) -> None:
-    """The environment MLflow makes where it serves the model apart; a model of one's own Python needs none of it."""
-    import yaml
-
-    lines = list(requirements or (f"edgechat=={__version__}", _MLFLOW))
-    files: dict[str, dict[str, Any]] = {
-        "python_env.yaml": {
-            "python": _PYTHON,
-            "build_dependencies": ["pip", "setuptools", "wheel"],
-            "dependencies": ["-r requirements.txt"],
-        },
-        "conda.yaml": {
-            "name": "mlflow-env",
-            "channels": ["conda-forge"],
-            "dependencies": [f"python={_PYTHON}", "pip", {"pip": lines}],
-        },
-    }
-    for file, content in files.items():
-        path.joinpath(file).write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
-    path.joinpath("requirements.txt").write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    load, defaults = read_config(config)
+    card, _ = read_mlmodel(folder.parent.resolve())
+    return ChatModel(GenaiModel(folder, name=str(card.metadata.get("name") or folder.parent.name), **load), defaults)

@@ -1,135 +1,172 @@
-"""The object MLflow calls: rows of prompts or messages in, texts out.
+"""The model as MLflow's doors use it: prompts in and texts out, or messages in and chat answers out.
 
-Rows come in many dresses: a dictionary, a list, a pandas frame, and values that are strings, lists or numpy arrays,
-depending on which of MLflow's doors they came through. They are told apart by what they can do; pandas and mlflow must
-never be imported here. Scoring has the process to itself, so the engine runs in it and no worker is started.
+Scoring has the process to itself, so the engine runs in it and no worker is started. The answers are those of OpenAI's
+chat API, as MLflow's `llm/v1/chat` has them. pandas and mlflow must never be imported here.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from edgechat.chat.conversation import Message
-from edgechat.engine.base import Request, Sampling, TextDelta
-from edgechat.errors import EngineError
-from edgechat.flavor.signature import PARAMETERS
+import msgspec
+
+from edgechat.config import ContextTokens, Threads
+from edgechat.engine.base import Finished, TextDelta, Usage
+from edgechat.errors import EngineError, ModelError, RequestError
+from edgechat.flavor.calls import Call, read_calls, read_parameters
 
 if TYPE_CHECKING:
     from edgechat.engine.genai import GenaiModel
 
-_HINT = 'Give {"prompt": "..."} or {"messages": [{"role": "user", "content": "..."}]}.'
+
+class _Load(msgspec.Struct, frozen=True, omit_defaults=True):
+    context: ContextTokens | None = None
+    threads: Threads | None = None
 
 
-class PromptModel:
-    """What `_load_pyfunc` returns."""
+def read_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A model_config as arguments of the load and defaults of the calls.
 
-    def __init__(self, model: GenaiModel) -> None:
+    Raises:
+        ModelError: A setting is not usable; it would otherwise only show with the first call.
+    """
+    load = {name: config[name] for name in _Load.__struct_fields__ if config.get(name) is not None}
+    defaults = {name: value for name, value in config.items() if name not in _Load.__struct_fields__}
+    try:
+        msgspec.convert(load, _Load)
+        read_parameters([defaults])
+    except (msgspec.ValidationError, RequestError) as error:
+        why = error.message if isinstance(error, RequestError) else f"{error}."
+        raise ModelError("A setting in model_config is not usable", why) from error
+    return load, defaults
+
+
+class ChatModel:
+    """A loaded model; what `edgechat.flavor.load_model` returns.
+
+    It may be called from several threads: the model writes one reply at a time, or one batch, and the others wait.
+    """
+
+    def __init__(self, model: GenaiModel, defaults: Mapping[str, Any] | None = None) -> None:
+        """Wrap an engine.
+
+        Args:
+            model: The loaded engine.
+            defaults: Parameters for calls that do not set them; see `calls.Parameters`.
+        """
         self._model = model
+        self._defaults = defaults
+        self._busy = threading.Lock()
+        self._streaming: int | None = None
 
-    def predict(self, data: Any, params: Mapping[str, Any] | None = None) -> list[str]:
-        """Answer every prompt.
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self._model.info.name
+
+    def predict(self, data: Any, params: Mapping[str, Any] | None = None) -> list[Any]:
+        """Answer every prompt and every conversation.
 
         Args:
             data: {"prompt": text or texts}, {"messages": [...]}, a list of such, or a frame with such columns. A row
                 may also hold the parameters, which win over `params`.
-            params: See `edgechat.flavor.signature.PARAMETERS`; None leaves the engine's default.
+            params: See `calls.Parameters`.
 
         Returns:
-            One text a prompt, in order.
+            In order, a text for each prompt and for each conversation an answer of the chat API: `id`, `object`,
+            `created`, `model`, `choices` (n of them) and `usage`. Always a list, also for one.
 
         Raises:
-            EngineError: A row holds no prompt, or the engine refused or failed.
+            RequestError: A row holds no prompt, or one that cannot be answered.
+            EngineError: The engine failed.
         """
-        return ["".join(self._texts(request)) for request in requests(data, params)]
+        calls = read_calls(data, self._defaults, params)
+        requests = [request for call in calls for request in call.requests()]
+        with self._alone():
+            replies = iter(self._model.generate_batch(requests))
+        return [self._answer(call, [next(replies) for _ in range(call.n)]) for call in calls]
 
-    def predict_stream(self, data: Any, params: Mapping[str, Any] | None = None) -> Iterator[str]:
-        """The same for one prompt, as pieces of text.
+    def predict_stream(self, data: Any, params: Mapping[str, Any] | None = None) -> Iterator[Any]:
+        """The same for one prompt or one conversation, as it is written.
+
+        Returns:
+            Pieces of text for a prompt; for a conversation chunks of the chat API, the last of each choice with its
+            `finish_reason` and the very last with the `usage`. With n > 1 one choice follows the other.
 
         Raises:
-            EngineError: There is not exactly one prompt, or see `predict`.
+            RequestError: There is not exactly one prompt, or see `predict`.
+            EngineError: The engine failed; also while the pieces are read.
         """
-        asked = requests(data, params)
-        if len(asked) != 1:
-            raise EngineError("Only one prompt can be streamed", f"{len(asked)} were given.")
-        yield from self._texts(asked[0])
+        calls = read_calls(data, self._defaults, params)
+        if len(calls) != 1:
+            raise RequestError("Only one prompt can be streamed", f"{len(calls)} were given.")
+        return self._chunks(calls[0]) if calls[0].chat else self._texts(calls[0])
 
-    def _texts(self, request: Request) -> Iterator[str]:
-        for event in self._model.generate(request):
-            if isinstance(event, TextDelta):
-                yield event.text
+    def _texts(self, call: Call) -> Iterator[str]:
+        with self._alone():
+            for event in self._model.generate(call.request):
+                if isinstance(event, TextDelta):
+                    yield event.text
 
+    def _chunks(self, call: Call) -> Iterator[dict[str, Any]]:
+        head = self._head("chat.completion.chunk")
 
-def requests(data: Any, params: Mapping[str, Any] | None = None) -> list[Request]:
-    """The requests in what MLflow hands over; see `PromptModel.predict`."""
-    out: list[Request] = []
-    for row in _rows(data):
-        sampling, max_tokens = _sampling({**_present(params or {}), **_present(row)})
-        for messages in _conversations(row):
-            out.append(Request(messages, sampling, max_tokens))
-    return out
+        def chunk(index: int, delta: dict[str, str], reason: str | None = None) -> dict[str, Any]:
+            return {**head, "choices": [{"index": index, "delta": delta, "finish_reason": reason}]}
 
+        usages: list[Usage] = []
+        with self._alone():
+            for index, request in enumerate(call.requests()):
+                yield chunk(index, {"role": "assistant", "content": ""})
+                for event in self._model.generate(request):
+                    if isinstance(event, TextDelta):
+                        yield chunk(index, {"content": event.text})
+                    elif isinstance(event, Finished):
+                        usages.append(event.usage)
+                        last = chunk(index, {}, event.reason)
+                        yield {**last, "usage": _usage(usages)} if index == call.n - 1 else last
 
-def _rows(data: Any) -> list[Mapping[str, Any]]:
-    if isinstance(data, str):
-        return [{"prompt": data}]
-    if isinstance(data, Mapping):
-        return [data]
-    if hasattr(data, "to_dict"):  # a pandas frame
-        data = data.to_dict(orient="records")
-    rows = _plain(data)
-    if not isinstance(rows, Sequence):
-        raise EngineError("Input is not understood", f"It is a {type(data).__name__}.", _HINT)
-    return [row if isinstance(row, Mapping) else {"prompt": row} for row in rows]
+    def _answer(self, call: Call, replies: list[tuple[str, Finished]]) -> Any:
+        if not call.chat:
+            return replies[0][0]
+        choices = [
+            {
+                "index": index,
+                "message": {"role": "assistant", "content": text},
+                "finish_reason": finished.reason,
+            }
+            for index, (text, finished) in enumerate(replies)
+        ]
+        usage = _usage([finished.usage for _, finished in replies])
+        return {**self._head("chat.completion"), "choices": choices, "usage": usage}
 
+    def _head(self, kind: str) -> dict[str, Any]:
+        return {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": kind, "created": int(time.time()), "model": self.name}
 
-def _conversations(row: Mapping[str, Any]) -> Iterator[tuple[Message, ...]]:
-    messages, prompt = _plain(row.get("messages")), _plain(row.get("prompt"))
-    if not _missing(messages):
-        # A dictionary of columns holds one conversation or a list of them.
-        several = bool(messages) and not isinstance(messages[0], Mapping)
-        for conversation in messages if several else [messages]:
-            yield tuple(_message(message) for message in _plain(conversation))
-    elif isinstance(prompt, str):
-        yield (Message("user", prompt),)
-    elif isinstance(prompt, Sequence) and prompt:
-        for text in prompt:
-            # One list inside another is what an input example of {"prompt": ["..."]} turns rows into.
-            yield from _conversations({"prompt": text})
-    else:
-        raise EngineError("A row has no prompt", f"It has {', '.join(map(str, row)) or 'nothing'}.", _HINT)
-
-
-def _message(value: Any) -> Message:
-    role, content = (value.get("role"), value.get("content")) if isinstance(value, Mapping) else (None, None)
-    if role not in ("system", "user", "assistant") or not isinstance(content, str):
-        raise EngineError("A message is not understood", f"{value!r:.200}.", _HINT)
-    return Message(role, content)
-
-
-def _sampling(values: Mapping[str, Any]) -> tuple[Sampling, int | None]:
-    try:
-        chosen: dict[str, Any] = {
-            name: (int if kind == "long" else float)(values[name])
-            for name, kind in PARAMETERS.items()
-            if name in values
-        }
-    except (TypeError, ValueError, OverflowError) as error:
-        raise EngineError("A parameter is not a number", f"{error}.") from error
-    max_tokens = chosen.pop("max_tokens", None)
-    return Sampling(**chosen), max_tokens
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the model; another thread waits, but the thread that reads a stream would wait for itself."""
+        if self._streaming == threading.get_ident():
+            raise EngineError("A reply is still being streamed", hint="Read the stream to its end, or close it.")
+        with self._busy:
+            self._streaming = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._streaming = None
 
 
-def _present(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: values[name] for name in PARAMETERS if name in values and not _missing(values[name])}
-
-
-def _missing(value: Any) -> bool:
-    """Whether a cell is empty: None, or the NaN that pandas puts where a row lacks a column."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _plain(value: Any) -> Any:
-    """A numpy array or scalar as Python's own."""
-    return value.tolist() if hasattr(value, "tolist") else value
+def _usage(usages: list[Usage]) -> dict[str, Any]:
+    """Tokens of all choices of one answer; their common prompt is counted once, as the chat API does."""
+    prompt, completion = usages[0].prompt, sum(usage.completion for usage in usages)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": usages[0].cached},
+    }

@@ -1,136 +1,252 @@
-"""Scoring: every dress a row may come in, and a real (random) model through MLflow's own loader."""
+"""Scoring through MLflow's own loader and through the native one, on random models and on the default model."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from edgechat.chat.conversation import Message
 from edgechat.engine.base import Event, Finished, Request, Sampling, TextDelta, Timings, Usage
-from edgechat.errors import EngineError
-from edgechat.flavor import _load_pyfunc, save_model
-from edgechat.flavor.scoring import PromptModel, requests
+from edgechat.engine.client import EngineClient, EngineOptions, ModelSource
+from edgechat.errors import EngineError, ModelError, RequestError
+from edgechat.flavor import load_model, save_model
+from edgechat.flavor.scoring import ChatModel
 
-CHAT = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}]
+pytestmark = pytest.mark.filterwarnings("default")  # MLflow's own imports warn
+
+HELLO = [{"role": "user", "content": "Hello"}]
+RIVER = [{"role": "user", "content": "Tell me of a river."}]
 
 
 class Echo:
     """Answers with the last message, in two pieces."""
 
+    info = SimpleNamespace(name="echo")
+
     def generate(self, request: Request, stopped: Callable[[], bool] = lambda: False) -> Iterator[Event]:
         text = request.messages[-1].content
         yield TextDelta(text[:1])
-        if text[1:]:
-            yield TextDelta(text[1:])
-        yield Finished("stop", Usage(1, 0, 1), Timings(0, 0, 0))
+        yield TextDelta(text[1:])
+        yield Finished("stop", Usage(4, 3, len(text)), Timings(0, 0, 0))
+
+    def generate_batch(self, requests: list[Request]) -> list[tuple[str, Finished]]:
+        end = Finished("stop", Usage(4, 0, 5), Timings(0, 0, 0))
+        return [(request.messages[-1].content, end) for request in requests]
 
 
 @pytest.fixture
-def echo() -> PromptModel:
-    return PromptModel(Echo())  # type: ignore[arg-type]
+def echo() -> ChatModel:
+    return ChatModel(Echo())  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        {"prompt": ["one", "two"]},
-        [{"prompt": "one"}, {"prompt": "two"}],
-        ["one", "two"],
-        {"prompt": np.array(["one", "two"], dtype=object)},
-        pd.DataFrame({"prompt": ["one", "two"]}),
-        pd.DataFrame({"prompt": [["one"], np.array(["two"], dtype=object)]}),
-        pd.DataFrame({"prompt": ["one", "two"], "messages": [None, float("nan")]}),
-        pd.Series(["one", "two"]),
-    ],
-)
-def test_prompts(echo: PromptModel, data: Any) -> None:
-    if isinstance(data, pd.Series):
-        data = data.to_frame("prompt")
-    assert echo.predict(data) == ["one", "two"]
+def test_prompts_and_conversations_may_be_mixed(echo: ChatModel) -> None:
+    text, answer = echo.predict([{"prompt": "one"}, {"messages": HELLO, "n": 2}])
+    assert text == "one"
+    assert [choice["message"]["content"] for choice in answer["choices"]] == ["Hello", "Hello"]
+    assert answer["usage"]["total_tokens"] == 4 + 5 + 5
 
 
-@pytest.mark.parametrize("data", [{"prompt": "one"}, "one", {"prompt": ["one"]}, [{"prompt": ["one"]}]])
-def test_one_prompt(echo: PromptModel, data: Any) -> None:
-    assert echo.predict(data) == ["one"]
-    assert list(echo.predict_stream(data)) == ["o", "ne"]
+def test_only_one_prompt_streams(echo: ChatModel) -> None:
+    assert list(echo.predict_stream("ab")) == ["a", "b"]
+    with pytest.raises(RequestError, match="one prompt"):
+        echo.predict_stream(["a", "b"])
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        {"messages": CHAT},
-        {"messages": [CHAT]},
-        [{"messages": CHAT}],
-        pd.DataFrame({"messages": [CHAT]}),
-        pd.DataFrame({"messages": [np.array(CHAT, dtype=object)], "prompt": [None]}),
-    ],
-)
-def test_messages(data: Any) -> None:
-    (request,) = requests(data)
-    assert request.messages == (Message("system", "Be kind."), Message("user", "Hi"))
-
-
-def test_parameters_of_the_row_win() -> None:
-    rows = pd.DataFrame({"prompt": ["a", "b"], "max_tokens": [5, float("nan")]})
-    first, second = requests(rows, {"temperature": 0.0, "max_tokens": 9, "seed": None})
-    assert (first.max_tokens, second.max_tokens) == (5, 9)
-    assert first.sampling == Sampling(temperature=0.0)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [{}, {"prompt": None}, {"prompt": []}, {"prompt": 5}, [{"text": "x"}], 5, {"messages": [{"role": "tool"}]}],
-)
-def test_rows_without_a_prompt_are_refused(echo: PromptModel, data: Any) -> None:
-    with pytest.raises(EngineError):
-        echo.predict(data)
-
-
-def test_wrong_parameters_are_refused() -> None:
-    with pytest.raises(EngineError, match="number"):
-        requests("hi", {"temperature": "warm"})
-
-
-def test_only_one_prompt_streams(echo: PromptModel) -> None:
-    with pytest.raises(EngineError, match="one prompt"):
-        list(echo.predict_stream(["a", "b"]))
+def test_a_stream_half_read_does_not_hang_its_reader(echo: ChatModel) -> None:
+    stream = echo.predict_stream("ab")
+    next(stream)
+    with pytest.raises(EngineError, match="still being streamed"):
+        echo.predict("c")
+    assert list(stream) == ["b"]
+    assert echo.predict("c") == ["c"]
 
 
 @pytest.fixture(scope="module")
 def saved(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scoring") / "tiny"
-    save_model(folder, tiny_llama, name="tiny", metadata={"architecture": "llama"}, weights="link")
+    save_model(tiny_llama, folder, metadata={"name": "tiny", "architecture": "llama"}, weights="link")
     return folder
 
 
-def test_a_real_engine_answers(saved: Path) -> None:
-    model = _load_pyfunc(str(saved / "model"), {"context": 128, "threads": 1})
-    params = {"max_tokens": 5, "temperature": 0.0}
-    answers = model.predict({"prompt": ["Hello", "Hello"]}, params)
-    assert len(answers) == 2
-    assert answers[0] == answers[1]
-    assert "".join(model.predict_stream({"prompt": "Hello"}, params)) == answers[0]
+def test_the_native_form_is_strict(saved: Path) -> None:
+    model = load_model(str(saved), model_config={"context": 128, "threads": 1, "max_tokens": 5})
+    first, second = model.predict({"prompt": ["Hello", "Hello"]}, {"temperature": 0.0, "seed": 1})
+    assert first == second
+    assert "".join(model.predict_stream({"prompt": "Hello"}, {"temperature": 0.0})) == first
+    with pytest.raises(RequestError, match="logprobs"):
+        model.predict({"messages": HELLO, "logprobs": True})
+    with pytest.raises(RequestError, match="longer than the context"):
+        model.predict({"prompt": "word " * 500})
 
 
-@pytest.mark.filterwarnings("default")  # MLflow's own imports warn
-def test_mlflow_loads_and_checks(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mlflow.exceptions import MlflowException
-    from mlflow.pyfunc import load_model
+def test_ten_thousand_prompts_in_one_call(saved: Path) -> None:
+    model = load_model(str(saved), model_config={"context": 256, "threads": 1})
+    texts = model.predict({"prompt": [f"{number}" for number in range(10_000)], "max_tokens": 1})
+    assert len(texts) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("config", "words"), [({"threads": 0}, "threads"), ({"temprature": 1}, "temprature"), ({"context": "big"}, "int")]
+)
+def test_settings_that_are_not_usable_are_refused_when_loading(saved: Path, config: Any, words: str) -> None:
+    with pytest.raises(ModelError, match=words):
+        load_model(str(saved), model_config=config)
+
+
+def test_another_flavor_is_refused_by_name(tmp_path: Path) -> None:
+    tmp_path.joinpath("MLmodel").write_text("flavors:\n  sklearn: {}\n")
+    with pytest.raises(ModelError, match="sklearn"):
+        load_model(str(tmp_path))
+    with pytest.raises(ModelError, match="MLmodel"):
+        load_model(str(tmp_path.parent))
+
+
+@pytest.fixture(scope="module")
+def served(default_genai: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The default model, saved by the flavor and loaded by MLflow."""
+    from mlflow.pyfunc import load_model as load_pyfunc
+
+    folder = tmp_path_factory.mktemp("served") / "model"
+    save_model(default_genai, folder, metadata={"name": "smollm2"}, weights="link")
+    return load_pyfunc(str(folder), model_config={"context": 1024})
+
+
+@pytest.mark.model
+class TestThroughMlflow:
+    """The default model behind `mlflow.pyfunc`."""
+
+    def test_a_prompt_gives_a_text(self, served: Any) -> None:
+        params = {"max_tokens": 8, "temperature": 0, "seed": 1}
+        (text,) = served.predict({"prompt": "What is 2+2?"}, params=params)
+        assert "4" in served.predict({"prompt": "What is 2+2?", "max_tokens": 20, "temperature": 0})[0]
+        assert served.predict({"prompt": ["What is 2+2?"] * 2}, params=params) == [text, text]
+        assert served.predict(pd.DataFrame({"prompt": ["What is 2+2?"]}), params=params) == [text]
+        assert "".join(served.predict_stream({"prompt": "What is 2+2?"}, params=params)) == text
+
+    def test_messages_give_a_chat_answer(self, served: Any) -> None:
+        (answer,) = served.predict({"messages": HELLO, "max_tokens": 4, "temperature": 0.0})
+        assert answer["object"] == "chat.completion"
+        assert answer["id"].startswith("chatcmpl-")
+        assert answer["model"] == "smollm2"
+        (choice,) = answer["choices"]
+        assert choice["message"]["role"] == "assistant"
+        assert choice["message"]["content"]
+        assert choice["finish_reason"] == "length"
+        usage = answer["usage"]
+        assert usage["completion_tokens"] == 4
+        assert usage["total_tokens"] == usage["prompt_tokens"] + 4
+        (whole,) = served.predict({"messages": HELLO, "max_tokens": 200, "temperature": 0.0})
+        assert whole["choices"][0]["finish_reason"] == "stop"
+
+    def test_the_next_turn_reuses_the_prefix(self, served: Any) -> None:
+        (first,) = served.predict({"messages": RIVER, "max_tokens": 12, "temperature": 0, "seed": 1})
+        reply = first["choices"][0]["message"]
+        (second,) = served.predict({"messages": [*RIVER, reply, *HELLO], "max_tokens": 4, "temperature": 0})
+        cached = second["usage"]["prompt_tokens_details"]["cached_tokens"]
+        assert cached >= first["usage"]["prompt_tokens"]
+
+    def test_several_choices_differ(self, served: Any) -> None:
+        asked = {"messages": RIVER, "n": 3, "max_tokens": 24, "temperature": 1.5, "top_p": 1.0}
+        (answer,) = served.predict(asked)
+        assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2]
+        assert len({choice["message"]["content"] for choice in answer["choices"]}) == 3
+        assert answer["usage"]["completion_tokens"] > 24
+        (seeded,) = served.predict({**asked, "seed": 5})
+        (again,) = served.predict({**asked, "seed": 5})
+        assert seeded["choices"] == again["choices"]
+
+    def test_chunks_make_the_answer(self, served: Any) -> None:
+        asked = {"messages": RIVER, "max_tokens": 16, "temperature": 1.0, "seed": 3}
+        chunks = list(served.predict_stream(asked))
+        (answer,) = served.predict(asked)
+        assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
+        assert len({chunk["id"] for chunk in chunks}) == 1
+        deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
+        assert deltas[0]["role"] == "assistant"
+        text = "".join(delta.get("content", "") for delta in deltas)
+        assert text == answer["choices"][0]["message"]["content"]
+        assert [chunk["choices"][0]["finish_reason"] for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
+        assert chunks[-1]["choices"][0]["finish_reason"] == answer["choices"][0]["finish_reason"]
+        assert chunks[-1]["usage"]["completion_tokens"] == answer["usage"]["completion_tokens"]
+
+    def test_a_stop_string_ends_the_reply_and_is_not_shown(self, served: Any) -> None:
+        asked = {"messages": RIVER, "max_tokens": 40, "temperature": 0, "seed": 1}
+        (answer,) = served.predict(asked)
+        whole = answer["choices"][0]["message"]["content"]
+        stop = whole[20:27]  # in the middle of words and tokens
+        (cut,) = served.predict({**asked, "stop": [stop, "never said"]})
+        assert cut["choices"][0]["message"]["content"] == whole[: whole.index(stop)]
+        assert cut["choices"][0]["finish_reason"] == "stop"
+        deltas = [chunk["choices"][0]["delta"] for chunk in served.predict_stream({**asked, "stop": stop})]
+        assert "".join(delta.get("content", "") for delta in deltas) == whole[: whole.index(stop)]
+
+    def test_frames_and_lists_of_conversations(self, served: Any) -> None:
+        rows = [{"messages": HELLO, "max_tokens": 3}, {"messages": RIVER, "max_tokens": 5}]
+        for data in (rows, pd.DataFrame(rows)):
+            answers = served.predict(data)
+            assert [answer["usage"]["completion_tokens"] for answer in answers] == [3, 5]
+
+    @pytest.mark.parametrize(
+        ("data", "words"),
+        [
+            ({"messages": []}, "No messages"),
+            ({"messages": "Hello"}, "messages"),
+            ({"messages": [{"role": "tool", "content": "x"}]}, "tool"),
+            ({"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}, "content"),
+            ({"messages": [{"role": "user", "content": "x", "name": "Ann"}]}, "name"),
+            ({"messages": HELLO, "max_tokens": -1}, "max_tokens"),
+            ({"messages": HELLO, "temperature": 3}, "temperature"),
+            ({"messages": HELLO, "n": 0}, r"\.n"),
+            ({"prompt": "word " * 5000}, "longer than the context"),
+        ],
+    )
+    def test_bad_input_is_the_callers_fault(self, served: Any, data: Any, words: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        with pytest.raises(MlflowException, match=words) as caught:
+            served.predict(data)
+        assert caught.value.get_http_status_code() == 400
+
+    async def test_the_same_text_as_in_the_chat(self, served: Any, default_genai: Path) -> None:
+        sampling = Sampling(temperature=0.8, top_p=0.95, repetition_penalty=1.1, seed=42)
+        engine = EngineClient(ModelSource(default_genai, "model"), EngineOptions(context=1024))
+        request = Request((Message("user", "Tell me of a river."),), sampling, 32)
+        try:
+            events = [event async for event in engine.stream(request)]
+        finally:
+            await engine.aclose()
+        params = {"temperature": 0.8, "top_p": 0.95, "repetition_penalty": 1.1, "seed": 42, "max_tokens": 32}
+        text = "".join(event.text for event in events if isinstance(event, TextDelta))
+        assert served.predict({"prompt": "Tell me of a river."}, params=params) == [text]
+        (answer,) = served.predict({"messages": RIVER, **params})
+        assert answer["choices"][0]["message"]["content"] == text
+
+    def test_calls_from_several_threads_do_not_mix(self, served: Any) -> None:
+        asked = {"prompt": "Tell me of a river.", "max_tokens": 12, "temperature": 1.0, "seed": 9}
+        expected = served.predict(asked)
+        answers: list[Any] = [None] * 4
+
+        def ask(number: int) -> None:
+            answers[number] = served.predict(asked)
+
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert answers == [expected] * 4
+
+
+def test_loading_through_mlflow_leaves_no_trace(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.pyfunc import load_model as load_pyfunc
 
     monkeypatch.chdir(tmp_path)
-    model = load_model(str(saved), model_config={"context": 128, "threads": 1})
-    params = {"max_tokens": 4, "temperature": 0.0}
-    one = model.predict({"prompt": "Hello"}, params=params)
-    assert len(one) == 1
-    assert model.predict({"prompt": ["Hello", "Hello"]}, params=params) == one * 2
-    assert model.predict(pd.DataFrame({"prompt": ["Hello"]}), params=params) == one
-    assert model.predict({"messages": [{"role": "user", "content": "Hello"}]}, params=params) == one
-    assert "".join(model.predict_stream({"prompt": "Hello"}, params=params)) == one[0]
-    with pytest.raises(MlflowException):
-        model.predict({"messages": "Hello"})
-    assert list(tmp_path.glob("mlflow*")) == list(tmp_path.glob("mlruns*")) == []
+    model = load_pyfunc(str(saved), model_config={"context": 128, "threads": 1})
+    assert len(model.predict({"prompt": "Hello", "max_tokens": 2})) == 1
+    assert [path.name for path in tmp_path.iterdir() if path.name != "edgechat-home"] == []
