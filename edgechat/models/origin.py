@@ -77,8 +77,8 @@ class Origin:
 
 def told(uri: str, origin: Origin) -> str:
     """The sentence on a URI that was answered from the store."""
-    version = f"version {origin.version}, " if origin.version else ""
-    return shown(f"{uri} is {version}pulled {origin.pulled} from {origin.server}", 400)
+    version = f"is version {origin.version}, " if origin.version else "was "
+    return shown(f"{uri} {version}pulled {origin.pulled} from {origin.server}", 400)
 
 
 def best(origins: dict[str, Origin], reference: Reference) -> str | None:

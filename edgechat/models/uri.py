@@ -89,13 +89,15 @@ def _pulled(reference: Reference, store: ModelStore) -> ModelFolder:
     others = [origin for origin in store.origins().values() if reference.name and origin.name == reference.name]
     raise ModelError(
         "Model is not on this device",
-        f"{shown(reference.uri)} was not pulled" + (f"; {_told_of(others)} was." if others else "."),
+        f"{shown(reference.uri)} is not here" + (f"; {_told_of(others)} is." if others else "."),
         f"While a network is there: edgechat models pull {shlex.quote(shown(reference.uri))}",
     )
 
 
 def _told_of(origins: list[Origin]) -> str:
-    return ", ".join(origin.what + "".join(f"@{alias}" for alias in origin.aliases[:3]) for origin in origins[:5])
+    return ", ".join(
+        origin.what + (f" ({shown(', '.join(origin.aliases[:3]))})" if origin.aliases else "") for origin in origins[:5]
+    )
 
 
 def _file_uri(uri: str) -> Path:
