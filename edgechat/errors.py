@@ -59,6 +59,10 @@ class ConvertError(ModelError):
     """A source in another format cannot be turned into an ONNX GenAI folder."""
 
 
+class RegistryError(ModelError):
+    """An MLflow server does not answer or refuses, or does not have the model that was asked for."""
+
+
 class EngineError(EdgechatError):
     """The engine refused, failed or died."""
 

@@ -11,7 +11,7 @@ from contextlib import aclosing
 import click
 
 from edgechat.chat.text import printable
-from edgechat.cli.opening import engine_for, history_for, sampling_of
+from edgechat.cli.opening import engine_for, history_for, pulled_notice, sampling_of
 from edgechat.cli.options import history_option, model_option
 from edgechat.config import load_config
 from edgechat.engine.base import Finished, Progress, TextDelta
@@ -62,6 +62,8 @@ def ask(
         seed=seed,
     )
     text = _question(" ".join(question))
+    if pulled := pulled_notice(config):
+        _narrate(pulled)
     store = history_for(config)
     session = Session(
         engine_for(config),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from edgechat import paths
-from edgechat.cli.opening import engine_for, history_for, sampling_of
+from edgechat.cli.opening import engine_for, history_for, pulled_notice, sampling_of
 from edgechat.config import Config, load_config
 from edgechat.engine.base import Engine
 from edgechat.errors import ConfigError, ExitCode
@@ -68,7 +68,8 @@ def chat(
     )
     from edgechat.tui.app import run_tui
 
-    return run_tui(session, notices=_notices(config))
+    pulled = pulled_notice(config) if not demo else ""
+    return run_tui(session, notices=(*((f"{pulled}.",) if pulled else ()), *_notices(config)))
 
 
 def _notices(config: Config) -> tuple[str, ...]:

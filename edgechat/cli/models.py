@@ -6,7 +6,6 @@ a model folder are shown without anything a terminal would obey.
 
 from __future__ import annotations
 
-import json
 import sys
 import textwrap
 from pathlib import Path
@@ -14,38 +13,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgechat.cli.models_registry import outdated, pull, push
 from edgechat.cli.models_shown import WIDTH, card_json, card_lines, default_name, entry_json, table, verdict
-from edgechat.errors import EdgechatError, ExitCode, ModelError
+from edgechat.cli.narration import ProgressLine, complete_name, json_option, narrate, print_json
+from edgechat.errors import ExitCode, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from click.shell_completion import CompletionItem
 
     from edgechat.models.manifest import Problem
 
 _LABEL_WIDTH = 14
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
-
-
-def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from click.shell_completion import CompletionItem
-
-    from edgechat.models.store import ModelStore
-
-    try:
-        return [CompletionItem(name) for name in ModelStore().names() if name.startswith(incomplete)]
-    except EdgechatError:
-        return []
-
 
 @click.group()
 def models() -> None:
-    """List, add, check and remove the models on this device.
+    """List, add, check and remove the models on this device, or pull and push them.
 
     A model is a folder: an MLflow model that holds an ONNX GenAI folder, or such a folder itself. Adding one copies it
-    to edgechat's own store, where it has a name and a manifest to verify it against.
+    to edgechat's own store, where it has a name and a manifest to verify it against. `pull`, `push` and `outdated` talk
+    to an MLflow server; nothing else does.
 
     \b
     Examples:
@@ -53,11 +40,17 @@ def models() -> None:
       edgechat models add ./phi3-mini --name phi3
       edgechat --model-uri phi3
       edgechat models verify
+      edgechat models pull models:/phi3@champion
     """
 
 
+models.add_command(pull)
+models.add_command(push)
+models.add_command(outdated)
+
+
 @models.command("list")
-@_json_option
+@json_option
 def list_models(as_json: bool) -> None:
     """List the installed models.
 
@@ -80,13 +73,13 @@ def list_models(as_json: bool) -> None:
         told = f"the model that comes with this edgechat cannot be opened: {error}"
     default = "" if carried is not None else default_name(entries)
     if as_json:
-        _print_json([entry_json(entry, default) for entry in entries])
+        print_json([entry_json(entry, default) for entry in entries])
         return
     if told:
-        _narrate(told)
+        narrate(told)
     if not entries:
         comes = "; the next start installs the one edgechat came with" if embedded_gguf() is not None else ""
-        _narrate(f"no model is installed{comes}. To add one: edgechat models add FOLDER")
+        narrate(f"no model is installed{comes}. To add one: edgechat models add FOLDER")
         return
     for line in table(entries, default):
         click.echo(line)
@@ -98,7 +91,7 @@ def list_models(as_json: bool) -> None:
 @click.option("--replace", is_flag=True, help="Put it in the place of the installed model of that name.")
 @click.option("--link", is_flag=True, help="Hard-link the files: no space is used, but they stay the same files.")
 @click.option("--trust", is_flag=True, help="Accept a model that loads native code of its own. It can do anything.")
-@_json_option
+@json_option
 def add(folder: Path, name: str | None, replace: bool, link: bool, trust: bool, as_json: bool) -> None:
     """Install the model in FOLDER and print its name.
 
@@ -113,19 +106,19 @@ def add(folder: Path, name: str | None, replace: bool, link: bool, trust: bool, 
     """
     from edgechat.models.store import ModelStore
 
-    with _ProgressLine("copying") as progress:
+    with ProgressLine("copying") as progress:
         model = ModelStore().add(folder, name, progress=progress, replace=replace, link=link, trust=trust)
     if as_json:
         from edgechat.models.manifest import Check
 
-        _print_json(card_json(model, Check("verified")))
+        print_json(card_json(model, Check("verified")))
         return
-    _narrate(f"installed; chat with it: edgechat --model-uri {model.name}")
+    narrate(f"installed; chat with it: edgechat --model-uri {model.name}")
     click.echo(model.name)
 
 
 @models.command()
-@click.argument("name", shell_complete=_complete_name)
+@click.argument("name", shell_complete=complete_name)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def remove(name: str, yes: bool) -> None:
     """Delete the installed model NAME.
@@ -149,15 +142,15 @@ def remove(name: str, yes: bool) -> None:
                 raise
             raise ModelError("Not removed", f"Nobody confirmed that {name} is to go.", "Add --yes.") from None
         if not confirmed:
-            _narrate(f"{name} stays")
+            narrate(f"{name} stays")
             raise click.exceptions.Exit(ExitCode.ERROR)
     store.remove(name)
-    _narrate(f"removed {name}")
+    narrate(f"removed {name}")
 
 
 @models.command()
-@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=_complete_name)
-@_json_option
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_name)
+@json_option
 def verify(names: tuple[str, ...], as_json: bool) -> None:
     """Compare models with what was installed.
 
@@ -180,20 +173,20 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
         problems: Iterable[Problem] = ()
         reason = ""
         try:
-            with _ProgressLine(f"verifying {name}") as progress:
+            with ProgressLine(f"verifying {name}") as progress:
                 problems = store.verify(name, progress)
         except ModelError as error:
             reason = f"{error.title}: {error.message}"
         found = [{"kind": problem.kind, "path": problem.path, "detail": problem.detail} for problem in problems]
         results.append({"name": name, "ok": not found and not reason, "problems": found, "error": reason})
     if as_json:
-        _print_json(results)
+        print_json(results)
     else:
         for result in results:
             for line in verdict(result):
                 click.echo(line)
     if not results:
-        _narrate("no model is installed")
+        narrate("no model is installed")
     wrong = [result["name"] for result in results if not result["ok"]]
     if wrong:
         raise ModelError(
@@ -204,8 +197,8 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("model", metavar="[NAME_OR_FOLDER]", required=False, shell_complete=_complete_name)
-@_json_option
+@click.argument("model", metavar="[NAME_OR_FOLDER]", required=False, shell_complete=complete_name)
+@json_option
 def show(model: str | None, as_json: bool) -> None:
     """Show what a model is, and whether it is intact.
 
@@ -222,10 +215,10 @@ def show(model: str | None, as_json: bool) -> None:
     from edgechat.models.uri import resolve_model
 
     found = resolve_model(model)
-    with _ProgressLine("checking") as progress:
+    with ProgressLine("checking") as progress:
         check = quick_check(found.root, progress)
     if as_json:
-        _print_json(card_json(found, check))
+        print_json(card_json(found, check))
         return
     for label, value in card_lines(found, check):
         if value:
@@ -240,43 +233,3 @@ def show(model: str | None, as_json: bool) -> None:
                     break_long_words=False,
                 )
             )
-
-
-def _print_json(data: Any) -> None:
-    # ASCII: an escape sequence in a model's metadata arrives as \u001b, and broken Unicode does not stop the output.
-    # YAML knows dates and keys that are no strings; they are printed as what they look like.
-    click.echo(json.dumps(_jsonable(data), indent=2, default=str))
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_jsonable(item) for item in value]
-    return value
-
-
-def _narrate(text: str) -> None:
-    click.echo(f"edgechat: {text}", err=True)
-
-
-class _ProgressLine:
-    """How far a long step came: a line written over on a terminal, and nothing elsewhere."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._shown = ""
-        self._live = sys.stderr is not None and sys.stderr.isatty()
-
-    def __enter__(self) -> _ProgressLine:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._shown:
-            click.echo("\r\x1b[K", nl=False, err=True)
-
-    def __call__(self, done: int, total: int) -> None:
-        text = f"edgechat: {self._what} {done * 100 // max(1, total)} %"
-        if self._live and text != self._shown:
-            click.echo(f"\r\x1b[K{text}", nl=False, err=True)
-            self._shown = text

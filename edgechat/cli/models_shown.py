@@ -5,7 +5,9 @@ Words that come from a model folder are shown without anything a terminal would 
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ def default_name(entries: tuple[Entry, ...]) -> str:
 
 def table(entries: tuple[Entry, ...], default: str) -> Iterable[str]:
     """The lines of `edgechat models list`, for 80 columns."""
+    from edgechat.models.origin import told
     from edgechat.models.words import shown, size_text
 
     width = max(4, min(_NAME_WIDTH, max(len(entry.name) for entry in entries)))
@@ -47,15 +50,29 @@ def table(entries: tuple[Entry, ...], default: str) -> Iterable[str]:
         weights = shown(model.quantisation or "-", max(8, WIDTH - width - 36))
         kind, size = shown(model.architecture, 12), size_text(model.size_bytes)
         yield f"{name:<{width + 2}}  {kind:<12} {size:>8}  {context:>7}  {weights}"
+        if model.origin is not None:
+            yield from textwrap.wrap(
+                told(model.origin.uri, model.origin),
+                WIDTH,
+                initial_indent=" " * 4,
+                subsequent_indent=" " * 4,
+                break_on_hyphens=False,
+                break_long_words=False,
+            )
 
 
 def card_lines(model: ModelFolder, check: Check) -> Iterable[tuple[str, str]]:
     """The labels and values of `edgechat models show`; an empty value is not shown."""
     from edgechat.models.words import shown, size_text
 
-    card = model.mlflow
+    card, origin = model.mlflow, model.origin
     yield "Name", model.name
-    if card is not None:
+    if origin is not None:
+        aliases = f" ({', '.join(origin.aliases)})" if origin.aliases else ""
+        yield "Registered", shown(f"{origin.name}, version {origin.version}{aliases}") if origin.name else ""
+        yield "Pulled", shown(f"{origin.pulled} from {origin.server}", 400)
+        yield "URI", shown(origin.uri, 400)
+    elif card is not None:
         version = f", version {card.registered_version}" if card.registered_version else ""
         yield "Registered", shown(card.registered_name + version) if card.registered_name else ""
     yield "Folder", shown(str(model.root), 400)
@@ -127,6 +144,7 @@ def entry_json(entry: Entry, default: str) -> dict[str, Any]:
         return {**data, "error": str(entry.error)}
     return {
         **data,
+        "origin": _origin_json(entry.model),
         "architecture": entry.model.architecture,
         "size_bytes": entry.model.size_bytes,
         "context_length": entry.model.context_length,
@@ -143,6 +161,7 @@ def card_json(model: ModelFolder, check: Check) -> dict[str, Any]:
         "folder": str(model.root),
         "genai_folder": str(model.genai),
         "source": model.source,
+        "origin": _origin_json(model),
         "architecture": model.architecture,
         "quantisation": model.quantisation,
         "size_bytes": model.size_bytes,
@@ -166,3 +185,7 @@ def card_json(model: ModelFolder, check: Check) -> dict[str, Any]:
             "metadata": dict(card.metadata),
         },
     }
+
+
+def _origin_json(model: ModelFolder) -> dict[str, Any] | None:
+    return dataclasses.asdict(model.origin) if model.origin is not None else None

@@ -45,6 +45,15 @@ def engine_for(config: Config) -> EngineClient:
     return EngineClient(locate(config.model_uri), EngineOptions(context=config.context, threads=config.threads))
 
 
+def pulled_notice(config: Config) -> str:
+    """Which version the URI of a registry means here, and since when; "" where the settings name no such URI."""
+    if config.model_uri is None or ":" not in config.model_uri:
+        return ""
+    from edgechat.models import uri  # some milliseconds that no other start pays before its first paint
+
+    return uri.pulled_notice(config.model_uri)
+
+
 def locate(uri: str | None) -> Callable[[OnProgress], Awaitable[ModelSource]]:
     """What finds the model of that URI when it is needed; without a URI the default one, installed if it must be.
 

@@ -16,7 +16,8 @@ def model_option(command: F) -> F:
         "-m",
         "--model-uri",
         metavar="URI",
-        help="Model to use: a folder (MLflow model or ONNX GenAI) or the name of an installed model.",
+        help="Model to use: a folder (MLflow model or ONNX GenAI), the name of an installed model, or the URI of one that "
+        "was pulled.",
     )(command)
 
 

@@ -89,14 +89,14 @@ def sync_tree(folder: Path) -> None:
     for path, _, names in os.walk(folder, topdown=False):
         for name in names:
             with writing(folder):
-                _sync(Path(path) / name)
+                sync_file(Path(path) / name)
         sync_folder(Path(path))
 
 
 def sync_folder(folder: Path) -> None:
     """Have the system write the names in a folder to the disk, where it can."""
     with suppress(OSError):  # Windows opens no folders; some file systems sync none
-        _sync(folder)
+        sync_file(folder)
 
 
 @contextmanager
@@ -167,7 +167,8 @@ def _link(source: Path, goal: Path) -> bool:
     return True
 
 
-def _sync(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Have the system write a file, or a folder's names, to the disk. Raises OSError."""
     # Windows flushes only what was opened for writing; a hard-linked file may not be writable, and is on disk already.
     flags = os.O_RDWR if os.name == "nt" and path.is_file() else os.O_RDONLY
     descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))

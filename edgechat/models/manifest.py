@@ -155,21 +155,27 @@ def write_manifest(
             digests[file.relative] = known.get(file.relative) or Digest(file.size, hash_file(file.path, count.add))
         except OSError as error:
             raise ModelError("Model file cannot be read", f"{file.path}: {error.strerror or error}.") from error
-    data = {
-        "version": _VERSION,
-        "created": _now().isoformat(timespec="seconds"),
-        "files": {name: {"size": digest.size, "sha256": digest.sha256} for name, digest in digests.items()},
-    }
-    raw = (json.dumps(data, indent=1) + "\n").encode()
+    created = _now().isoformat(timespec="seconds")
+    raw = manifest_text(digests, created)
     try:
-        _write_atomically(root / MANIFEST, raw)
+        write_atomically(root / MANIFEST, raw)
     except OSError as error:
         raise StorageError(
             "Manifest cannot be written",
             f"{root / MANIFEST}: {error.strerror or error}.",
             "Free some space, or make the folder writable.",
         ) from error
-    return Manifest(str(data["created"]), digests, hashlib.sha256(raw).hexdigest())
+    return Manifest(created, digests, hashlib.sha256(raw).hexdigest())
+
+
+def manifest_text(digests: Mapping[str, Digest], created: str | None = None) -> bytes:
+    """The bytes of a manifest of these files, made now unless told otherwise."""
+    data = {
+        "version": _VERSION,
+        "created": created or _now().isoformat(timespec="seconds"),
+        "files": {name: {"size": digest.size, "sha256": digest.sha256} for name, digest in digests.items()},
+    }
+    return (json.dumps(data, indent=1) + "\n").encode()
 
 
 def _now() -> datetime:
@@ -308,7 +314,7 @@ class _Times:
         data = {"root": str(self._root), "manifest": manifest.digest, "files": times}
         with suppress(OSError, StorageError):
             paths.make_private(self.path.parent)
-            _write_atomically(self.path, json.dumps(data).encode())
+            write_atomically(self.path, json.dumps(data).encode())
 
 
 def _covered(relative: str) -> bool:
@@ -338,7 +344,8 @@ def _compare(file: ModelFile, digest: Digest, count: _Counter) -> Problem | None
     return None if found == digest.sha256 else Problem("changed", file.relative, "other bytes than were installed")
 
 
-def _write_atomically(path: Path, raw: bytes) -> None:
+def write_atomically(path: Path, raw: bytes) -> None:
+    """Write a small file so that its name holds the old bytes or the new ones, whatever happens. Raises OSError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:

@@ -14,6 +14,7 @@ from pathlib import Path
 from edgechat.errors import ModelError
 from edgechat.models.genai_config import GENAI_CONFIG, read_genai_config
 from edgechat.models.mlflow_card import MLMODEL, MLflowCard, read_mlmodel
+from edgechat.models.origin import Origin
 from edgechat.models.tree import WITHOUT_LINKS, walk
 from edgechat.models.words import shown
 
@@ -37,6 +38,7 @@ class ModelFolder:
         quantisation: How the weights are stored where the metadata knows it, else "".
         source: Where the model came from, where the metadata knows it, else "".
         trusted: Whether options that load native code were accepted.
+        origin: Where it was pulled from; None for a model that was not pulled, or is not in the store.
     """
 
     root: Path
@@ -50,6 +52,7 @@ class ModelFolder:
     quantisation: str = ""
     source: str = ""
     trusted: bool = False
+    origin: Origin | None = None
 
 
 def open_model(path: Path, *, trust: bool = False) -> ModelFolder:

@@ -7,6 +7,7 @@ that died are swept by the next one. Nothing here converts, downloads or runs a 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -35,6 +36,8 @@ from edgechat.models.manifest import (
 )
 from edgechat.models.mlflow_card import MLMODEL
 from edgechat.models.mlmodel import ModelFolder, open_model
+from edgechat.models.origin import Origin, best, forget_origins, read_origin, recorded, write_origin
+from edgechat.models.reference import Reference
 from edgechat.models.words import shown
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -134,7 +137,34 @@ class ModelStore:
         Raises:
             ModelError: There is none of that name, or it cannot be opened.
         """
-        return open_model(self._existing(name), trust=self._is_trusted(name))
+        model = open_model(self._existing(name), trust=self._is_trusted(name))
+        return dataclasses.replace(model, origin=self.origin(name)) if name in recorded(self.root) else model
+
+    def origin(self, name: str) -> Origin | None:
+        """Where an installed model was pulled from; None where that is not known."""
+        try:
+            manifest = read_manifest(self.root / name)
+        except ModelError:
+            return None
+        return read_origin(self.root, name, manifest.digest) if manifest is not None else None
+
+    def origins(self) -> dict[str, Origin]:
+        """The origins of all models that were pulled, by their names here."""
+        found = {name: self.origin(name) for name in dict.fromkeys(recorded(self.root)) if self.has(name)}
+        return {name: origin for name, origin in found.items() if origin is not None}
+
+    def find_origin(self, reference: Reference) -> tuple[str, Origin] | None:
+        """The name and the origin of the pulled model that a URI means; see `origin.best`."""
+        origins = self.origins()
+        name = best(origins, reference)
+        return (name, origins[name]) if name is not None else None
+
+    def record_origin(self, name: str, origin: Origin) -> None:
+        """Put right what is known of the origin of an installed model. Raises ModelError, StorageError."""
+        manifest = read_manifest(self._existing(name))
+        if manifest is not None:
+            with self._mutex(), writing(self.root):
+                write_origin(self.root, name, manifest.digest, origin)
 
     def add(
         self,
@@ -145,6 +175,7 @@ class ModelStore:
         replace: bool = False,
         link: bool = False,
         trust: bool = False,
+        origin: Origin | None = None,
     ) -> ModelFolder:
         """Install a model folder.
 
@@ -156,6 +187,7 @@ class ModelStore:
             link: Hard-link the files in place of copying them, where the file system can. They are then the same
                 files: who edits the source edits the installed model.
             trust: Accept a model that loads native code, and remember that for this name.
+            origin: Where it was pulled from, to be remembered with it.
 
         Returns:
             The installed model.
@@ -171,7 +203,8 @@ class ModelStore:
             raise ModelError("Not a model folder", f"edgechat keeps its models in {model.root}.")
         shipped = read_manifest(model.root)
         files = listed(model.root)
-        with self.staging(name, replace=replace, size=0 if link else sum(f.size for f in files), trust=trust) as folder:
+        size = 0 if link else sum(file.size for file in files)
+        with self.staging(name, replace=replace, size=size, trust=trust, origin=origin) as folder:
             digests = copy_files(files, folder, link=link, progress=progress)
             if shipped is not None:
                 # MLflow may rewrite MLmodel after it was saved, to note environment variables.
@@ -199,6 +232,7 @@ class ModelStore:
             gone = self._aside(_REMOVED, name)
             path.rename(gone)
             self._trust(name, None)
+            forget_origins(self.root, name)
         forget_times(path)
         _delete(gone)
 
@@ -226,7 +260,15 @@ class ModelStore:
             yield
 
     @contextmanager
-    def staging(self, name: str, *, replace: bool = False, size: int = 0, trust: bool = False) -> Iterator[Path]:
+    def staging(
+        self,
+        name: str,
+        *,
+        replace: bool = False,
+        size: int = 0,
+        trust: bool = False,
+        origin: Origin | None = None,
+    ) -> Iterator[Path]:
         """An empty folder to put a model together in, which becomes the model of that name when the block ends.
 
         An error in the block removes the folder; a kill leaves it invisible, for the next use of the store to sweep.
@@ -237,6 +279,7 @@ class ModelStore:
             replace: Put it in the place of an installed model of that name.
             size: Bytes to check free space for; 0 checks none.
             trust: Remember the model as one that may load native code.
+            origin: Where it was pulled from.
 
         Raises:
             ModelError: Not a name, or it is taken.
@@ -256,7 +299,7 @@ class ModelStore:
             yield folder
             manifest = read_manifest(folder) or write_manifest(folder)
             sync_tree(folder)
-            self._publish(folder, name, replace, manifest, trust)
+            self._publish(folder, name, replace, manifest, trust, origin)
         finally:
             _delete(folder)
             # Unlinked while it is still held: a sweeper that takes it after that holds a file without a name.
@@ -266,10 +309,14 @@ class ModelStore:
             with suppress(OSError):
                 owner.path.unlink(missing_ok=True)
 
-    def _publish(self, folder: Path, name: str, replace: bool, manifest: Manifest, trust: bool) -> None:
+    def _publish(
+        self, folder: Path, name: str, replace: bool, manifest: Manifest, trust: bool, origin: Origin | None
+    ) -> None:
         target, old = self.root / name, None
         with self._mutex(), writing(self.root):
             self._free(name, replace)
+            if origin is not None:  # it counts for this manifest alone, that is from the renaming on
+                write_origin(self.root, name, manifest.digest, origin)
             if target.exists():
                 old = self._aside(_REPLACED, name)
                 target.rename(old)
@@ -284,6 +331,7 @@ class ModelStore:
                 old.rename(gone)
                 old = gone
             self._trust(name, manifest.digest if trust else None)
+            forget_origins(self.root, name, but=manifest.digest if origin is not None else "")
             sync_folder(self.root)
         record_times(target, manifest)
         if old is not None:

@@ -1,0 +1,183 @@
+"""`edgechat models pull`, `push` and `outdated`: the commands that go to an MLflow server, and the only ones.
+
+They say on standard error what they do; the answer on standard output is a name, a version or a table. mlflow is
+imported when one of them runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgechat.cli.narration import ProgressLine, complete_name, json_option, narrate, print_json
+from edgechat.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_server_option = click.option(
+    "--tracking-uri", metavar="URI", help="The MLflow server; the variable MLFLOW_TRACKING_URI if left out."
+)
+
+
+@click.command()
+@click.argument("uri")
+@click.option("--name", metavar="NAME", help="What to call it; the registered model's name if left out.")
+@click.option("--replace", is_flag=True, help="Put it in the place of another model of that name.")
+@_server_option
+@json_option
+def pull(uri: str, name: str | None, replace: bool, tracking_uri: str | None, as_json: bool) -> None:
+    """Bring the model that URI names from an MLflow server, and print its name.
+
+    From then on it is used without the server, by its name or by the same URI. A pull that was broken off goes on with
+    the files that are whole. A newer version takes the place of the older one, which stays usable until then.
+
+    URI is models:/NAME@ALIAS, models:/NAME/VERSION, models:/NAME/latest, models:/m-ID, runs:/RUN_ID/model, or a folder
+    of artifacts (mlflow-artifacts:/... or its http address).
+
+    \b
+    Examples:
+      edgechat models pull models:/phi3@champion --tracking-uri http://mlflow.example:5000
+      edgechat models pull models:/phi3/3 --name phi3-v3
+      edgechat --model-uri models:/phi3@champion
+    """
+    from edgechat.flavor.pull import pull as bring
+    from edgechat.models.origin import told
+    from edgechat.models.words import size_text
+
+    def waiting() -> None:
+        narrate("another edgechat is installing a model of that name; waiting for it")
+
+    begun = False
+    try:
+        with ProgressLine("") as line:
+
+            def show(what: str, done: int, total: int) -> None:
+                nonlocal begun
+                if not begun:
+                    narrate(f"pulling {size_text(total)}")
+                begun = True
+                line.show(f"{what} {size_text(done)} of {size_text(total)}")
+
+            pulled = bring(uri, name=name, replace=replace, tracking_uri=tracking_uri, told=show, on_wait=waiting)
+    except KeyboardInterrupt:
+        if begun:
+            narrate("stopped; the files that are whole are kept, and the next pull goes on from there")
+        raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
+    origin = pulled.model.origin
+    assert origin is not None
+    if as_json:
+        fetched = pulled.fetched
+        print_json(
+            {
+                "name": pulled.model.name,
+                "folder": str(pulled.model.root),
+                "already_here": fetched is None,
+                "fetched_bytes": fetched.size - fetched.kept if fetched is not None else 0,
+                "size_bytes": fetched.size if fetched is not None else 0,
+                "origin": dataclasses.asdict(origin),
+            }
+        )
+        return
+    if pulled.fetched is None:
+        narrate(f"nothing to do: {told(origin.uri, origin)}")
+    else:
+        before = f"; {size_text(pulled.fetched.kept)} were here already" if pulled.fetched.kept else ""
+        instead = f", in the place of version {pulled.before}" if pulled.before else ""
+        narrate(f"fetched {size_text(pulled.fetched.size - pulled.fetched.kept)}{before}")
+        narrate(f"installed {origin.what}{instead}; chat with it: edgechat --model-uri {origin.uri}")
+    click.echo(pulled.model.name)
+
+
+@click.command()
+@click.argument("model", metavar="NAME_OR_FOLDER", shell_complete=complete_name)
+@click.option("--register", "register", metavar="NAME", required=True, help="The registered model to add a version to.")
+@click.option("--alias", metavar="ALIAS", help="An alias that is to mean the new version.")
+@_server_option
+@json_option
+def push(model: str, register: str, alias: str | None, tracking_uri: str | None, as_json: bool) -> None:
+    """Log a model on an MLflow server and register it as a new version of NAME.
+
+    The folder is compared with its manifest first and left as it is. A bare ONNX GenAI folder becomes an MLflow model
+    on the way.
+
+    \b
+    Examples:
+      edgechat models push phi3 --register phi3 --alias champion --tracking-uri http://mlflow.example:5000
+      edgechat models push ./phi3-mini --register phi3
+    """
+    from edgechat.flavor.registry import push as send
+    from edgechat.models.uri import resolve_model
+    from edgechat.models.words import size_text
+
+    found = resolve_model(model)
+    with ProgressLine("") as line:
+        pushed = send(
+            found.root,
+            register=register,
+            alias=alias,
+            tracking_uri=tracking_uri,
+            progress=lambda done, total: line.show(f"sending {size_text(done)} of {size_text(total)}"),
+        )
+    if as_json:
+        print_json(dataclasses.asdict(pushed))
+        return
+    for label, value in (
+        ("Model", f"models:/{pushed.name}/{pushed.version}"),
+        ("Alias", f"models:/{pushed.name}@{pushed.alias}" if pushed.alias else ""),
+        ("Run", pushed.run_id),
+        ("Model id", pushed.model_id),
+        ("Server", pushed.tracking_uri),
+    ):
+        if value:
+            click.echo(f"{label:<10}{value}")
+
+
+@click.command()
+@_server_option
+@json_option
+def outdated(tracking_uri: str | None, as_json: bool) -> None:
+    """Ask the servers whether there are newer versions of the models that were pulled.
+
+    For a model pulled by an alias: the version that the alias means now; else the newest. Each model's own server is
+    asked, or the one named by --tracking-uri. Ends with exit code 3 if one cannot be asked.
+
+    \b
+    Examples:
+      edgechat models outdated
+      edgechat models outdated --json | jq -r ".[] | select(.state == \"outdated\").uri"
+    """
+    from edgechat.flavor.pull import ask_servers
+    from edgechat.models.store import ModelStore
+
+    origins = ModelStore().origins()
+    if not origins and not as_json:
+        narrate("no model was pulled from a server")
+        return
+    standings, failed = ask_servers(origins.values(), tracking_uri)
+    rows = [
+        {"name": name, "uri": origin.uri, "version": origin.version, "now": standing.now, "state": standing.state}
+        for (name, origin), standing in zip(origins.items(), standings, strict=True)
+    ]
+    if as_json:
+        print_json([{**row, "server": origin.server} for row, origin in zip(rows, origins.values(), strict=True)])
+    else:
+        for line in _table(rows):
+            click.echo(line)
+    if failed:
+        raise failed[0]
+
+
+def _table(rows: list[dict[str, Any]]) -> Iterable[str]:
+    from edgechat.models.words import shown
+
+    columns = ("NAME", "URI", "VERSION", "NOW", "STATE")
+    cells = [
+        columns,
+        *((row["name"], shown(row["uri"]), row["version"] or "-", row["now"] or "-", row["state"]) for row in rows),
+    ]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(columns))]
+    for row in cells:
+        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()

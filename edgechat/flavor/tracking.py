@@ -1,0 +1,210 @@
+"""Speaking to MLflow servers: who answers, for how long one waits, and what their failures mean.
+
+Servers are named by their URI; MLflow's global settings are left alone, and so is its default store in the working
+directory. Waiting has an end. A server over HTTP needs mlflow-skinny alone; a database needs the whole of MLflow. What
+a server answers is a stranger's word, and is shown with care. Nothing here moves a model.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgechat.errors import RegistryError
+from edgechat.models.reference import plain_server, scheme_of, without_credentials
+from edgechat.models.words import shown
+from edgechat.offline import OPT_OUTS
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+"""MLflow's own would be two minutes for each of eight tries. Whoever set these is obeyed."""
+
+_SILENCE = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+"""It would greet each ended run with its address, on standard output."""
+
+_KNOCK_SECONDS = 10
+"""How long a server may take for its first answer."""
+
+NOT_THERE = "Not on the server"
+"""The title of the error for what the server answers not to have."""
+
+_DATABASES = ("sqlite", "mysql", "postgresql", "mssql")
+_PARTS_OF_MLFLOW = frozenset({"sqlalchemy", "alembic", "pandas", "flask"})
+
+_TRY_AGAIN = "Check the address, the network and that the server runs; models that were pulled work without it."
+_NAME_A_SERVER = "--tracking-uri http://HOST:5000"
+
+
+def connect(tracking_uri: str | None) -> MlflowClient:
+    """A client for a tracking server or store. No global setting of MLflow is changed.
+
+    Args:
+        tracking_uri: `http(s)://...`, `sqlite:////...` or what else MLflow takes; MLFLOW_TRACKING_URI when left out.
+
+    Raises:
+        RegistryError: No server is named, it does not answer in time, is no MLflow server, or wants to know who asks.
+    """
+    uri = server_uri(tracking_uri)
+    _be_quiet()
+    with speaking_to(uri):
+        from mlflow import MlflowClient
+
+        if scheme_of(uri) in {"http", "https"}:
+            _knock(uri)
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def server_uri(tracking_uri: str | None) -> str:
+    """The URI given, or else MLFLOW_TRACKING_URI. Raises RegistryError where neither names a server."""
+    uri = (tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or "").strip()
+    if not uri:
+        raise RegistryError(
+            "No MLflow server named",
+            "Neither --tracking-uri nor MLFLOW_TRACKING_URI says where to ask.",
+            f"Add {_NAME_A_SERVER}",
+        )
+    return uri
+
+
+def must_exist(uri: str) -> None:
+    """Refuse a store on this device that is not there: MLflow would make it. Raises RegistryError."""
+    scheme, _, rest = uri.partition(":")
+    if scheme == "sqlite":
+        path = rest.removeprefix("///").partition("?")[0]
+    elif scheme == "file":
+        path = rest.removeprefix("//")
+    elif not scheme_of(uri):
+        path = uri
+    else:
+        return
+    if not Path(path).exists():
+        raise RegistryError("No such store", f"{plain_server(uri)} does not exist.", "Check how the path is written.")
+
+
+def _be_quiet() -> None:
+    for name, value in OPT_OUTS.items():
+        if name.startswith("MLFLOW_"):
+            os.environ[name] = value
+    for name, value in (_PATIENCE | _SILENCE).items():
+        os.environ.setdefault(name, value)
+
+
+def _knock(uri: str) -> None:
+    """One small question that only an MLflow server answers. Raises RegistryError, or what MLflow raises."""
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    seconds = min(_KNOCK_SECONDS, int(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]))
+    answer = http_request(
+        get_default_host_creds(uri.rstrip("/")),
+        "/api/2.0/mlflow/experiments/search",
+        "POST",
+        json={"max_results": 1},
+        timeout=seconds,
+        max_retries=0,
+        raise_on_status=False,
+    )
+    server = plain_server(uri)
+    if answer.status_code in {401, 403}:
+        raise RegistryError(
+            "MLflow server refuses",
+            f"{server} wants to know who asks (HTTP {answer.status_code}).",
+            "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.",
+        )
+    try:
+        known = answer.status_code == 200 and isinstance(answer.json(), dict)
+    except ValueError:
+        known = False
+    if not known:
+        raise RegistryError(
+            "Not an MLflow server",
+            f"{server} answers, but not as an MLflow server does (HTTP {answer.status_code}).",
+            "Check the address and the port; behind a proxy the path belongs to it.",
+        )
+
+
+@contextmanager
+def speaking_to(uri: str) -> Iterator[None]:
+    """Turn what MLflow and its libraries raise in the block into a RegistryError about that server."""
+    import requests
+    from mlflow.exceptions import MlflowException
+
+    server = plain_server(uri)
+    try:
+        yield
+    except (MlflowException, requests.RequestException) as error:
+        raise _failure(error, server) from error
+    except ImportError as error:  # sqlalchemy for a database, boto3 for S3, ...
+        raise _lacking(error.name or "it cannot load", server) from error
+
+
+def _failure(error: Exception, server: str) -> RegistryError:
+    text = without_credentials(str(error))
+    code = str(getattr(error, "error_code", ""))
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    # MLflow calls an unknown alias an invalid parameter.
+    if code in {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"} or (code and "alias" in text and "not found" in text):
+        words = shown(text.removeprefix(f"{code}: ").rstrip("."), 300)
+        return RegistryError(NOT_THERE, f"{server}: {words}.", "Look at the server's own pages for the name.")
+    if "MLFLOW_ALLOW_FILE_STORE" in text:
+        return RegistryError(
+            "MLflow takes no folders any more",
+            f"{server} is a store of plain files, which MLflow no longer supports.",
+            "Move it to a database with `mlflow migrate-filestore`, or set MLFLOW_ALLOW_FILE_STORE=true.",
+        )
+    if "unsupported URI" in text and server.startswith(_DATABASES):
+        return _lacking("sqlalchemy", server)
+    if isinstance(error, OSError) or "failed with exception" in text:
+        if "timed out" in text:
+            return RegistryError("MLflow server does not answer", f"{server} took too long.", _TRY_AGAIN)
+        if status is None:
+            return RegistryError("MLflow server cannot be reached", f"{server} gives no connection.", _TRY_AGAIN)
+    return RegistryError("MLflow server refuses", f"{server}: {shown(text, 300)}", "The server's own log may say why.")
+
+
+def _lacking(package: str, server: str) -> RegistryError:
+    if package in _PARTS_OF_MLFLOW:
+        return RegistryError(
+            "The whole of MLflow is needed",
+            f"{server} is a database, which the small MLflow that edgechat brings cannot open.",
+            f"pip install 'edgechat[mlflow]', or use a server: {_NAME_A_SERVER}",
+        )
+    return RegistryError("A package is missing", f"{server} needs the Python package {shown(package)}.", "Install it.")
+
+
+class Artifacts:
+    """A folder of artifacts on a server; a `download.Remote`."""
+
+    def __init__(self, location: str, server: str) -> None:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        self.location = plain_server(location)
+        """Its URI, without credentials."""
+        self._server = server
+        with speaking_to(server):
+            self._repository = get_artifact_repository(location, tracking_uri=server, registry_uri=server)
+
+    def entries(self, folder: str) -> Iterator[tuple[str, int | None]]:
+        """What lies in a folder below it, "" for itself: paths, with their bytes, or None for a folder."""
+        with speaking_to(self._server):
+            found = self._repository.list_artifacts(folder or None)
+        for entry in found:
+            if not entry.is_dir and entry.file_size is None:
+                raise RegistryError("Not supported", f"{self.location} does not tell how large {shown(entry.path)} is.")
+            yield entry.path, None if entry.is_dir else int(entry.file_size)
+
+    def fetch(self, path: str, goal: Path) -> None:
+        """Write a file to a path. Raises RegistryError, or OSError where it cannot be written."""
+        with speaking_to(self._server):
+            # The one primitive of every repository of MLflow; its public forms put a whole folder down at once.
+            self._repository._download_file(path, str(goal))
+
+    def send(self, file: Path, folder: str) -> None:
+        """Put a file into a folder below it, "" for itself."""
+        with speaking_to(self._server):
+            self._repository.log_artifact(str(file), folder or None)
