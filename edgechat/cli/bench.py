@@ -28,6 +28,7 @@ from edgechat.config import Config, load_config
 from edgechat.engine import sizing
 from edgechat.engine.base import Finished, Request, Sampling, TextDelta
 from edgechat.engine.client import ModelSource
+from edgechat.engine.measure import peak_memory
 from edgechat.errors import EngineError
 
 PROMPT = "Write a very long story about a lighthouse keeper, with many chapters."
@@ -160,12 +161,10 @@ def figure(pairs: list[tuple[float, float]], unit: str, **bound: float) -> dict[
 
 
 def _memory(pid: int | None, weights: int, kv: int) -> dict[str, Any]:
-    """The worker's highest resident memory so far, which only Linux tells of another process."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    except OSError:
+    """The worker's highest resident memory so far."""
+    peak = peak_memory(pid)
+    if peak is None:
         return {"unknown": "this system does not tell"}
-    peak = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
     bound = weights + kv + OVERHEAD
     return {"bytes": peak, "weights": weights, "kv": kv, "at_most": bound, "met": peak <= bound}
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "ask": "edgechat.cli.ask:ask",
     "bench": "edgechat.cli.bench:bench",
     "models": "edgechat.cli.models:models",
+    "package": "edgechat.cli.package:package",
 }
 """Where each command is found."""
 

@@ -141,25 +141,16 @@ def _convert(source: Path, folder: Path, speaker: _Speaker) -> None:
     # numpy, onnx and mlflow are paid for here, once, in a process that does nothing else.
     from edgechat.convert.gguf import convert_gguf
     from edgechat.flavor import DATA, save_model
+    from edgechat.flavor.packaging import metadata_of
     from edgechat.models.mlmodel import open_model
 
     genai = folder / DATA
     report = convert_gguf(source, genai, progress=lambda part, note: speaker.progress(part * _CONVERTED, note))
     speaker.progress(_CONVERTED, "saving")
-    metadata: dict[str, str | int | float] = {
-        "architecture": report.architecture,
-        "quantisation": report.quantisation,
-        "parameters": report.parameters,
-        "context_length": report.context_length,
-        "source": source.name,
-        "source_name": report.name,
-        "source_sha256": report.source_sha256,
-    }
-    if report.licence:
-        metadata["licence"] = report.licence
+    metadata = {"name": DEFAULT_NAME, **metadata_of(report, source.name)}
     # The weights are where they belong already, so that nothing is copied and nothing has to be moved.
     # Nor does a device that has edgechat need its code in the model.
-    save_model(genai, folder, metadata={"name": DEFAULT_NAME, **metadata}, code_paths=[], weights="move")
+    save_model(genai, folder, metadata=metadata, code_paths=[], weights="move")
     open_model(folder)
 
 

@@ -95,6 +95,14 @@ def card_lines(model: ModelFolder, check: Check) -> Iterable[tuple[str, str]]:
     yield "Verified", _verified(check)
 
 
+def card_markdown(model: ModelFolder, check: Check) -> str:
+    """A model's card as a table in Markdown."""
+    # The folder is one of this machine's, and no business of those who read the card elsewhere.
+    rows = [(label, value) for label, value in card_lines(model, check) if value and label != "Folder"]
+    table = [f"| {label} | {value.replace('|', '/')} |" for label, value in rows]
+    return "\n".join([f"# {model.name}", "", "| | |", "| --- | --- |", *table, ""])
+
+
 def _verified(check: Check) -> str:
     from edgechat.models.words import shown
 

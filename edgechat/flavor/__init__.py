@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgechat.errors import ModelError
-from edgechat.flavor.saving import DATA, FLAVOR, Weights, environment, new_model, own_code, write_model
+from edgechat.flavor.saving import DATA, FLAVOR, Weights, carries_own_code, environment, new_model, write_model
 from edgechat.offline import OPT_OUTS
 
 if TYPE_CHECKING:
@@ -68,8 +68,9 @@ def save_model(
         StorageError: A file cannot be written; what this call made is removed again.
     """
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = OPT_OUTS["MLFLOW_DISABLE_TELEMETRY"]
-    own = own_code()
-    code = [Path(entry) for entry in code_paths] if code_paths is not None else [own] if own is not None else []
+    code: list[Path] | None = [Path(entry) for entry in code_paths or ()]
+    if code_paths is None and carries_own_code():
+        code = None
     model = mlflow_model if mlflow_model is not None else new_model(metadata or {})
     if signature is not None:
         model.signature = signature
@@ -81,7 +82,7 @@ def save_model(
         Path(genai_model),
         Path(path),
         model=model,
-        env=environment(conda_env, pip_requirements, extra_pip_requirements, with_code=own in code),
+        env=environment(conda_env, pip_requirements, extra_pip_requirements, with_code=code is None),
         code=code,
         input_example=input_example,
         config=model_config or {},

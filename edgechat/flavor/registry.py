@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from edgechat import paths
 from edgechat.errors import ModelError
-from edgechat.flavor import save_model
+from edgechat.flavor.packaging import Source, package
 from edgechat.flavor.tracking import Artifacts, connect, server_uri, speaking_to
 from edgechat.models.manifest import MANIFEST, Digest, Progress, hash_file, listed, manifest_text, read_manifest
 from edgechat.models.mlflow_card import MLMODEL
@@ -100,7 +100,7 @@ def push(
         with speaking_to(server):
             _check_names(register, alias)
             ours = run_id is None
-            run_id = run_id or _new_run(client, server, experiment, register or model.name)
+            run_id = run_id or new_run(client, server, experiment, register or model.name)
             try:
                 logged = _log(client, server, run_id, source, digests, model, progress)
                 version = _register(client, server, logged, run_id, register, alias) if register else ""
@@ -121,15 +121,7 @@ def _as_mlflow_model(model: ModelFolder) -> Iterator[Path]:
         yield model.root
         return
     with _temporary() as place:
-        known: dict[str, str | int | float] = {
-            "architecture": model.architecture,
-            "quantisation": model.quantisation,
-            "licence": model.licence,
-            "context_length": model.context_length or 0,
-        }
-        known = {key: value for key, value in known.items() if value}
-        save_model(place / ARTIFACT, model.genai, name=model.name, metadata=known, weights="link")
-        yield place / ARTIFACT
+        yield package(Source("genai", model.genai), place / ARTIFACT, name=model.name, link=True).root
 
 
 @contextmanager
@@ -164,7 +156,8 @@ def _check_names(register: str | None, alias: str | None) -> None:
         _validate_model_alias_name(alias)
 
 
-def _new_run(client: MlflowClient, server: str, experiment: str | None, name: str) -> str:
+def new_run(client: MlflowClient, server: str, experiment: str | None, name: str) -> str:
+    """The id of a new run of that name; for the experiment see `push`. MLflow's own errors come through."""
     wanted = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
     found = client.get_experiment_by_name(wanted)
     if found is None:

@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import sys
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +35,8 @@ DATA = "model"
 """The ONNX GenAI folder inside the MLflow model folder."""
 CODE = "code"
 """Python packages inside the MLflow model folder, which MLflow puts on the import path when it loads the model."""
+OWN_CODE = f"{CODE}/edgechat-{__version__}.zip"
+"""edgechat's own package there: one file, where a hundred would each be a request to a server."""
 
 Weights = Literal["move", "link", "copy"]
 
@@ -60,9 +63,9 @@ class Environment:
     conda: Mapping[str, Any] | None = None
 
 
-def own_code() -> Path | None:
-    """Edgechat's own package folder, to go into a model; None in a packaged binary, which has no source."""
-    return None if getattr(sys, "frozen", False) else Path(edgechat.__file__).parent
+def carries_own_code() -> bool:
+    """Whether a model can carry edgechat's own package; a packaged binary has no source to give."""
+    return not getattr(sys, "frozen", False) and Path(edgechat.__file__).is_file()
 
 
 def environment(
@@ -120,7 +123,7 @@ def write_model(
     *,
     model: Any,
     env: Environment,
-    code: Sequence[Path],
+    code: Sequence[Path] | None,
     input_example: Any,
     config: Mapping[str, Any],
     weights: Weights,
@@ -132,7 +135,7 @@ def write_model(
         path: The folder to write. It may exist, if nothing is in it or nothing but `genai_folder`.
         model: The `mlflow.models.Model` to complete and save.
         env: The environment it is served in.
-        code: Python packages and modules to carry along.
+        code: Python packages and modules to carry along; None for edgechat's own.
         input_example: What MLflow takes as an example; None for none.
         config: Settings of the load and defaults of the calls; see `load_model`.
         weights: "move": the files leave `genai_folder`. "link": both folders share them; where the file system cannot
@@ -150,13 +153,13 @@ def write_model(
     try:
         path.mkdir(parents=True, exist_ok=True)
         _write_environment(path, env)
-        _copy_code(code, path / CODE)
+        place = _write_code(code, path)
         if input_example is not None:
             from mlflow.models.utils import _save_example
 
             _save_example(model, input_example, str(path))
         model.model_size_bytes = _size(genai_folder)
-        _add_flavors(model, config, with_code=bool(code))
+        _add_flavors(model, config, place)
         model.save(path / "MLmodel")
         _take(genai_folder, path / DATA, weights)
         write_manifest(path)
@@ -194,9 +197,9 @@ def new_model(metadata: Mapping[str, Any]) -> Any:
     return Model(signature=chat_signature(), **identity)
 
 
-def _add_flavors(model: Any, config: Mapping[str, Any], *, with_code: bool) -> None:
+def _add_flavors(model: Any, config: Mapping[str, Any], place: str) -> None:
     """The words of mlflow.pyfunc.add_to_model, which cannot be imported without pandas."""
-    code = {"code": CODE} if with_code else {}
+    code = {"code": place} if place else {}
     known = ("context", "threads", *(name for name in PARAMETERS if name not in ("n", "stream")))
     model.add_flavor(
         "python_function",
@@ -212,15 +215,30 @@ def _add_flavors(model: Any, config: Mapping[str, Any], *, with_code: bool) -> N
     model.add_flavor(FLAVOR, data=DATA, edgechat_version=__version__, **code)
 
 
-def _copy_code(code: Sequence[Path], target: Path) -> None:
+def _write_code(code: Sequence[Path] | None, path: Path) -> str:
+    """Put the code into the model; return what is to go on the import path, "" for nothing."""
+    if code is None:
+        _zip_own_code(path / OWN_CODE)
+        return OWN_CODE
     for source in code:
-        to = target / source.name
+        to = path / CODE / source.name
         if to.exists():
             raise ModelError("Two packages of one name", f"{source.name} is named twice in code_paths.")
         if not source.exists():
             raise ModelError("Code not found", f"{source} does not exist.")
         files = source.rglob("*") if source.is_dir() else [source]
         _copy((file for file in files if file.is_file() and "__pycache__" not in file.parts), source, to)
+    return CODE if code else ""
+
+
+def _zip_own_code(target: Path) -> None:
+    """Python imports from an archive as from a folder. The same code gives the same bytes."""
+    target.parent.mkdir()
+    package = Path(edgechat.__file__).parent
+    with zipfile.ZipFile(target, "w") as archive:
+        for file in sorted(package.rglob("*.py")):
+            entry = zipfile.ZipInfo(file.relative_to(package.parent).as_posix())
+            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
 
 
 def _size(folder: Path) -> int:

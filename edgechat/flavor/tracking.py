@@ -194,9 +194,8 @@ class Artifacts:
         with speaking_to(self._server):
             found = self._repository.list_artifacts(folder or None)
         for entry in found:
-            if not entry.is_dir and entry.file_size is None:
-                raise RegistryError("Not supported", f"{self.location} does not tell how large {shown(entry.path)} is.")
-            yield entry.path, None if entry.is_dir else int(entry.file_size)
+            # A server's JSON leaves zeros out: an empty file comes without a size.
+            yield entry.path, None if entry.is_dir else int(entry.file_size or 0)
 
     def fetch(self, path: str, goal: Path) -> None:
         """Write a file to a path. Raises RegistryError, or OSError where it cannot be written."""

@@ -103,6 +103,21 @@ def hash_file(path: Path, on_bytes: Callable[[int], None] | None = None) -> str:
     return digest.hexdigest()
 
 
+def folder_digest(root: Path) -> str:
+    """One SHA-256 for a folder: of its files' names and digests, in the order of the names.
+
+    Raises:
+        ModelError: A file cannot be read, or the folder is unsafe.
+    """
+    total = hashlib.sha256()
+    for file in sorted(listed(root.resolve()), key=lambda file: file.relative):
+        try:
+            total.update(f"{hash_file(file.path)}  {file.relative}\n".encode())
+        except OSError as error:
+            raise ModelError("Model file cannot be read", f"{file.path}: {error.strerror or error}.") from error
+    return total.hexdigest()
+
+
 def read_manifest(root: Path) -> Manifest | None:
     """The manifest of a folder, or None where there is none.
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ def genai(tmp_path: Path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*") if file.is_file()}
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return {str(file.relative_to(folder)): file.read_bytes().decode("latin-1") for file in files}
 
 
 def mlmodel(folder: Path) -> dict[str, Any]:
@@ -98,9 +100,20 @@ class TestMlmodel:
         assert yaml.safe_load((saved / "python_env.yaml").read_text())["dependencies"] == ["-r requirements.txt"]
 
     def test_code_rides_along(self, saved: Path) -> None:
-        assert mlmodel(saved)["flavors"]["python_function"]["code"] == "code"
-        assert (saved / "code/edgechat/flavor/scoring.py").is_file()
-        assert not list((saved / "code").rglob("__pycache__"))
+        place = mlmodel(saved)["flavors"]["python_function"]["code"]
+        assert "edgechat/flavor/scoring.py" in zipfile.ZipFile(saved / place).namelist()
+
+    def test_code_of_ones_own(self, genai: Path, tmp_path: Path) -> None:
+        package = tmp_path / "mine"
+        package.joinpath("__pycache__").mkdir(parents=True)
+        package.joinpath("__init__.py").write_text("x = 1")
+        package.joinpath("__pycache__/x.pyc").write_text("")
+        save_model(genai, tmp_path / "saved", code_paths=[package])
+        assert mlmodel(tmp_path / "saved")["flavors"]["python_function"]["code"] == "code"
+        assert contents(tmp_path / "saved/code") == {"mine/__init__.py": "x = 1"}
+        with pytest.raises(ModelError, match="does not exist"):
+            save_model(genai, tmp_path / "other", code_paths=[tmp_path / "nowhere"])
+        assert not (tmp_path / "other").exists()
 
     def test_without_code_edgechat_is_required(self, genai: Path, tmp_path: Path) -> None:
         save_model(genai, tmp_path / "saved", code_paths=[])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -241,6 +244,33 @@ class TestThroughMlflow:
         for thread in threads:
             thread.join()
         assert answers == [expected] * 4
+
+
+ELSEWHERE = """
+import sys
+from pathlib import Path
+sys.path = [path for path in sys.path if not Path(path, "edgechat").is_dir()]
+import mlflow.pyfunc
+model = mlflow.pyfunc.load_model(sys.argv[1], model_config={"context": 128, "threads": 1})
+assert len(model.predict({"prompt": "Hello", "max_tokens": 2})) == 1
+import edgechat
+assert ".zip" in edgechat.__file__, edgechat.__file__
+"""
+
+
+def test_a_model_is_served_where_edgechat_is_not_installed(saved: Path, tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    ran = subprocess.run(
+        [sys.executable, "-P", "-W", "ignore", "-c", ELSEWHERE, saved],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert list(tmp_path.rglob("*.db")) == []
 
 
 def test_loading_through_mlflow_leaves_no_trace(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

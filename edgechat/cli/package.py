@@ -1,0 +1,97 @@
+"""`edgechat package`: a source in, an MLflow model folder out, and its record on a server if wanted."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from edgechat.cli.narration import ProgressLine, json_option, narrate, print_json
+from edgechat.errors import ConfigError
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="The folder to write.")
+@click.option("--name", metavar="NAME", help="What to call the model; the folder's own name if left out.")
+@click.option("--link", is_flag=True, help="Hard-link the weights of an ONNX GenAI folder in place of copying them.")
+@click.option("--trust", is_flag=True, help="Accept a model that loads native code of its own. It can do anything.")
+@click.option("--log", "logged", is_flag=True, help="Measure it, and log a run with the model to an MLflow server.")
+@click.option("--register", metavar="NAME", help="Register it under this name too; means --log.")
+@click.option("--alias", metavar="ALIAS", help="Let this alias mean the new version; goes with --register.")
+@click.option("--tracking-uri", metavar="URI", help="The MLflow server; MLFLOW_TRACKING_URI if left out.")
+@click.option("--experiment", metavar="NAME", help="Where the run goes; MLFLOW_EXPERIMENT_NAME, else edgechat.")
+@json_option
+def package(
+    source: Path,
+    out: Path,
+    name: str | None,
+    link: bool,
+    trust: bool,
+    logged: bool,
+    register: str | None,
+    alias: str | None,
+    tracking_uri: str | None,
+    experiment: str | None,
+    as_json: bool,
+) -> None:
+    """Make an MLflow model folder of SOURCE and print its path.
+
+    SOURCE is an ONNX GenAI folder, a GGUF file, a Hugging Face folder, or an MLflow model that holds one of them. GGUF
+    weights are kept exactly; Hugging Face folders become int4 through onnxruntime-genai's own builder (install the
+    extra: pip install 'edgechat[convert-hf]'). The folder opens in edgechat, in mlflow.pyfunc.load_model and in `mlflow
+    models serve`, and goes into a binary. It is whole or not there.
+
+    With --log a short bench is run, and a run with the model's parameters, speeds and card goes to the MLflow server.
+
+    \b
+    Examples:
+      edgechat package ./phi3-onnx --out ./phi3
+      edgechat package model.gguf --out ./model --name smollm2
+      edgechat package ./phi3-hf --out ./phi3 --register phi3 --alias champion \\
+          --tracking-uri http://localhost:5000
+    """
+    from edgechat.flavor.packaging import find_source
+    from edgechat.flavor.packaging import package as make
+
+    if alias and not register:
+        raise ConfigError("Alias without a name", f"{alias} needs a registered model.", "Add --register NAME.")
+    logged = logged or register is not None
+    if logged:
+        from edgechat.flavor.tracking import connect
+
+        connect(tracking_uri)  # a server that is not there is told of before minutes of work
+    found = find_source(source, trust=trust)
+    with ProgressLine("packaging") as line:
+        model = make(found, out, name=name, link=link, told=lambda part, words: line.show(f"{words} {part:.0%}"))
+    told = {
+        "path": str(model.root),
+        "name": model.name,
+        "architecture": model.architecture,
+        "quantisation": model.quantisation,
+        "size_bytes": model.size_bytes,
+    }
+    if logged:
+        from edgechat.cli.models_shown import card_markdown
+        from edgechat.engine.client import ModelSource
+        from edgechat.engine.measure import measure
+        from edgechat.flavor.recording import Destination, record
+        from edgechat.models.manifest import quick_check
+
+        narrate("measuring the model")
+        speed = asyncio.run(measure(ModelSource(model.genai, model.name)))
+        card = card_markdown(model, quick_check(model.root))
+        with ProgressLine("sending") as sending:
+            pushed = record(
+                model, speed, card, Destination(tracking_uri, experiment, register, alias), progress=sending
+            )
+        told |= {"run_id": pushed.run_id, "model_id": pushed.model_id, "registered": pushed.name}
+        told |= {"version": pushed.version, "alias": pushed.alias, "tracking_uri": pushed.tracking_uri}
+        meant = f", registered as {pushed.name} version {pushed.version}" if pushed.version else ""
+        narrate(f"logged in run {pushed.run_id}{meant}{f', now {pushed.alias}' if pushed.alias else ''}")
+    if as_json:
+        print_json(told)
+        return
+    narrate(f"chat with it: edgechat --model-uri {model.root}")
+    click.echo(str(model.root))
