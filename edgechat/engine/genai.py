@@ -18,20 +18,21 @@ from typing import Any
 import onnxruntime_genai as og
 
 from edgechat.chat.conversation import Message
-from edgechat.chat.template import PHI3, PromptForm, TemplateForm
 from edgechat.engine import sizing
 from edgechat.engine.base import Event, Finished, ModelInfo, Progress, Request, Sampling, TextDelta, Timings, Usage
+from edgechat.engine.common import (
+    PREFILL_CHUNK,
+    TOP_K,
+    VERIFY,
+    choose_form,
+    common_prefix,
+    fit,
+    load_error,
+    run_error,
+    short,
+)
 from edgechat.engine.tokens import TokenCodec
 from edgechat.errors import EngineError, ModelError
-
-PREFILL_CHUNK = 64
-"""Prompt tokens computed in one call. Larger chunks are no faster, and a stop waits for the end of one."""
-
-LONGEST_TOKEN = 256
-"""Characters no token has more of; the longest known, a run of spaces, has 162."""
-
-TOP_K = 50
-"""Fixed when a generator is made; changing it on a live one yields garbage."""
 
 
 class GenaiModel:
@@ -70,7 +71,7 @@ class GenaiModel:
         try:
             config: dict[str, Any] = json.loads(config_path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ModelError("Model cannot be read", f"{config_path}: {_short(error)}.", _VERIFY) from error
+            raise ModelError("Model cannot be read", f"{config_path}: {short(error)}.", VERIFY) from error
         self.codec = TokenCodec(folder)
         options: dict[str, Any] = {"intra_op_num_threads": count, "inter_op_num_threads": 1, "log_severity_level": 4}
         if not spinning:
@@ -81,7 +82,7 @@ class GenaiModel:
             self._model = og.Model(settings)
             self._tokenizer = og.Tokenizer(self._model)
         except Exception as error:  # the library raises RuntimeError and bare Exception alike
-            raise _load_error(folder, error) from error
+            raise load_error(folder, error) from error
         sizing.return_unneeded_memory(folder)
         self._eos = frozenset(int(token) for token in self._tokenizer.eos_token_ids)
         self.form = choose_form(self._render, self.codec.controls)
@@ -123,29 +124,14 @@ class GenaiModel:
             EngineError: The prompt does not fit, or the library failed; the KV cache is then given up.
         """
         began = time.perf_counter()
-        # Encoding takes seconds a megabyte and cannot be stopped; what cannot fit is not encoded at all.
-        least = sum(len(message.content) for message in request.messages) // LONGEST_TOKEN
-        if least >= self._context.tokens:
-            raise self._too_long(f"more than {least:,}")
-        prompt = self.encode(request.messages)
-        room = self._context.tokens - len(prompt)
-        if room < 1:
-            raise self._too_long(f"{len(prompt):,}")
-        limit = room if request.max_tokens is None else min(room, request.max_tokens)
+        prompt, limit = fit(request, self._context.tokens, self.encode)
         try:
             yield from self._run(request.sampling, prompt, limit, stopped, began)
         except EngineError:
             raise
         except Exception as error:
             self._drop()
-            raise _run_error(error) from error
-
-    def _too_long(self, tokens: str) -> EngineError:
-        return EngineError(
-            "The conversation is longer than the context",
-            f"It has {tokens} tokens; the context holds {self._context.tokens:,}, the reply included.",
-            "Start a new chat, shorten the message, or raise the context in the settings.",
-        )
+            raise run_error(error) from error
 
     def _run(
         self, sampling: Sampling, prompt: list[int], limit: int, stopped: Callable[[], bool], began: float
@@ -215,7 +201,7 @@ class GenaiModel:
             self._params = og.GeneratorParams(self._model)
             self._params.set_search_options(
                 do_sample=True,
-                top_k=TOP_K,
+                top_k=TOP_K,  # changing it on a live generator yields garbage
                 max_length=self._context.tokens,
                 random_seed=random.randrange(2**31) if sampling.seed is None else sampling.seed,
                 # A generator made at temperature 0 or without top_p never honours them later; one made with both does,
@@ -235,72 +221,3 @@ class GenaiModel:
     def _drop(self) -> None:
         self._generator = self._params = None
         self._held = []
-
-
-def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
-    """How many ids two sequences begin with in common."""
-    for position, (a, b) in enumerate(zip(left, right, strict=False)):
-        if a != b:
-            return position
-    return min(len(left), len(right))
-
-
-def choose_form(render: Callable[[list[dict[str, str]], bool], str], controls: frozenset[str]) -> PromptForm:
-    """The form of a model: Phi-3's own where its template says the same, else the model's template.
-
-    Phi-3's native form is preferred because some Phi-3 templates silently leave out the system message.
-
-    Raises:
-        ModelError: There is neither a chat template nor the Phi-3 control tokens.
-    """
-    own = TemplateForm(render, controls, "chatml" if "<|im_start|>" in controls else "template")
-    probe = (Message("user", "a"), Message("assistant", "b"), Message("user", "c"))
-    native = {"<|system|>", "<|user|>", "<|assistant|>", "<|end|>"} <= controls
-    try:
-        pieces = own.pieces(probe)
-    except EngineError as error:
-        if native:
-            return PHI3
-        raise ModelError(
-            "Model has no usable chat template",
-            f"{error.message}".strip() or "tokenizer_config.json holds no chat_template.",
-            "Use an instruction-tuned model, or add its chat template to the folder.",
-        ) from error
-    return PHI3 if native and pieces == PHI3.pieces(probe) else own
-
-
-_VERIFY = "Copy the model again from its source; `edgechat models verify` shows what differs."
-
-
-def _short(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return (
-        isinstance(error, MemoryError)
-        or "bad_alloc" in text
-        or "failed to allocate" in text
-        or "bad allocation" in text
-    )
-
-
-def _load_error(folder: Path, error: BaseException) -> ModelError:
-    if _out_of_memory(error):
-        return ModelError(
-            "Not enough memory for the model",
-            f"{folder.name} could not be loaded: {_short(error)}.",
-            "Close other programs or use a smaller model.",
-        )
-    return ModelError("Model cannot be loaded", f"{folder}: {_short(error)}.", _VERIFY)
-
-
-def _run_error(error: BaseException) -> EngineError:
-    if _out_of_memory(error):
-        return EngineError(
-            "Memory ran out", f"{_short(error)}.", "Set a smaller context (EDGECHAT_CONTEXT) or close other programs."
-        )
-    return EngineError("The model failed", f"{_short(error)}.", "Try again; if it stays, verify the model.")
