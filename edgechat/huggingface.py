@@ -9,6 +9,7 @@ imported.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -45,6 +46,7 @@ class HfFolder:
         stored_as: How most of the weights are stored, such as "bfloat16".
         weight_files: The safetensors files, sorted by name.
         chat_template: Whether the tokenizer brings a chat template.
+        licence: As the metadata on top of the model card tells it; None where it does not.
     """
 
     weights: Path
@@ -56,6 +58,7 @@ class HfFolder:
     stored_as: str
     weight_files: tuple[Path, ...]
     chat_template: bool
+    licence: str | None
 
 
 def hf_folder_in(path: Path) -> Path | None:
@@ -79,8 +82,15 @@ def read_hf_folder(folder: Path) -> HfFolder:
         folder: The one with config.json, as `hf_folder_in` finds it.
 
     Raises:
-        ModelError: It is damaged or incomplete, is no causal language model, or would run code when it is loaded.
+        ModelError: It is none, is damaged or incomplete, is no causal language model, or would run code when it is
+            loaded.
     """
+    if not (folder / CONFIG).is_file():
+        raise ModelError(
+            "Not a Hugging Face model",
+            f"There is no {CONFIG} in {folder}.",
+            "Give the folder that save_pretrained() of transformers wrote.",
+        )
     config = _json(folder / CONFIG)
     tokenizer = _tokenizer_of(folder)
     template = _refuse_code(folder, config)
@@ -110,6 +120,7 @@ def read_hf_folder(folder: Path) -> HfFolder:
         stored_as=_DTYPES.get(most := max(stored, key=stored.__getitem__, default=""), most),
         weight_files=files,
         chat_template=template,
+        licence=_licence(folder),
     )
 
 
@@ -194,6 +205,23 @@ def _tensors(file: Path) -> Iterator[tuple[str, int]]:
         raise _damaged(file, f"it has {size:,} bytes in place of {whole:,}")
     for dtype, count, _ in tensors:
         yield dtype, count
+
+
+_METADATA = re.compile(r"\A---\s*\n(.*?)\n---", re.DOTALL)
+_LICENCE = re.compile(r"^license:[ \t]*[\"']?([^\s\"']+)", re.MULTILINE)
+
+
+def _licence(folder: Path) -> str | None:
+    """From the metadata on top of a model card, also of the copy that MLflow keeps beside the weights' folder."""
+    for path in (folder / "README.md", folder.parent / "model_card.md"):
+        try:
+            with path.open(encoding="utf-8", errors="replace") as opened:
+                head = _METADATA.match(opened.read(50_000))
+        except OSError:
+            continue
+        if head is not None and (named := _LICENCE.search(head[1])) is not None:
+            return _quoted(named[1])
+    return None
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -44,7 +44,8 @@ def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) 
 def models() -> None:
     """List, add, check and remove the models on this device.
 
-    A model is a folder: an MLflow model that holds an ONNX GenAI folder, or such a folder itself. Adding one copies it
+    A model is a folder: an MLflow model that holds an ONNX GenAI folder, or such a folder itself. With the extra
+    transformers it may also be a Transformers pipeline saved by MLflow, or a Hugging Face folder. Adding one copies it
     to edgechat's own store, where it has a name and a manifest to verify it against.
 
     \b

@@ -136,7 +136,7 @@ def _transformers_model(root: Path, folder: Path, card: MLflowCard | None) -> Mo
         architecture=shown(found.architecture),
         context_length=found.context_length,
         size_bytes=_size(files),
-        licence=_known(card, "licence", "license") or _licence_file(root, folder),
+        licence=_known(card, "licence", "license") or found.licence or _licence_file(root, folder),
         quantisation=_known(card, "quantisation", "quantization") or shown(found.stored_as),
         source=_known(card, "source", "base_model", "source_model"),
         kind="transformers",

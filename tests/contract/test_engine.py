@@ -277,8 +277,10 @@ async def test_a_damaged_tokenizer_is_named(tiny_phi3: Path, tmp_path: Path) -> 
             await engine.aclose()
 
 
-async def test_a_long_prompt_reports_its_progress_and_can_be_stopped(default_genai: Path) -> None:
-    engine = real(default_genai, context=2048)
+@pytest.mark.model
+@pytest.mark.parametrize("name", ["default_genai", "default_hf"])
+async def test_a_long_prompt_reports_its_progress_and_can_be_stopped(name: str, request: pytest.FixtureRequest) -> None:
+    engine = real(request.getfixturevalue(name), context=2048)
     try:
         seen: list[Progress] = []
         finished: Finished | None = None
@@ -298,8 +300,9 @@ async def test_a_long_prompt_reports_its_progress_and_can_be_stopped(default_gen
         await engine.aclose()
 
 
-async def test_seeds_repeat_and_differ(tiny_phi3: Path) -> None:
-    engine = real(tiny_phi3)
+@pytest.mark.parametrize("name", ["tiny_phi3", pytest.param("default_hf", marks=pytest.mark.model)])
+async def test_seeds_repeat_and_differ(name: str, request: pytest.FixtureRequest) -> None:
+    engine = real(request.getfixturevalue(name))
     try:
 
         async def sampled(seed: int) -> str:
