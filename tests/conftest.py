@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,6 +87,39 @@ def default_model(installed_home: Path) -> Path:
 def default_genai(default_model: Path) -> Path:
     """The real default model as an ONNX GenAI folder. Not to be written into."""
     return default_model / "model"
+
+
+@pytest.fixture(scope="session")
+def default_hf(default_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default model as a Hugging Face folder, as bfloat16. Not to be written into."""
+    if not all(importlib.util.find_spec(name) for name in ("torch", "transformers", "gguf")):
+        pytest.skip("needs torch, transformers and gguf")
+    folder = tmp_path_factory.mktemp("hf") / "smollm2"
+    # In a process of its own: torch would stay in memory for all the tests that come after.
+    ended = subprocess.run(
+        [sys.executable, "-c", _MAKE_HF, str(default_gguf), str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    return folder
+
+
+_MAKE_HF = """
+import sys
+from pathlib import Path
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+gguf, folder = Path(sys.argv[1]), Path(sys.argv[2])
+model = AutoModelForCausalLM.from_pretrained(
+    gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
+)
+model.save_pretrained(folder)
+AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+folder.joinpath("README.md").write_text("---\\nlicense: apache-2.0\\n---\\n# SmolLM2 135M Instruct\\n", "utf-8")
+"""
 
 
 @pytest.fixture

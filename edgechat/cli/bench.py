@@ -29,7 +29,7 @@ from edgechat.engine import sizing
 from edgechat.engine.base import Finished, Request, Sampling, TextDelta
 from edgechat.engine.client import ModelSource
 from edgechat.engine.measure import peak_memory
-from edgechat.errors import EngineError
+from edgechat.errors import EngineError, ModelError
 
 PROMPT = "Write a very long story about a lighthouse keeper, with many chapters."
 GREEDY = Sampling(temperature=0, repetition_penalty=1)
@@ -100,6 +100,12 @@ def bench(
 async def _measure(config: Config, rounds: int, tokens: int, *, tui: bool) -> dict[str, Any]:
     say("finding the model")
     source = await locate(config.model_uri)(lambda progress: None)
+    if source.kind != "genai":
+        raise ModelError(
+            "Model cannot be measured",
+            f"{source.name} is run by {source.kind}; everything here is compared with onnxruntime-genai's own loop.",
+            "Turn it into an ONNX model with `edgechat package`, and measure that.",
+        )
     genai_config = json.loads((source.folder / "genai_config.json").read_text(encoding="utf-8"))
     prompt = await prompt_ids(source)
     figures: dict[str, dict[str, Any]] = {}

@@ -30,7 +30,8 @@ _LABEL_WIDTH = 14
 def models() -> None:
     """List, add, check and remove the models on this device, or pull and push them.
 
-    A model is a folder: an MLflow model that holds an ONNX GenAI folder, or such a folder itself. Adding one copies it
+    A model is a folder: an MLflow model that holds an ONNX GenAI folder, or such a folder itself. With the extra
+    transformers it may also be a Transformers pipeline saved by MLflow, or a Hugging Face folder. Adding one copies it
     to edgechat's own store, where it has a name and a manifest to verify it against. `pull`, `push` and `outdated` talk
     to an MLflow server; nothing else does.
 

@@ -78,12 +78,14 @@ def card_lines(model: ModelFolder, check: Check) -> Iterable[tuple[str, str]]:
     yield "Folder", shown(str(model.root), 400)
     yield "Source", shown(model.source)
     yield "Type", shown(model.architecture)
+    yield "Runs on", "transformers (the extra of that name)" if model.kind == "transformers" else "onnxruntime-genai"
     yield "Weights", shown(model.quantisation) or "not told"
     yield "Size", size_text(model.size_bytes)
     yield "Context", f"{model.context_length:,} tokens" if model.context_length else "not told"
     yield "Licence", shown(model.licence) or "not told"
     if card is None:
-        yield "MLflow", "no; a bare ONNX GenAI folder"
+        bare = "Hugging Face" if model.kind == "transformers" else "ONNX GenAI"
+        yield "MLflow", f"no; a bare {bare} folder"
     else:
         yield "Flavors", shown(", ".join(card.flavors))
         yield "Input", _side(card.inputs)
@@ -170,6 +172,7 @@ def card_json(model: ModelFolder, check: Check) -> dict[str, Any]:
         "genai_folder": str(model.genai),
         "source": model.source,
         "origin": _origin_json(model),
+        "kind": model.kind,
         "architecture": model.architecture,
         "quantisation": model.quantisation,
         "size_bytes": model.size_bytes,

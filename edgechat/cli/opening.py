@@ -71,7 +71,7 @@ def locate(uri: str | None) -> Callable[[OnProgress], Awaitable[ModelSource]]:
         if uri is not None:
             model = await asyncio.to_thread(resolve_model, uri)
             await _check(model.root, on_progress)
-            return ModelSource(model.genai, model.name)
+            return ModelSource(model.genai, model.name, model.kind)
         model = await prepare(installing)
         try:
             await _check(model.root, on_progress)
@@ -79,7 +79,7 @@ def locate(uri: str | None) -> Callable[[OnProgress], Awaitable[ModelSource]]:
             if model.name != DEFAULT_NAME or embedded_gguf() is None:
                 raise
             model = await prepare(installing, again=True)
-        return ModelSource(model.genai, model.name)
+        return ModelSource(model.genai, model.name, model.kind)
 
     return find
 

@@ -6,7 +6,7 @@ decoded, told apart by a tag. Nothing here knows how a model is run.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -124,6 +124,9 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
 
 Event = TextDelta | Progress | Finished
 
+Kind = Literal["genai", "transformers"]
+"""Which library runs a model: onnxruntime-genai, or transformers with torch, which are an extra."""
+
 
 def too_long(tokens: str, context: int) -> RequestError:
     """The error for a prompt of that many tokens, in words, which the context cannot hold with a reply."""
@@ -139,7 +142,7 @@ class ModelInfo(msgspec.Struct, frozen=True, tag="ready"):
 
     Attributes:
         name: The model folder's name.
-        architecture: The `model.type` of genai_config.json, such as "phi3" or "llama".
+        architecture: Its type, as genai_config.json or config.json names it, such as "phi3" or "llama".
         form: Name of the prompt form in use.
         context: Tokens this session may hold; the effective limit.
         model_context: Tokens the model was made for.
@@ -156,6 +159,31 @@ class ModelInfo(msgspec.Struct, frozen=True, tag="ready"):
     context_reason: str = ""
     threads: int = 0
     load_seconds: float = 0.0
+
+
+class LoadedModel(Protocol):
+    """A model in this process, which blocks while it computes; what the worker makes of one is an `Engine`."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is and how much it may hold."""
+
+    def encode(self, messages: Sequence[Message]) -> list[int]:
+        """Ids of the prompt that asks for the next reply."""
+
+    def generate(self, request: Request, stopped: Callable[[], bool] = ...) -> Iterator[Event]:
+        """Write one reply.
+
+        Args:
+            request: The conversation and how to sample.
+            stopped: Asked between chunks of the prompt and between tokens; True ends the reply with what has come.
+
+        Yields:
+            Progress for prompts of more than one chunk, TextDelta, and Finished at last.
+
+        Raises:
+            EngineError: The prompt does not fit, or the library failed. The model can be used again.
+        """
 
 
 class Engine(Protocol):

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import IO
@@ -19,8 +20,8 @@ import msgspec
 from edgechat import paths
 from edgechat.chat.conversation import Message
 from edgechat.engine import wire
-from edgechat.engine.base import Event, Finished, ModelInfo, Progress, Request, TextDelta
-from edgechat.errors import EdgechatError, EngineError
+from edgechat.engine.base import Event, Finished, Kind, ModelInfo, Progress, Request, TextDelta
+from edgechat.errors import EdgechatError, EngineError, ModelError
 
 OnProgress = Callable[[Progress], None]
 Locate = Callable[[OnProgress], Awaitable["ModelSource"]]
@@ -32,10 +33,11 @@ GRACE_SECONDS = 30.0
 
 
 class ModelSource(msgspec.Struct, frozen=True):
-    """Which model to load: its ONNX GenAI folder and what to call it."""
+    """Which model to load: the folder the engine opens, what to call it, and which library runs it."""
 
     folder: Path
     name: str
+    kind: Kind = "genai"
 
 
 class EngineOptions(msgspec.Struct, frozen=True):
@@ -104,6 +106,8 @@ class EngineClient:
         source = self._source
         if not isinstance(source, ModelSource):
             source = await source(self._tell)
+        if source.kind == "transformers":
+            _require_transformers(source.name)
         self._tell(Progress("load", 0, 0))
         await self._end()
         log = _open_log()
@@ -124,7 +128,9 @@ class EngineClient:
             log.close()
         self._reader = asyncio.create_task(self._read(self._process), name="engine-reader")
         options = self._options
-        load = wire.Load(str(source.folder), source.name, options.context, options.threads, options.spinning)
+        load = wire.Load(
+            str(source.folder), source.name, options.context, options.threads, options.spinning, source.kind
+        )
         number, answers = self._open()
         try:
             await self._write(number, load)
@@ -263,6 +269,26 @@ class EngineClient:
             await process.wait()
         if reader is not None and reader is not asyncio.current_task():
             await reader
+
+
+def _require_transformers(name: str) -> None:
+    """Say what is missing before a process is started that could only fail."""
+    from importlib.util import find_spec
+
+    what = f"{name} is a Transformers pipeline or a Hugging Face model"
+    if getattr(sys, "frozen", False):
+        raise ModelError(
+            "This edgechat cannot run the model",
+            f"{what}; the packaged edgechat runs ONNX GenAI models.",
+            "On a computer with Python, `edgechat package` turns it into one.",
+        )
+    missing = [module for module in ("torch", "transformers") if find_spec(module) is None]
+    if missing:
+        raise ModelError(
+            "Model needs the extra transformers",
+            f"{what}, and {' and '.join(missing)} {'are' if missing[1:] else 'is'} not installed.",
+            "pip install 'edgechat[transformers]', or turn it into an ONNX model with `edgechat package`.",
+        )
 
 
 def _environment() -> dict[str, str]:

@@ -19,36 +19,30 @@ from typing import Any
 import onnxruntime_genai as og
 
 from edgechat.chat.conversation import Message
-from edgechat.chat.template import PHI3, PromptForm, TemplateForm, split_controls
+from edgechat.chat.template import split_controls
 from edgechat.engine import sizing
-from edgechat.engine.base import (
-    Event,
-    Finished,
-    ModelInfo,
-    Progress,
-    Request,
-    Sampling,
-    TextDelta,
-    Timings,
-    Usage,
-    too_long,
-)
+from edgechat.engine.base import Event, Finished, ModelInfo, Progress, Request, Sampling, TextDelta, Timings, Usage
 from edgechat.engine.batch import BatchWriter
+from edgechat.engine.common import (
+    PREFILL_CHUNK,
+    TOP_K,
+    VERIFY,
+    choose_form,
+    common_prefix,
+    fit,
+    load_error,
+    run_error,
+    short,
+)
 from edgechat.engine.reply import GrowingReply, collect
 from edgechat.engine.stops import until_stop
 from edgechat.engine.tokens import TokenCodec
 from edgechat.errors import EngineError, ModelError
 
-PREFILL_CHUNK = 64
-"""Prompt tokens computed in one call. Larger chunks are no faster, and a stop waits for the end of one."""
-
-LONGEST_TOKEN = 256
-"""Characters no token has more of; the longest known, a run of spaces, has 162."""
-
 SEARCH = {
     "do_sample": True,
     # Changing it on a live generator yields garbage.
-    "top_k": 50,
+    "top_k": TOP_K,
     # A generator made at temperature 0 or without top_p never honours them later; one made with both does, and is
     # greedy at temperature 0.
     "temperature": 1.0,
@@ -93,7 +87,7 @@ class GenaiModel:
         try:
             config: dict[str, Any] = json.loads(config_path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ModelError("Model cannot be read", f"{config_path}: {_short(error)}.", _VERIFY) from error
+            raise ModelError("Model cannot be read", f"{config_path}: {short(error)}.", VERIFY) from error
         self.codec = TokenCodec(folder)
         options: dict[str, Any] = {"intra_op_num_threads": count, "inter_op_num_threads": 1, "log_severity_level": 4}
         if not spinning:
@@ -108,7 +102,7 @@ class GenaiModel:
             self._model = og.Model(settings)
             self._tokenizer = og.Tokenizer(self._model)
         except Exception as error:  # the library raises RuntimeError and bare Exception alike
-            raise _load_error(folder, error) from error
+            raise load_error(folder, error) from error
         sizing.return_unneeded_memory(folder)
         self._eos = frozenset(int(token) for token in self._tokenizer.eos_token_ids)
         self.form = choose_form(self._render, self.codec.controls)
@@ -158,19 +152,22 @@ class GenaiModel:
             EngineError: The library failed; the KV cache is then given up.
         """
         began = time.perf_counter()
-        yield from self._write(self._prompt(request), request, stopped, began)
+        prompt, limit = fit(request, self._context.tokens, self.encode)
+        yield from self._write(prompt, limit, request, stopped, began)
 
-    def complete(self, text: str, request: Request) -> Iterator[Event]:
-        """Continue a text in which control tokens count as such, for a prompt that is in the model's form already.
+    def complete(self, request: Request) -> Iterator[Event]:
+        """Continue one message's text as it stands, in which control tokens count as such.
 
-        Never for what a person types into a chat: it could steer the model. `request.messages` is not looked at; for
-        the rest see `generate`.
+        For a prompt that is in the model's form already, never for what a person types into a chat: it could steer the
+        model. For the rest see `generate`.
         """
         began = time.perf_counter()
-        self._refuse_longer(len(text) // LONGEST_TOKEN, "more than ")
-        prompt = self.codec.encode(tuple(split_controls(text, self.codec.controls)))
-        self._refuse_longer(len(prompt))
-        yield from self._write(prompt, request, lambda: False, began)
+        prompt, limit = fit(request, self._context.tokens, self._encode_form)
+        yield from self._write(prompt, limit, request, lambda: False, began)
+
+    def _encode_form(self, messages: Sequence[Message]) -> list[int]:
+        text = "".join(message.content for message in messages)
+        return self.codec.encode(tuple(split_controls(text, self.codec.controls)))
 
     def generate_batch(self, requests: Sequence[Request]) -> list[tuple[str, Finished]]:
         """Write a reply to each request, several at a time where that is faster and changes nothing.
@@ -185,19 +182,21 @@ class GenaiModel:
             RequestError: A prompt does not fit; nothing was written then.
             EngineError: See `generate`.
         """
-        prompts = [self._prompt(request) for request in requests]
+        fitted = [fit(request, self._context.tokens, self.encode) for request in requests]
+        prompts = [prompt for prompt, _ in fitted]
         replies: list[tuple[str, Finished] | None] = [None] * len(requests)
         for rows in self._batches(requests, prompts):
             self._drop()  # its KV cache and the batch's would be two
             try:
                 written = self._batch.write([prompts[row] for row in rows], [requests[row] for row in rows])
             except Exception as error:
-                raise _run_error(error) from error
+                raise run_error(error) from error
             for row, reply in zip(rows, written, strict=True):
                 replies[row] = reply
         for row, request in enumerate(requests):
             if replies[row] is None:
-                replies[row] = collect(self._write(prompts[row], request, lambda: False, time.perf_counter()))
+                events = self._write(*fitted[row], request, lambda: False, time.perf_counter())
+                replies[row] = collect(events)
         return [reply for reply in replies if reply is not None]
 
     def _batches(self, requests: Sequence[Request], prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
@@ -210,20 +209,9 @@ class GenaiModel:
             rows.sort(key=lambda row: len(prompts[row]))
             yield from self._batch.split(rows, prompts, requests)
 
-    def _prompt(self, request: Request) -> list[int]:
-        # Encoding takes seconds a megabyte and cannot be stopped; what cannot fit is not encoded at all.
-        self._refuse_longer(sum(len(message.content) for message in request.messages) // LONGEST_TOKEN, "more than ")
-        prompt = self.encode(request.messages)
-        self._refuse_longer(len(prompt))
-        return prompt
-
-    def _refuse_longer(self, tokens: int, than: str = "") -> None:
-        if tokens >= self._context.tokens:
-            raise too_long(f"{than}{tokens:,}", self._context.tokens)
-
-    def _write(self, prompt: list[int], request: Request, stopped: Callable[[], bool], began: float) -> Iterator[Event]:
-        room = self._context.tokens - len(prompt)
-        limit = room if request.max_tokens is None else min(room, request.max_tokens)
+    def _write(
+        self, prompt: list[int], limit: int, request: Request, stopped: Callable[[], bool], began: float
+    ) -> Iterator[Event]:
         try:
             yield from until_stop(
                 lambda ended: self._run(request.sampling, prompt, limit, ended, began), request.stop, stopped
@@ -232,7 +220,7 @@ class GenaiModel:
             raise
         except Exception as error:
             self._drop()
-            raise _run_error(error) from error
+            raise run_error(error) from error
 
     def _run(
         self, sampling: Sampling, prompt: list[int], limit: int, stopped: Callable[[], bool], began: float
@@ -314,14 +302,6 @@ class GenaiModel:
         self._held = []
 
 
-def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
-    """How many ids two sequences begin with in common."""
-    for position, (a, b) in enumerate(zip(left, right, strict=False)):
-        if a != b:
-            return position
-    return min(len(left), len(right))
-
-
 def choose_filler(folder: Path, config: dict[str, Any], codec: TokenCodec) -> int | None:
     """A token that is in no prompt and ends no reply, for the shorter rows of a batch.
 
@@ -346,64 +326,3 @@ def choose_filler(folder: Path, config: dict[str, Any], codec: TokenCodec) -> in
     named = {model.get("bos_token_id"), *(ends if isinstance(ends, list) else [ends])}
     unused = (token for name, token in codec.control_ids.items() if name not in template and token not in named)
     return next(unused, None)
-
-
-def choose_form(render: Callable[[list[dict[str, str]], bool], str], controls: frozenset[str]) -> PromptForm:
-    """The form of a model: Phi-3's own where its template says the same, else the model's template.
-
-    Phi-3's native form is preferred because some Phi-3 templates silently leave out the system message.
-
-    Raises:
-        ModelError: There is neither a chat template nor the Phi-3 control tokens.
-    """
-    own = TemplateForm(render, controls, "chatml" if "<|im_start|>" in controls else "template")
-    probe = (Message("user", "a"), Message("assistant", "b"), Message("user", "c"))
-    native = {"<|system|>", "<|user|>", "<|assistant|>", "<|end|>"} <= controls
-    try:
-        pieces = own.pieces(probe)
-    except EngineError as error:
-        if native:
-            return PHI3
-        raise ModelError(
-            "Model has no usable chat template",
-            f"{error.message}".strip() or "tokenizer_config.json holds no chat_template.",
-            "Use an instruction-tuned model, or add its chat template to the folder.",
-        ) from error
-    return PHI3 if native and pieces == PHI3.pieces(probe) else own
-
-
-_VERIFY = "Copy the model again from its source; `edgechat models verify` shows what differs."
-
-
-def _short(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return (
-        isinstance(error, MemoryError)
-        or "bad_alloc" in text
-        or "failed to allocate" in text
-        or "bad allocation" in text
-    )
-
-
-def _load_error(folder: Path, error: BaseException) -> ModelError:
-    if _out_of_memory(error):
-        return ModelError(
-            "Not enough memory for the model",
-            f"{folder.name} could not be loaded: {_short(error)}.",
-            "Close other programs or use a smaller model.",
-        )
-    return ModelError("Model cannot be loaded", f"{folder}: {_short(error)}.", _VERIFY)
-
-
-def _run_error(error: BaseException) -> EngineError:
-    if _out_of_memory(error):
-        return EngineError(
-            "Memory ran out", f"{_short(error)}.", "Set a smaller context (EDGECHAT_CONTEXT) or close other programs."
-        )
-    return EngineError("The model failed", f"{_short(error)}.", "Try again; if it stays, verify the model.")

@@ -7,10 +7,11 @@ text is text: the genai encoder turns a typed `<|end|>` into the control token. 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer
+from tokenizers.decoders import DecodeStream
 
 from edgechat.chat.template import Piece
 from edgechat.errors import EngineError, ModelError
@@ -30,7 +31,7 @@ class TokenCodec:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Read `tokenizer.json` of an ONNX GenAI folder.
+        """Read `tokenizer.json` of a folder.
 
         Raises:
             ModelError: The file is missing or is not a tokenizer.
@@ -84,6 +85,14 @@ class TokenCodec:
         if not self._reserved.isdisjoint(ids):
             raise EngineError("Text was taken for a control token", "This tokenizer cannot keep the two apart.")
         return ids
+
+    def decoder(self) -> Callable[[int], str]:
+        """A decoder for one reply: from each id to the characters it completes, control tokens left out.
+
+        It gives "" while a character is not whole yet.
+        """
+        stream = DecodeStream(skip_special_tokens=True)
+        return lambda token: stream.step(self._tokenizer, token) or ""
 
     def remember(self, reply: str, ids: Sequence[int]) -> None:
         """Keep the ids a reply was generated as.

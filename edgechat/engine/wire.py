@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from edgechat.chat.conversation import Message
-from edgechat.engine.base import Finished, ModelInfo, Progress, Request, TextDelta
+from edgechat.engine.base import Finished, Kind, ModelInfo, Progress, Request, TextDelta
 from edgechat.errors import EdgechatError, EngineError, ModelError, RequestError, StorageError
 
 LINE_LIMIT = 64 * 1024 * 1024
@@ -20,11 +20,12 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     """Load a model; answered by Progress and ModelInfo or Failure.
 
     Attributes:
-        folder: The ONNX GenAI folder.
+        folder: The ONNX GenAI folder, or the Hugging Face folder with the weights.
         name: What to call the model.
         context: Tokens wanted; None is what the model and the memory allow.
         threads: Threads of the computation; None is one per physical core.
         spinning: Whether idle computing threads spin while they wait for work.
+        kind: Which library runs the model.
     """
 
     folder: str
@@ -32,6 +33,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     context: int | None = None
     threads: int | None = None
     spinning: bool = True
+    kind: Kind = "genai"
 
 
 class Generate(msgspec.Struct, frozen=True, tag="generate"):

@@ -25,7 +25,7 @@ from edgechat.engine.base import Progress, Request, TextDelta
 from edgechat.errors import EdgechatError, EngineError
 
 if TYPE_CHECKING:
-    from edgechat.engine.genai import GenaiModel
+    from edgechat.engine.base import LoadedModel
 
 _Send = Callable[[int, wire.Answer], None]
 
@@ -120,16 +120,13 @@ def main() -> int:
 
 
 def _serve(inbox: Inbox, send: _Send) -> None:
-    # The engine's imports take a while and are only wanted here, in the child.
     send(0, Progress("load", 0, 0))
-    from edgechat.engine.genai import GenaiModel
-
-    model: GenaiModel | None = None
+    model: LoadedModel | None = None
     for line in inbox:
         try:
             match line.body:
-                case wire.Load(folder, name, context, threads, spinning):
-                    model = GenaiModel(Path(folder), name=name, context=context, threads=threads, spinning=spinning)
+                case wire.Load():
+                    model = _load(line.body)
                     send(line.id, model.info)
                 case wire.Generate(request):
                     _reply(_loaded(model), request, line.id, inbox, send)
@@ -148,7 +145,20 @@ def _serve(inbox: Inbox, send: _Send) -> None:
             send(line.id, wire.Failure.of(EngineError("The engine failed", f"{type(error).__name__}: {error}.")))
 
 
-def _reply(model: GenaiModel, request: Request, number: int, inbox: Inbox, send: _Send) -> None:
+def _load(load: wire.Load) -> LoadedModel:
+    # The engine's imports take a while and are only wanted here, in the child.
+    if load.kind == "transformers":
+        from edgechat.engine.hf import HfModel
+
+        return HfModel(Path(load.folder), name=load.name, context=load.context, threads=load.threads)
+    from edgechat.engine.genai import GenaiModel
+
+    return GenaiModel(
+        Path(load.folder), name=load.name, context=load.context, threads=load.threads, spinning=load.spinning
+    )
+
+
+def _reply(model: LoadedModel, request: Request, number: int, inbox: Inbox, send: _Send) -> None:
     """Write one reply, its text gathered into a line every BATCH_SECONDS where tokens come faster."""
     waiting: list[str] = []
     sent = 0.0
@@ -174,7 +184,7 @@ def _reply(model: GenaiModel, request: Request, number: int, inbox: Inbox, send:
         inbox.forget(number)
 
 
-def _loaded(model: GenaiModel | None) -> GenaiModel:
+def _loaded(model: LoadedModel | None) -> LoadedModel:
     if model is None:
         raise EngineError("No model is loaded")
     return model

@@ -29,6 +29,21 @@ _MOST_VALUES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A model that MLflow's transformers flavor saved.
+
+    Attributes:
+        folder: The one with its weights; None where they were not saved with it.
+        source: Where they came from, in the author's words: a name on a hub, or a path on the author's machine.
+        adapter: Whether it is an adapter to another model.
+    """
+
+    folder: Path | None
+    source: str
+    adapter: bool
+
+
+@dataclass(frozen=True, slots=True)
 class MLflowCard:
     """What MLmodel says of a model. Strings are as written there: pass them through `words.shown` before a terminal.
 
@@ -41,6 +56,7 @@ class MLflowCard:
         utc_time_created: When, as MLflow writes it.
         registered_name, registered_version: What the registry called it, when it was downloaded from one.
         metadata: The author's own keys.
+        pipeline: What the transformers flavor says; None where the model has none.
     """
 
     flavors: tuple[str, ...]
@@ -53,6 +69,7 @@ class MLflowCard:
     registered_name: str = ""
     registered_version: str = ""
     metadata: Mapping[str, object] = field(default_factory=dict)
+    pipeline: Pipeline | None = None
 
 
 def read_mlmodel(root: Path) -> tuple[MLflowCard, tuple[Path, ...]]:
@@ -86,6 +103,7 @@ def read_mlmodel(root: Path) -> tuple[MLflowCard, tuple[Path, ...]]:
         registered_name=_text(registered.get("model_name")),
         registered_version=_text(registered.get("model_version")),
         metadata=metadata if isinstance(metadata, dict) else {},
+        pipeline=_pipeline(root, flavors.get("transformers")),
     )
     candidates = (named(root, text, root, f"{MLMODEL}, {where},") for where, text in _paths(flavors))
     return card, tuple(dict.fromkeys(candidates))
@@ -105,6 +123,19 @@ def _paths(flavors: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for key, artifact in artifacts.items() if isinstance(artifacts, dict) else ():
             if isinstance(artifact, dict) and isinstance(artifact.get("path"), str):
                 yield f"flavors.{shown(name)}.artifacts.{shown(key)}.path", artifact["path"]
+
+
+def _pipeline(root: Path, flavor: object) -> Pipeline | None:
+    if not isinstance(flavor, dict):
+        return None
+    binary = flavor.get("model_binary")
+    return Pipeline(
+        folder=named(root, binary, root, f"{MLMODEL}, flavors.transformers.model_binary,")
+        if isinstance(binary, str)
+        else None,
+        source=_text(flavor.get("source_model_name")),
+        adapter="peft_adaptor" in flavor,
+    )
 
 
 def _text(value: object) -> str:

@@ -1,8 +1,9 @@
-"""Opens a model folder: finds the ONNX GenAI folder in it and says what it is.
+"""Opens a model folder: finds what the engine loads in it and says what it is.
 
 Every MLflow model whose flavor data or artifacts hold an ONNX GenAI folder is accepted, whichever flavor saved it, and
-a bare ONNX GenAI folder too. Opening reads text files and nothing else: mlflow is not imported, nothing is unpickled,
-no code of the model runs and no graph is loaded. What is refused is refused with the reason, before the engine sees it.
+a bare ONNX GenAI folder too; so are the pipelines of MLflow's transformers flavor, and bare Hugging Face folders.
+Opening reads text files and nothing else: mlflow is not imported, nothing is unpickled, no code of the model runs and
+no graph is loaded. What is refused is refused with the reason, before the engine sees it.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from edgechat.errors import ModelError
+from edgechat.huggingface import CONFIG, read_hf_folder
 from edgechat.models.genai_config import GENAI_CONFIG, read_genai_config
 from edgechat.models.mlflow_card import MLMODEL, MLflowCard, read_mlmodel
 from edgechat.models.origin import Origin
-from edgechat.models.tree import WITHOUT_LINKS, walk
+from edgechat.models.tree import WITHOUT_LINKS, ModelFile, walk
 from edgechat.models.words import shown
 
 TOKENIZER = "tokenizer.json"
+_NAMELESS = frozenset({"model", "artifacts"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +31,10 @@ class ModelFolder:
 
     Attributes:
         root: The folder the user named, resolved.
-        genai: The ONNX GenAI folder in it, or the root itself: what the engine loads.
-        name: The root's own name, which in the store is the model's name; for a folder that is just called "model",
-            as MLflow's are, what the author's metadata or the registry calls it.
+        genai: The ONNX GenAI folder in it, or the root itself: what the engine loads. For a "transformers" model the
+            folder with its weights.
+        name: The root's own name, which in the store is the model's name; for a folder that is just called "model" or
+            "artifacts", as MLflow's are, what the author's metadata or the registry calls it.
         mlflow: What MLmodel says; None for a bare ONNX GenAI folder.
         architecture: The engine's name of the model type, such as "llama".
         context_length: Tokens the model was made for; None when unknown.
@@ -39,6 +44,7 @@ class ModelFolder:
         source: Where the model came from, where the metadata knows it, else "".
         trusted: Whether options that load native code were accepted.
         origin: Where it was pulled from; None for a model that was not pulled, or is not in the store.
+        kind: Which library runs it: "genai" is onnxruntime-genai, "transformers" needs the extra of that name.
     """
 
     root: Path
@@ -53,13 +59,14 @@ class ModelFolder:
     source: str = ""
     trusted: bool = False
     origin: Origin | None = None
+    kind: Literal["genai", "transformers"] = "genai"
 
 
 def open_model(path: Path, *, trust: bool = False) -> ModelFolder:
     """Open a model folder without running anything in it.
 
     Args:
-        path: An MLflow model folder or an ONNX GenAI folder. `~` is expanded.
+        path: An MLflow model folder, an ONNX GenAI folder or a Hugging Face folder. `~` is expanded.
         trust: Accept a model whose configuration loads native code.
 
     Raises:
@@ -74,14 +81,20 @@ def open_model(path: Path, *, trust: bool = False) -> ModelFolder:
     card: MLflowCard | None = None
     if (root / MLMODEL).is_file():
         card, candidates = read_mlmodel(root)
-        genai = _genai_folder(root, candidates)
+        found = _genai_folder(root, candidates)
+        if found is None:
+            return _transformers_model(root, _pipeline_folder(root, card, candidates), card)
+        genai = found
     elif (root / GENAI_CONFIG).is_file():
         genai = root
+    elif (root / CONFIG).is_file():
+        return _transformers_model(root, root, None)
     else:
         raise ModelError(
             "Not a model folder",
-            f"{path} has neither {MLMODEL} nor {GENAI_CONFIG} in it.",
-            _nearby(root) or "Give an MLflow model folder, or the folder that an ONNX GenAI model was exported to.",
+            f"{path} has neither {MLMODEL} nor {GENAI_CONFIG} nor {CONFIG} in it.",
+            _nearby(root)
+            or "Give an MLflow model folder, or the folder of an ONNX GenAI model or of a Hugging Face model.",
         )
     # The walk comes before any file in the folder is opened: a pipe or a link to a device would never return.
     files = walk(genai, root=root)
@@ -99,7 +112,7 @@ def open_model(path: Path, *, trust: bool = False) -> ModelFolder:
         mlflow=card,
         architecture=config.architecture,
         context_length=config.context_length,
-        size_bytes=sum(file.size for file in {file.path: file for file in files}.values()),
+        size_bytes=_size(files),
         licence=_known(card, "licence", "license") or _licence_file(root, genai),
         quantisation=_known(card, "quantisation", "quantization"),
         source=_known(card, "source", "base_model", "source_model"),
@@ -107,8 +120,38 @@ def open_model(path: Path, *, trust: bool = False) -> ModelFolder:
     )
 
 
+def _transformers_model(root: Path, folder: Path, card: MLflowCard | None) -> ModelFolder:
+    files = walk(folder, root=root)
+    if folder != root:
+        walk(root)  # the tokenizer lies beside the weights
+    found = read_hf_folder(folder)
+    if not found.chat_template:
+        raise ModelError(
+            "Model has no chat template",
+            f"The tokenizer in {found.tokenizer} does not say how a conversation is written.",
+            "Use an instruction-tuned model, or add its chat template to the folder.",
+        )
+    return ModelFolder(
+        root=root,
+        genai=folder,
+        name=_name(root, card),
+        mlflow=card,
+        architecture=shown(found.architecture),
+        context_length=found.context_length,
+        size_bytes=_size(files),
+        licence=_known(card, "licence", "license") or found.licence or _licence_file(root, folder),
+        quantisation=_known(card, "quantisation", "quantization") or shown(found.stored_as),
+        source=_known(card, "source", "base_model", "source_model"),
+        kind="transformers",
+    )
+
+
+def _size(files: tuple[ModelFile, ...]) -> int:
+    return sum(file.size for file in {file.path: file for file in files}.values())
+
+
 def _name(root: Path, card: MLflowCard | None) -> str:
-    if root.name != "model" or card is None:
+    if root.name not in _NAMELESS or card is None:
         return root.name
     return _known(card, "name") or shown(card.registered_name) or root.name
 
@@ -125,7 +168,7 @@ def _folder(path: Path) -> Path:
         ) from error
     if is_file:
         hint = "Give the folder itself."
-        if path.name in {MLMODEL, GENAI_CONFIG} or path.suffix == ".onnx":
+        if path.name in {MLMODEL, GENAI_CONFIG, CONFIG} or path.suffix in {".onnx", ".safetensors"}:
             hint = f"Give the folder itself: {root.parent}"
         elif path.suffix == ".gguf":
             hint = f"Turn it into a model first: edgechat package {path} --out FOLDER"
@@ -133,18 +176,37 @@ def _folder(path: Path) -> Path:
     raise ModelError("Model not found", f"{path} does not exist.", "`edgechat models list` shows the installed models.")
 
 
-def _genai_folder(root: Path, candidates: tuple[Path, ...]) -> Path:
+def _genai_folder(root: Path, candidates: tuple[Path, ...]) -> Path | None:
     found = tuple(dict.fromkeys(folder for candidate in candidates for folder in _holding(candidate, root)))
     if not found and (root / GENAI_CONFIG).is_file():
         return root
-    if len(found) == 1:
-        return found[0]
-    if found:
+    if len(found) > 1:
         raise ModelError(
             "Several models in one folder",
             f"{root} holds {len(found)} ONNX GenAI folders.",
             "Give one of them: " + ", ".join(str(folder) for folder in found),
         )
+    return found[0] if found else None
+
+
+def _pipeline_folder(root: Path, card: MLflowCard, candidates: tuple[Path, ...]) -> Path:
+    """The weights of a model saved by MLflow's transformers flavor; every other model is refused here."""
+    pipeline = card.pipeline
+    if pipeline is not None and pipeline.adapter:
+        raise ModelError(
+            "Not a whole model",
+            f"{root} holds an adapter; the model it changes is {shown(pipeline.source) or 'not told'}.",
+            "Merge the two with merge_and_unload() of the library peft, and log the result.",
+        )
+    if pipeline is not None and pipeline.folder is None:
+        raise ModelError(
+            "Model has no weights",
+            f"{root} was saved without its weights; it names {shown(pipeline.source) or 'nothing'}, which would have "
+            "to be fetched.",
+            "Log it again with save_pretrained=True, on a computer that has the weights.",
+        )
+    if pipeline is not None and pipeline.folder is not None:
+        return pipeline.folder
     looked = ", ".join(shown(path.relative_to(root).as_posix()) for path in candidates[:5])
     raise ModelError(
         "Not an ONNX GenAI model",
@@ -180,7 +242,8 @@ def _holding(candidate: Path, root: Path) -> Iterator[Path]:
 def _nearby(root: Path) -> str:
     """A hint for a user one folder too high."""
     try:
-        children = sorted(c.name for c in root.iterdir() if (c / MLMODEL).is_file() or (c / GENAI_CONFIG).is_file())
+        marks = (MLMODEL, GENAI_CONFIG, CONFIG)
+        children = sorted(c.name for c in root.iterdir() if any((c / mark).is_file() for mark in marks))
     except OSError:
         return ""
     return "Did you mean " + " or ".join(str(root / name) for name in children[:3]) + "?" if children else ""

@@ -1,4 +1,4 @@
-"""One contract, three engines: the scripted one, and the real one on random models and on the default model."""
+"""One contract: the scripted engine, and the real ones on random models and on the default model, ONNX and PyTorch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from edgechat import paths
 from edgechat.chat.conversation import Message
-from edgechat.engine.base import Engine, Event, Finished, Progress, Request, Sampling, TextDelta
+from edgechat.engine.base import Engine, Event, Finished, Kind, Progress, Request, Sampling, TextDelta
 from edgechat.engine.client import EngineClient, EngineOptions, ModelSource
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.errors import EdgechatError, EngineError, ModelError
@@ -39,7 +39,13 @@ Make = Callable[[], Engine]
 
 
 @pytest.fixture(
-    params=["scripted", "tiny_phi3", "tiny_llama", pytest.param("default_genai", marks=pytest.mark.model)],
+    params=[
+        "scripted",
+        "tiny_phi3",
+        "tiny_llama",
+        pytest.param("default_genai", marks=pytest.mark.model),
+        pytest.param("default_hf", marks=pytest.mark.model),
+    ],
 )
 async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
     made: Engine
@@ -47,14 +53,16 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
         made = ScriptedEngine(script=lambda _: LONG_STORY, delay=0.005, context=512)
     else:
         folder: Path = request.getfixturevalue(request.param)
-        made = EngineClient(ModelSource(folder, "model"), EngineOptions(context=512))
+        made = real(folder, context=512)
     yield made
     await made.aclose()
 
 
 # Random models may end their replies at any token; these two go on for long.
 talkative = pytest.mark.parametrize(
-    "engine", ["scripted", pytest.param("default_genai", marks=pytest.mark.model)], indirect=True
+    "engine",
+    ["scripted", *(pytest.param(name, marks=pytest.mark.model) for name in ("default_genai", "default_hf"))],
+    indirect=True,
 )
 
 
@@ -183,7 +191,8 @@ async def test_closing_twice_is_fine_and_ends_it(engine: Engine) -> None:
 
 
 def real(folder: Path, context: int | None = None) -> EngineClient:
-    return EngineClient(ModelSource(folder, "model"), EngineOptions(context=context))
+    kind: Kind = "genai" if (folder / "genai_config.json").exists() else "transformers"
+    return EngineClient(ModelSource(folder, "model", kind), EngineOptions(context=context))
 
 
 async def test_a_killed_worker_is_reported_and_survived(default_genai: Path) -> None:
@@ -268,8 +277,10 @@ async def test_a_damaged_tokenizer_is_named(tiny_phi3: Path, tmp_path: Path) -> 
             await engine.aclose()
 
 
-async def test_a_long_prompt_reports_its_progress_and_can_be_stopped(default_genai: Path) -> None:
-    engine = real(default_genai, context=2048)
+@pytest.mark.model
+@pytest.mark.parametrize("name", ["default_genai", "default_hf"])
+async def test_a_long_prompt_reports_its_progress_and_can_be_stopped(name: str, request: pytest.FixtureRequest) -> None:
+    engine = real(request.getfixturevalue(name), context=2048)
     try:
         seen: list[Progress] = []
         finished: Finished | None = None
@@ -289,8 +300,9 @@ async def test_a_long_prompt_reports_its_progress_and_can_be_stopped(default_gen
         await engine.aclose()
 
 
-async def test_seeds_repeat_and_differ(tiny_phi3: Path) -> None:
-    engine = real(tiny_phi3)
+@pytest.mark.parametrize("name", ["tiny_phi3", pytest.param("default_hf", marks=pytest.mark.model)])
+async def test_seeds_repeat_and_differ(name: str, request: pytest.FixtureRequest) -> None:
+    engine = real(request.getfixturevalue(name))
     try:
 
         async def sampled(seed: int) -> str:

@@ -11,7 +11,8 @@ import pytest
 
 from edgechat.chat.conversation import Message
 from edgechat.engine.base import Finished, Request, Sampling, TextDelta
-from edgechat.engine.genai import GenaiModel, choose_form, common_prefix
+from edgechat.engine.common import choose_form, common_prefix
+from edgechat.engine.genai import GenaiModel
 from edgechat.errors import ModelError
 
 GREEDY = Sampling(temperature=0, repetition_penalty=1)

@@ -1,0 +1,115 @@
+"""What every loop that runs a model does and says in the same way, whichever library computes.
+
+A user who changes the model must not meet other limits or other words. Nothing here may import the library of an
+engine: each of them is imported by its own loop alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from edgechat.chat.conversation import Message
+from edgechat.chat.template import PHI3, PromptForm, Render, TemplateForm
+from edgechat.engine.base import Request, too_long
+from edgechat.errors import EngineError, ModelError
+
+PREFILL_CHUNK = 64
+"""Prompt tokens computed in one call. Larger chunks are no faster, and a stop waits for the end of one."""
+
+LONGEST_TOKEN = 256
+"""Characters no token has more of; the longest known, a run of spaces, has 162."""
+
+TOP_K = 50
+"""Tokens sampling chooses from, likeliest first."""
+
+VERIFY = "Copy the model again from its source; `edgechat models verify` shows what differs."
+
+
+def fit(request: Request, context: int, encode: Callable[[Sequence[Message]], list[int]]) -> tuple[list[int], int]:
+    """The ids of a request's prompt, and how many tokens its reply may have.
+
+    Args:
+        request: What is asked.
+        context: Tokens the session may hold.
+        encode: The model's own encoding of messages.
+
+    Raises:
+        RequestError: The prompt leaves no room for a reply.
+    """
+    # Encoding takes seconds a megabyte and cannot be stopped; what cannot fit is not encoded at all.
+    least = sum(len(message.content) for message in request.messages) // LONGEST_TOKEN
+    if least >= context:
+        raise too_long(f"more than {least:,}", context)
+    prompt = encode(request.messages)
+    room = context - len(prompt)
+    if room < 1:
+        raise too_long(f"{len(prompt):,}", context)
+    return prompt, room if request.max_tokens is None else min(room, request.max_tokens)
+
+
+def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
+    """How many ids two sequences begin with in common."""
+    for position, (a, b) in enumerate(zip(left, right, strict=False)):
+        if a != b:
+            return position
+    return min(len(left), len(right))
+
+
+def choose_form(render: Render, controls: frozenset[str]) -> PromptForm:
+    """The form of a model: Phi-3's own where its template says the same, else the model's template.
+
+    Phi-3's native form is preferred because some Phi-3 templates silently leave out the system message.
+
+    Raises:
+        ModelError: There is neither a chat template nor the Phi-3 control tokens.
+    """
+    own = TemplateForm(render, controls, "chatml" if "<|im_start|>" in controls else "template")
+    probe = (Message("user", "a"), Message("assistant", "b"), Message("user", "c"))
+    native = {"<|system|>", "<|user|>", "<|assistant|>", "<|end|>"} <= controls
+    try:
+        pieces = own.pieces(probe)
+    except EngineError as error:
+        if native:
+            return PHI3
+        raise ModelError(
+            "Model has no usable chat template",
+            f"{error.message}".strip() or "tokenizer_config.json holds no chat_template.",
+            "Use an instruction-tuned model, or add its chat template to the folder.",
+        ) from error
+    return PHI3 if native and pieces == PHI3.pieces(probe) else own
+
+
+def short(error: BaseException) -> str:
+    """A library's own words on one line, without a full stop."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+
+
+def load_error(folder: Path, error: BaseException) -> ModelError:
+    """Why a model could not be loaded, in plain words."""
+    if _out_of_memory(error):
+        return ModelError(
+            "Not enough memory for the model",
+            f"{folder.name} could not be loaded: {short(error)}.",
+            "Close other programs or use a smaller model.",
+        )
+    return ModelError("Model cannot be loaded", f"{folder}: {short(error)}.", VERIFY)
+
+
+def run_error(error: BaseException) -> EngineError:
+    """Why a reply could not be written, in plain words."""
+    if _out_of_memory(error):
+        return EngineError(
+            "Memory ran out", f"{short(error)}.", "Set a smaller context (EDGECHAT_CONTEXT) or close other programs."
+        )
+    return EngineError("The model failed", f"{short(error)}.", "Try again; if it stays, verify the model.")
+
+
+_NO_MEMORY = ("bad_alloc", "bad allocation", "failed to allocate", "can't allocate memory")
+"""How onnxruntime, the C++ library and torch say it."""
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _NO_MEMORY)
