@@ -26,6 +26,7 @@ from edgechat.models.mlmodel import ModelFolder, open_model
 from edgechat.models.words import shown
 
 if TYPE_CHECKING:
+    from edgechat.convert.builder import BuildReport
     from edgechat.convert.gguf import ConversionReport
 
 Told = Callable[[float, str], None]
@@ -79,8 +80,9 @@ def find_source(path: Path, *, trust: bool = False) -> Source:
             raise ModelError("Several GGUF files", f"{path} holds {names}.", "Give one of them.")
     model = open_model(path, trust=trust)
     ensure_intact(model.root)
-    known = model.mlflow.metadata if model.mlflow is not None else {}
-    return Source("genai", model.genai, known)
+    if model.kind == "transformers":
+        return Source("huggingface", model.root)
+    return Source("genai", model.genai, model.mlflow.metadata if model.mlflow is not None else {})
 
 
 def package(
@@ -121,9 +123,9 @@ def package(
     return open_model(out, trust=True)
 
 
-def metadata_of(report: ConversionReport, source_name: str) -> Metadata:
+def metadata_of(report: BuildReport | ConversionReport, source_name: str) -> Metadata:
     """What a conversion says of the model it made, as the model's metadata."""
-    metadata: Metadata = {
+    known: dict[str, str | int | float | None] = {
         "architecture": report.architecture,
         "quantisation": report.quantisation,
         "parameters": report.parameters,
@@ -131,10 +133,9 @@ def metadata_of(report: ConversionReport, source_name: str) -> Metadata:
         "source": source_name,
         "source_name": report.name,
         "source_sha256": report.source_sha256,
+        "licence": report.licence,
     }
-    if report.licence:
-        metadata["licence"] = report.licence
-    return metadata
+    return {key: value for key, value in known.items() if value is not None}
 
 
 def _weights(link: bool) -> Literal["link", "copy"]:
@@ -156,7 +157,11 @@ def _metadata_of(source: Source) -> Metadata:
     return {**metadata, "source_sha256": folder_digest(source.path)}
 
 
-def _convert(source: Source, target: Path, told: Told) -> ConversionReport:
+def _convert(source: Source, target: Path, told: Told) -> BuildReport | ConversionReport:
+    if source.kind == "huggingface":
+        from edgechat.convert.builder import convert_hf
+
+        return convert_hf(source.path, target, progress=told)
     from edgechat.convert.gguf import convert_gguf
 
     return convert_gguf(source.path, target, progress=told)

@@ -93,7 +93,7 @@ def environment(
 
         conda, lines, constraints = _process_conda_env(conda_env)
         return Environment(tuple(lines), tuple(constraints or ()), conda)
-    lines, constraints = _default_requirements(with_code=with_code), []
+    lines, constraints = scoring_requirements() if with_code else [f"edgechat=={__version__}", _MLFLOW], []
     if pip_requirements is not None or extra_pip_requirements is not None:
         from mlflow.utils.environment import _parse_pip_requirements
 
@@ -104,9 +104,8 @@ def environment(
     return Environment(tuple(lines), tuple(constraints))
 
 
-def _default_requirements(*, with_code: bool) -> list[str]:
-    if not with_code:
-        return [f"edgechat=={__version__}", _MLFLOW]
+def scoring_requirements() -> list[str]:
+    """What has to be installed for a model that carries edgechat's code."""
     try:
         own = requirements_of("edgechat") or []
     except PackageNotFoundError:  # running from a folder that was never installed

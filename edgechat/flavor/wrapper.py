@@ -1,0 +1,97 @@
+"""The custom Python wrapper of the Phi-3 cookbook: an `mlflow.pyfunc.PythonModel` around an ONNX GenAI folder.
+
+It takes a prompt and gives a text. MLflow pickles an instance of it, which holds nothing; the model is an artifact
+beside it, so that edgechat opens the logged folder without unpickling anything. New models are better saved with
+`edgechat.flavor`, which needs no pickle and answers the chat API too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from mlflow.pyfunc import PythonModel
+
+from edgechat.config import ContextTokens, Temperature
+from edgechat.engine.base import Request, Sampling
+from edgechat.errors import ModelError, RequestError
+from edgechat.flavor.pyfunc import told_by_mlflow
+from edgechat.offline import OPT_OUTS
+
+ARTIFACT = "phi3-mini-onnx"
+"""The artifact that holds the ONNX GenAI folder, by the cookbook's name."""
+
+
+class _Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    max_length: ContextTokens = 300
+    temperature: Temperature = 0.2
+
+
+class Phi3Model(PythonModel):  # type: ignore[misc]  # mlflow carries no types
+    """Answers prompts, each a string or a list of strings.
+
+    A prompt that has the model's control tokens in it, as the cookbook writes them, is taken as it stands:
+    `<|system|>You are kind.<|end|><|user|>Hello<|end|><|assistant|>`. Any other is put into the model's form as the
+    message of a user. Whoever passes on what strangers type should do so through `edgechat.flavor`, where no typed text
+    becomes a control token.
+
+    Settings come from `model_config`: `max_length`, the tokens of prompt and answer together (300), and `temperature`
+    (0.2; 0 is greedy).
+    """
+
+    def load_context(self, context: Any) -> None:
+        """Load the model; MLflow calls this once. Raises MlflowException."""
+        # Before the engine's library is loaded: afterwards it is too late.
+        os.environ["ORT_DISABLE_TELEMETRY"] = OPT_OUTS["ORT_DISABLE_TELEMETRY"]
+        from edgechat.engine.genai import GenaiModel
+
+        with told_by_mlflow():
+            settings = _settings(context.model_config or {})
+            folder = context.artifacts.get(ARTIFACT)
+            if folder is None:
+                raise ModelError(
+                    "No model among the artifacts",
+                    f"There is none called {ARTIFACT}.",
+                    f'Log it with artifacts={{"{ARTIFACT}": FOLDER}}.',
+                )
+            self._model = GenaiModel(Path(folder), context=settings.max_length)
+            self._sampling = Sampling(temperature=settings.temperature)
+
+    # MLflow reads a type hint of the input as a schema, of which there is none for what this takes.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        """Answer every prompt, in order.
+
+        Args:
+            context: MLflow's; not used.
+            model_input: A frame or dictionary with `prompt`, or the prompts themselves.
+            params: Not used; the settings are the model's.
+
+        Returns:
+            A text for each prompt.
+
+        Raises:
+            MlflowException: There is no prompt, or one is longer than max_length.
+        """
+        from edgechat.engine.reply import collect
+        from edgechat.flavor.calls import read_calls
+
+        with told_by_mlflow():
+            calls = read_calls(model_input, {"temperature": self._sampling.temperature})
+            if any(call.chat for call in calls):
+                raise RequestError("This model takes prompts", "Messages were given.", 'Give {"prompt": "..."}.')
+            return [collect(self._events(call.request))[0] for call in calls]
+
+    def _events(self, request: Request) -> Any:
+        in_form = any(name in request.messages[0].content for name in self._model.codec.controls)
+        return self._model.complete(request) if in_form else self._model.generate(request)
+
+
+def _settings(config: Mapping[str, Any]) -> _Settings:
+    try:
+        return msgspec.convert(dict(config), _Settings)
+    except msgspec.ValidationError as error:
+        known = ", ".join(_Settings.__struct_fields__)
+        raise ModelError("A setting in model_config is not usable", f"{error}.", f"There are: {known}.") from error
