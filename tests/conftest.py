@@ -15,6 +15,7 @@ from hypothesis import settings
 
 from edgechat.offline import go_offline
 from edgechat.paths import own_command
+from tests.mlflow_server import MlflowServer
 
 # A slow example is a busy machine, not a failure.
 settings.register_profile("edgechat", deadline=None)
@@ -32,6 +33,8 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EDGECHAT_HOME", str(home))
     for name in ("MODEL_URI", "SYSTEM", "TEMPERATURE", "TOP_P", "SEED", "MAX_TOKENS", "CONTEXT", "THREADS", "HISTORY"):
         monkeypatch.delenv(f"EDGECHAT_{name}", raising=False)
+    for name in ("TRACKING_URI", "REGISTRY_URI", "EXPERIMENT_NAME", "EXPERIMENT_ID", "RUN_ID"):
+        monkeypatch.delenv(f"MLFLOW_{name}", raising=False)
     return home
 
 
@@ -86,6 +89,13 @@ def default_model(installed_home: Path) -> Path:
 def default_genai(default_model: Path) -> Path:
     """The real default model as an ONNX GenAI folder. Not to be written into."""
     return default_model / "model"
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """A real MLflow server on loopback, started once a run. Names of its models are the tests' own."""
+    with MlflowServer(tmp_path_factory.mktemp("mlflow")) as server:
+        yield server
 
 
 @pytest.fixture

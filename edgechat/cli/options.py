@@ -16,8 +16,8 @@ def model_option(command: F) -> F:
         "-m",
         "--model-uri",
         metavar="URI",
-        help="Model to use: a folder (MLflow model or ONNX GenAI), the name of an installed model, or the URI of one that "
-        "was pulled.",
+        help="Model to use: a folder (MLflow model or ONNX GenAI), the name of an installed model, or the URI of a "
+        "pulled one.",
     )(command)
 
 

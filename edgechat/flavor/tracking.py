@@ -164,7 +164,7 @@ def _failure(error: Exception, server: str) -> RegistryError:
             return RegistryError("MLflow server does not answer", f"{server} took too long.", _TRY_AGAIN)
         if status is None:
             return RegistryError("MLflow server cannot be reached", f"{server} gives no connection.", _TRY_AGAIN)
-    return RegistryError("MLflow server refuses", f"{server}: {shown(text, 300)}", "The server's own log may say why.")
+    return RegistryError("MLflow refuses", f"{server}: {shown(text, 300)}", "The server's own log may say why.")
 
 
 def _lacking(package: str, server: str) -> RegistryError:
