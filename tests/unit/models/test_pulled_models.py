@@ -6,6 +6,7 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def store() -> ModelStore:
     return ModelStore()
 
 
-def later(origin: Origin, minute: int, **changes: object) -> Origin:
+def later(origin: Origin, minute: int, **changes: Any) -> Origin:
     return dataclasses.replace(origin, pulled_at=f"2026-11-25T11:{minute:02}:00+00:00", **changes)
 
 
