@@ -113,7 +113,7 @@ class Proxy:
         rewrite: Changes bodies.
     """
 
-    FIRST = 1_000_000
+    FIRST = 3_000_000  # more than MLflow writes at once
 
     def __init__(self, target: str) -> None:
         self.asked: list[str] = []

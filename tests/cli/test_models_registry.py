@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +39,17 @@ def work(tmp_path: Path) -> Iterator[Path]:
     assert list(made.iterdir()) == []
 
 
-def environment(**more: str) -> dict[str, str]:
+def environment(also: Mapping[str, str] | None = None) -> dict[str, str]:
     names = ("PATH", "EDGECHAT_HOME", "HOME", "LANG")
-    return {**{name: os.environ[name] for name in names if name in os.environ}, **more}
+    return {**{name: os.environ[name] for name in names if name in os.environ}, **(also or {})}
 
 
-def edgechat(*arguments: str, cwd: Path, prefix: tuple[str, ...] = (), **more: str) -> subprocess.CompletedProcess[str]:
+def edgechat(
+    *arguments: str, cwd: Path, prefix: tuple[str, ...] = (), also: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*prefix, *own_command(*arguments)],
-        env=environment(**more),
+        env=environment(also),
         cwd=cwd,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -63,10 +65,10 @@ def done(ended: subprocess.CompletedProcess[str]) -> str:
     return ended.stdout
 
 
-def started(*arguments: str, cwd: Path, **more: str) -> subprocess.Popen[str]:
+def started(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         own_command(*arguments),
-        env=environment(**more),
+        env=environment(),
         cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -84,7 +86,7 @@ def smol(mlflow_server: MlflowServer, default_model: Path, tmp_path_factory: pyt
         edgechat(
             *("models", "push", str(default_model), "--register", "smol", "--alias", "champion", "--json"),
             cwd=place,
-            **home,
+            also=home,
         )
     )
     assert [path.name for path in place.iterdir()] == ["home"]
@@ -95,10 +97,10 @@ def smol(mlflow_server: MlflowServer, default_model: Path, tmp_path_factory: pyt
 def test_from_the_registry_to_an_answer_off_line(smol: dict[str, Any], mlflow_server: MlflowServer, work: Path) -> None:
     """Pull, ask without any network, look for a newer version, pull that, ask again."""
     online = {"MLFLOW_TRACKING_URI": mlflow_server.uri}
-    pulled = edgechat("models", "pull", "models:/smol@champion", cwd=work, **online)
+    pulled = edgechat("models", "pull", "models:/smol@champion", cwd=work, also=online)
     assert done(pulled) == "smol\n"
     assert re.search(r"pulling 11\d MB\n.*fetched 11\d MB\n.*installed smol version 1;", pulled.stderr, re.DOTALL)
-    again = edgechat("models", "pull", "models:/smol/1", cwd=work, **online)
+    again = edgechat("models", "pull", "models:/smol/1", cwd=work, also=online)
     assert done(again) == "smol\n"
     assert "nothing to do: models:/smol@champion is version 1, pulled" in again.stderr
 
@@ -113,14 +115,16 @@ def test_from_the_registry_to_an_answer_off_line(smol: dict[str, Any], mlflow_se
     assert re.search(r"Registered +smol, version 1 \(champion\)\n", shown)
     assert re.search(rf"Pulled +{TIME} from {re.escape(mlflow_server.uri)}\n", shown)
 
-    pushed = done(edgechat("models", "push", "smol", "--register", "smol", "--alias", "champion", cwd=work, **online))
+    pushed = done(
+        edgechat("models", "push", "smol", "--register", "smol", "--alias", "champion", cwd=work, also=online)
+    )
     assert re.search(r"^Model +models:/smol/2$", pushed, re.MULTILINE)
     table = done(edgechat("models", "outdated", cwd=work))  # the model knows its server
     assert [line.split() for line in table.splitlines()] == [
         ["NAME", "URI", "VERSION", "NOW", "STATE"],
         ["smol", "models:/smol@champion", "1", "2", "outdated"],
     ]
-    newer = json.loads(done(edgechat("models", "pull", "models:/smol@champion", "--json", cwd=work, **online)))
+    newer = json.loads(done(edgechat("models", "pull", "models:/smol@champion", "--json", cwd=work, also=online)))
     assert (newer["name"], newer["origin"]["version"], newer["already_here"]) == ("smol", "2", False)
     second = edgechat(*question, cwd=work, prefix=offline)
     assert done(second) == first.stdout
@@ -159,7 +163,7 @@ def test_a_pull_killed_half_way_goes_on(smol: dict[str, Any], proxy: Proxy, work
     pull = ("models", "pull", "models:/smol/1", "--tracking-uri", proxy.uri)
     proxy.stall = "/model.onnx.data"
     with started(*pull, cwd=work) as process:
-        until_half_is_here(process, Proxy.FIRST)
+        until_half_is_here(process, 1_000_000)
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
     assert out == ""
