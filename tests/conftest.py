@@ -16,6 +16,7 @@ from hypothesis import settings
 
 from edgechat.offline import go_offline
 from edgechat.paths import own_command
+from tests.mlflow_server import MlflowServer
 
 # A slow example is a busy machine, not a failure.
 settings.register_profile("edgechat", deadline=None)
@@ -33,6 +34,8 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EDGECHAT_HOME", str(home))
     for name in ("MODEL_URI", "SYSTEM", "TEMPERATURE", "TOP_P", "SEED", "MAX_TOKENS", "CONTEXT", "THREADS", "HISTORY"):
         monkeypatch.delenv(f"EDGECHAT_{name}", raising=False)
+    for name in ("TRACKING_URI", "REGISTRY_URI", "EXPERIMENT_NAME", "EXPERIMENT_ID", "RUN_ID"):
+        monkeypatch.delenv(f"MLFLOW_{name}", raising=False)
     return home
 
 
@@ -120,6 +123,13 @@ model.save_pretrained(folder)
 AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
 folder.joinpath("README.md").write_text("---\\nlicense: apache-2.0\\n---\\n# SmolLM2 135M Instruct\\n", "utf-8")
 """
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """A real MLflow server on loopback, started once a run. Names of its models are the tests' own."""
+    with MlflowServer(tmp_path_factory.mktemp("mlflow")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from edgechat.models.tree import leaves
 from edgechat.models.words import shown
 
 _MOST_FILES = 20_000
+_DEEPEST = 30
 _LOOK_SECONDS = 0.2
 """How often the file being fetched is looked at, to tell how far it is."""
 
@@ -75,9 +76,12 @@ def list_files(remote: Remote, asked: str) -> dict[str, int]:
         folder = folders.pop()
         for path, size in remote.entries(folder):
             seen += 1
-            if seen > _MOST_FILES:
-                raise RegistryError("Not a model", f"{asked} holds more than {_MOST_FILES} files.")
-            # One more part than the folder it is listed in: a server's answer cannot go round in circles for long.
+            if seen > _MOST_FILES or path.count("/") > _DEEPEST:
+                raise RegistryError(
+                    "Not a model",
+                    f"{asked} holds more than {_MOST_FILES} files, or folders more than {_DEEPEST} deep.",
+                    "Check that the URI names one model.",
+                )
             if (
                 leaves(path)
                 or "\\" in path

@@ -94,8 +94,10 @@ def push(
         raise ModelError("Alias without a name", f"{shown(alias)} needs a registered model.", "Add --register NAME.")
     server = server_uri(tracking_uri)
     model = open_model(folder, trust=True)  # nothing of it is run here
+    digests = _digests(model.root)
     with _as_mlflow_model(model) as source:
-        digests = _digests(source)
+        if source != model.root:
+            digests = _digests(source)
         client = connect(server)
         with speaking_to(server):
             _check_names(register, alias)
@@ -148,12 +150,13 @@ def _digests(root: Path) -> dict[str, Digest]:
 
 def _check_names(register: str | None, alias: str | None) -> None:
     """Have MLflow look at the names before anything is sent. Raises MlflowException."""
-    from mlflow.utils.validation import _validate_model_alias_name, _validate_model_name
+    from mlflow.utils import validation
 
     if register is not None:
-        _validate_model_name(register)
+        validation._validate_model_name(register)
     if alias is not None:
-        _validate_model_alias_name(alias)
+        validation._validate_model_alias_name(alias)
+        validation._validate_model_alias_name_reserved(alias)
 
 
 def new_run(client: MlflowClient, server: str, experiment: str | None, name: str) -> str:

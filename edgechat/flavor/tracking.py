@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,11 +136,30 @@ def speaking_to(uri: str) -> Iterator[None]:
 
     server = plain_server(uri)
     try:
-        yield
+        with _instead_of_the_default(uri) if scheme_of(uri) in {"file", ""} else nullcontext():
+            yield
     except (MlflowException, requests.RequestException) as error:
         raise _failure(error, server) from error
     except ImportError as error:  # sqlalchemy for a database, boto3 for S3, ...
         raise _lacking(error.name or "it cannot load", server) from error
+
+
+@contextmanager
+def _instead_of_the_default(uri: str) -> Iterator[None]:
+    """Name a store for the block where none is named: MLflow's store of files asks the default one about its models.
+
+    The default one would be made for that, as a database in the working directory.
+    """
+    name = "MLFLOW_TRACKING_URI"
+    before = os.environ.get(name)
+    os.environ[name] = uri
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _failure(error: Exception, server: str) -> RegistryError:
@@ -164,7 +183,7 @@ def _failure(error: Exception, server: str) -> RegistryError:
             return RegistryError("MLflow server does not answer", f"{server} took too long.", _TRY_AGAIN)
         if status is None:
             return RegistryError("MLflow server cannot be reached", f"{server} gives no connection.", _TRY_AGAIN)
-    return RegistryError("MLflow server refuses", f"{server}: {shown(text, 300)}", "The server's own log may say why.")
+    return RegistryError("MLflow refuses", f"{server}: {shown(text, 300)}", "The server's own log may say why.")
 
 
 def _lacking(package: str, server: str) -> RegistryError:

@@ -195,7 +195,7 @@ def test_trust_and_replace(folder: Path) -> None:
     assert card["trusted"] is True
 
 
-@pytest.mark.parametrize("command", ["", "list", "add", "remove", "verify", "show"])
+@pytest.mark.parametrize("command", ["", "list", "add", "remove", "verify", "show", "pull", "push", "outdated"])
 def test_help_teaches_with_an_example(command: str) -> None:
     text = run(*command.split(), "--help").stdout
     assert "\n    edgechat models" in text

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from edgechat import paths
+from tests.networks import no_network
 from tests.terminal import Terminal, needs_tmux
 
 pytestmark = pytest.mark.model
@@ -109,17 +110,6 @@ def test_ask_opens_no_socket_and_writes_only_its_own_files(home: Path, work: Pat
     assert_no_network(trace)
     assert_wrote_nothing_elsewhere(trace, home)
     assert_own_folders_only(home, work)
-
-
-def no_network() -> list[str]:
-    """A prefix that runs a command in a network namespace in which not even loopback is up."""
-    for prefix in (["unshare", "--net"], ["unshare", "--user", "--map-root-user", "--net"]):
-        if (
-            shutil.which("unshare")
-            and subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0
-        ):
-            return prefix
-    pytest.skip("this system gives no network namespaces")
 
 
 def test_a_first_start_and_an_answer_without_any_network(home: Path, work: Path) -> None:

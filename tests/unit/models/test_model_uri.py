@@ -72,13 +72,11 @@ def test_nothing_named(store: ModelStore, genai: Path, monkeypatch: pytest.Monke
     assert resolve_model(None).name == DEFAULT_NAME
 
 
-@pytest.mark.parametrize(
-    "text", ["models:/phi3@champion", "models:/phi3/1", "runs:/abc/model", "https://x/y", "HTTP://x/y", "s3://b/k"]
-)
-def test_registries_come_later(text: str) -> None:
+@pytest.mark.parametrize("text", ["s3://b/k", "hf://b/k", "dbfs:/b"])
+def test_other_places_are_not_pulled_from(text: str) -> None:
     error = refusal(text)
-    assert "later version" in error.message
-    assert "path" in error.hint
+    assert error.title == "Model is somewhere else"
+    assert "folder" in error.hint
 
 
 def test_other_schemes() -> None:
