@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from edgechat.chat.conversation import Conversation
 from edgechat.history.store import HistoryStore
 from tests.bundles import Bundle, device, needs_root, self_test, start
+from tests.chats import last_chat
 from tests.terminal import Terminal, needs_tmux
 
 pytestmark = pytest.mark.model
@@ -33,16 +33,6 @@ def history(home: Path) -> Path:
     return home / ".local" / "share" / "edgechat" / "history.db"
 
 
-def last_chat(home: Path) -> Conversation:
-    store = HistoryStore.open(history(home))
-    try:
-        chat = store.latest()
-        assert chat is not None
-        return chat
-    finally:
-        store.close()
-
-
 def settings(stick: Path, text: str) -> None:
     (stick.parent / "edgechat.toml").write_text(text, encoding="utf-8")
 
@@ -51,7 +41,7 @@ def test_the_devices_settings_are_read_first_and_locked_ones_stay(stick: Path, h
     settings(stick, 'system = "You help a crew."\ntemperature = 0.0\nlocked = ["system"]\n')
     ended = start([stick, *QUICK, "Hi"], device(home, EDGECHAT_SYSTEM="Be rude."))
     assert ended.returncode == 0, ended.stderr
-    assert last_chat(home).system == "You help a crew."
+    assert last_chat(history(home)).system == "You help a crew."
     refused = start([stick, *QUICK, "--system", "Be rude.", "Hi"], device(home))
     assert refused.returncode == 2
     assert "locked" in refused.stderr
@@ -64,7 +54,7 @@ def test_variables_and_the_users_own_file_come_after(stick: Path, home: Path) ->
     own.mkdir(parents=True)
     (own / "config.toml").write_text('system = "You are mine."\n')
     assert start([stick, *QUICK, "Hi"], device(home)).returncode == 0
-    assert last_chat(home).system == "You are mine."
+    assert last_chat(history(home)).system == "You are mine."
 
 
 def test_without_history_nothing_is_kept(stick: Path, home: Path) -> None:
@@ -150,9 +140,9 @@ class TestSelfTest:
 
     def test_the_users_chats_are_left_alone(self, bundle: Bundle, home: Path) -> None:
         assert start([bundle.program, *QUICK, "Hi"], device(home)).returncode == 0
-        before = last_chat(home)
+        before = last_chat(history(home))
         assert self_test([bundle.program], device(home))["history"]["own"]
-        assert last_chat(home) == before
+        assert last_chat(history(home)) == before
 
     @pytest.mark.parametrize(
         ("prepare", "code", "step"),
@@ -223,7 +213,7 @@ def test_settings_that_another_user_has_put_there_are_passed_over(bundle: Bundle
     settings(single, 'system = "Planted."\n')
     os.chown(single.parent / "edgechat.toml", 65534, 65534)
     assert start([single, *QUICK, "Hi"], device(home)).returncode == 0
-    assert last_chat(home).system != "Planted."
+    assert last_chat(history(home)).system != "Planted."
 
 
 def test_the_self_test_of_a_device_that_keeps_nothing(bundle: Bundle, home: Path, tmp_path: Path) -> None:

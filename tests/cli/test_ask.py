@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from edgechat import paths
-from edgechat.chat.conversation import Conversation, ReplyState
-from edgechat.history.store import HistoryStore
+from edgechat.chat.conversation import ReplyState
+from tests.chats import last_chat
 
 pytestmark = pytest.mark.model
 
@@ -29,16 +29,6 @@ def ask(*arguments: str, stdin: bytes | None = None, **environment: str) -> subp
         timeout=120,
         env={**os.environ, **environment},
     )
-
-
-def last_chat() -> Conversation:
-    store = HistoryStore.open(paths.history_path())
-    try:
-        chat = store.latest()
-        assert chat is not None
-        return chat
-    finally:
-        store.close()
 
 
 @pytest.fixture(autouse=True)

@@ -11,32 +11,11 @@ import psutil
 import pytest
 
 from edgechat import paths
-from edgechat.chat.conversation import Conversation, ReplyState
-from edgechat.history.store import HistoryStore
-from tests.terminal import Terminal, needs_tmux
+from edgechat.chat.conversation import ReplyState
+from tests.chats import chat, last_chat
+from tests.terminal import needs_tmux
 
 pytestmark = [pytest.mark.model, needs_tmux]
-
-
-def chat(home: Path, *arguments: str, columns: int = 80, rows: int = 24, **settings: str) -> Terminal:
-    environment = {
-        "EDGECHAT_HOME": str(home),
-        "EDGECHAT_TEMPERATURE": "0",
-        "HOME": str(home.parent),
-        "LANG": "C.UTF-8",
-        "PATH": os.environ["PATH"],
-        **settings,
-    }
-    command = paths.own_command(*arguments)
-    return Terminal(command, environment=environment, cwd=home.parent, columns=columns, rows=rows)
-
-
-def last_chat() -> Conversation:
-    store = HistoryStore.open(paths.history_path())
-    try:
-        return store.latest() or Conversation(0)
-    finally:
-        store.close()
 
 
 def states() -> list[ReplyState | None]:
