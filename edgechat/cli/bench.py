@@ -14,9 +14,9 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import click
 
@@ -68,6 +68,7 @@ open(sys.argv[1], "w").write('{"painted": %r}' % app.at)
     metavar="BINARY",
     help="Measure a packaged edgechat against this one.",
 )
+@click.option("--scoring", is_flag=True, help="Measure mlflow.pyfunc instead; needs edgechat[mlflow].")
 @click.pass_context
 def bench(
     ctx: click.Context,
@@ -77,6 +78,7 @@ def bench(
     tokens: int,
     tui: bool,
     packaged: Path | None,
+    scoring: bool,
 ) -> None:
     """Measure the chat against the plainest loop around the same model, on this machine.
 
@@ -85,6 +87,7 @@ def bench(
       edgechat bench                    a table
       edgechat bench --json > me.json   for a comparison
       edgechat bench --packaged dist/edgechat-0.1.0/edgechat
+      edgechat bench --scoring          predict against the plain loop, a batch against single calls
     """
     config = load_config(model_uri=model_uri or (ctx.obj or {}).get("model_uri"))
     if packaged is not None:
@@ -92,6 +95,10 @@ def bench(
 
         single = not (packaged.parent / "_internal").is_dir()
         result = asyncio.run(measure(str(packaged.absolute()), config, rounds, tokens, single=single))
+    elif scoring:
+        from edgechat.cli.bench_scoring import measure as measure_scoring
+
+        result = asyncio.run(measure_scoring(config, rounds, tokens))
     else:
         result = asyncio.run(_measure(config, rounds, tokens, tui=tui and os.name == "posix"))
     click.echo(json.dumps(result, indent=2) if as_json else _table(result))
@@ -118,7 +125,7 @@ async def _measure(config: Config, rounds: int, tokens: int, *, tui: bool) -> di
         client = engine_for(config)
         try:
             info = await client.start()
-            raw = await RawLoop.start(source.folder, info.threads, info.context)
+            raw = await RawLoop.load(source.folder, info.threads, info.context)
             try:
                 await _one_reply(client, tokens)
                 await raw.reply(prompt, tokens)
@@ -130,7 +137,7 @@ async def _measure(config: Config, rounds: int, tokens: int, *, tui: bool) -> di
                 if tui:
                     say(f"decoding while the chat draws, {number + 1} of {rounds}")
                     told = await in_terminal(config.model_uri, PROMPT, tokens)
-                    drawn.append((_speed(told["tokens"], told["decode"]), await raw.reply(prompt, tokens)))
+                    drawn.append((speed(told["tokens"], told["decode"]), await raw.reply(prompt, tokens)))
                     lags.append(told["lag"])
             finally:
                 await raw.aclose()
@@ -175,7 +182,8 @@ def _memory(pid: int | None, weights: int, kv: int) -> dict[str, Any]:
     return {"bytes": peak, "weights": weights, "kv": kv, "at_most": bound, "met": peak <= bound}
 
 
-def _speed(tokens: int, seconds: float) -> float:
+def speed(tokens: int, seconds: float) -> float:
+    """Tokens a second after the first. Raises EngineError where there was no second one."""
     if tokens < 2 or seconds <= 0:
         raise EngineError("Nothing to measure", "The model ended its reply at once.", "Measure with another model.")
     return (tokens - 1) / seconds
@@ -190,7 +198,7 @@ async def _one_reply(client: Any, tokens: int) -> float:
             last = time.perf_counter()
             first = first or last
         elif isinstance(event, Finished):
-            return _speed(event.usage.completion, last - first)
+            return speed(event.usage.completion, last - first)
     raise AssertionError("a stream ends with Finished")
 
 
@@ -204,38 +212,31 @@ async def prompt_ids(source: ModelSource) -> list[int]:
     return ids
 
 
-class RawLoop:
-    """The plain loop in a process of its own."""
+class Child:
+    """A process that answers lines of JSON with lines of JSON."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
     @classmethod
-    async def start(cls, folder: Path, threads: int, context: int, *, command: Sequence[str] | None = None) -> RawLoop:
-        """Load the model there; with `command`, which starts another edgechat, in that one's process."""
-        loop = cls(
+    async def start(cls, command: Sequence[str], settings: Mapping[str, Any]) -> Self:
+        """Start it, and wait for its answer to the settings."""
+        child = cls(
             await asyncio.create_subprocess_exec(
-                *(command or paths.own_command()),
-                "_raw-loop",
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
+                *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
             )
         )
-        await loop._ask({"folder": str(folder), "threads": threads, "context": context})
-        return loop
+        await child.ask(settings)
+        return child
 
-    async def reply(self, prompt: list[int], tokens: int) -> float:
-        """Decode speed of one reply."""
-        answer = await self._ask({"prompt": prompt, "tokens": tokens})
-        return _speed(answer["tokens"], answer["decode"])
-
-    async def _ask(self, task: dict[str, Any]) -> dict[str, Any]:
+    async def ask(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        """Its answer to one line."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(task).encode() + b"\n")
         line = await self._process.stdout.readline()
         if not line:
-            raise EngineError("The plain loop ended", f"Exit code {await self._process.wait()}.")
+            raise EngineError("What was measured ended", f"Its exit code was {await self._process.wait()}.")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -244,6 +245,21 @@ class RawLoop:
         assert self._process.stdin is not None
         self._process.stdin.close()
         await self._process.wait()
+
+
+class RawLoop(Child):
+    """The plain loop in a process of its own."""
+
+    @classmethod
+    async def load(cls, folder: Path, threads: int, context: int, *, command: Sequence[str] | None = None) -> RawLoop:
+        """Load the model there; with `command`, which starts another edgechat, in that one's process."""
+        line = [*(command or paths.own_command()), "_raw-loop"]
+        return await cls.start(line, {"folder": str(folder), "threads": threads, "context": context})
+
+    async def reply(self, prompt: list[int], tokens: int) -> float:
+        """Decode speed of one reply."""
+        answer = await self.ask({"prompt": prompt, "tokens": tokens})
+        return speed(answer["tokens"], answer["decode"])
 
 
 async def _paints(model_uri: str | None, rounds: int) -> list[tuple[float, float]]:
@@ -342,6 +358,8 @@ _NAMES = {
     "first_paint": "first paint / trivial Textual app",
     "packaged_paint": "first paint, packaged / this edgechat",
     "packaged_decode": "decode, packaged / this edgechat",
+    "predict_decode": "mlflow.pyfunc predict / plain loop",
+    "predict_batch": "8 prompts in one call / in 8 calls",
 }
 
 

@@ -57,8 +57,8 @@ async def measure(program: str, config: Config, rounds: int, tokens: int, *, sin
             paints.append((pair[0], pair[1]))
     for number in range(rounds):
         say(f"decoding, {number + 1} of {rounds}")
-        ours = await RawLoop.start(source.folder, sizing.threads(), CONTEXT, command=[program])
-        theirs = await RawLoop.start(source.folder, sizing.threads(), CONTEXT)
+        ours = await RawLoop.load(source.folder, sizing.threads(), CONTEXT, command=[program])
+        theirs = await RawLoop.load(source.folder, sizing.threads(), CONTEXT)
         try:
             for loop in (ours, theirs):
                 await loop.reply(prompt, tokens)

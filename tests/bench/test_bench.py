@@ -37,6 +37,14 @@ def test_every_figure_is_measured_in_one_run(home_with_model: Path) -> None:
     assert 0 <= figures["ui_worst_lag"]["seconds"] < 5
 
 
+def test_scoring_is_measured_against_the_plain_loop(home_with_model: Path) -> None:
+    ended = bench("--scoring", "--json")
+    assert ended.returncode == 0, ended.stderr
+    figures = json.loads(ended.stdout)["figures"]
+    assert 0.1 < figures["predict_decode"]["ratio"] < 10
+    assert 0.01 < figures["predict_batch"]["ratio"] < 10
+
+
 def test_the_table_is_for_people(home_with_model: Path) -> None:
     ended = bench("--no-tui")
     assert ended.returncode == 0, ended.stderr
