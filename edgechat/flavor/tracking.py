@@ -37,6 +37,7 @@ _DATABASES = ("sqlite", "mysql", "postgresql", "mssql")
 _PARTS_OF_MLFLOW = frozenset({"sqlalchemy", "alembic", "pandas", "flask"})
 
 _TRY_AGAIN = "Check the address, the network and that the server runs; models that were pulled work without it."
+_SERVER_LOG = "The server's own log may say why."
 _NAME_A_SERVER = "--tracking-uri http://HOST:5000"
 
 
@@ -51,9 +52,15 @@ def connect(tracking_uri: str | None) -> MlflowClient:
     """
     uri = server_uri(tracking_uri)
     _be_quiet()
-    with speaking_to(uri):
+    try:
         from mlflow import MlflowClient
-
+    except ImportError as error:
+        raise RegistryError(
+            "MLflow is missing",
+            "This edgechat was put together without MLflow, and chats with what is on this device.",
+            "Pull and push with an edgechat installed by pip, and copy the model here: edgechat models add FOLDER",
+        ) from error
+    with speaking_to(uri):
         if scheme_of(uri) in {"http", "https"}:
             _knock(uri)
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -202,7 +209,8 @@ def _failure(error: Exception, server: str) -> RegistryError:
             )
         if status is None:
             return RegistryError("MLflow server cannot be reached", f"{server} gives no connection.", _TRY_AGAIN)
-    return RegistryError("MLflow refuses", f"{server}: {shown(text, 300)}", "The server's own log may say why.")
+    hint = "Correct what is named and try again." if code == "INVALID_PARAMETER_VALUE" else _SERVER_LOG
+    return RegistryError("MLflow refuses", f"{server}: {shown(text, 300)}", hint)
 
 
 def _lacking(package: str, server: str) -> RegistryError:

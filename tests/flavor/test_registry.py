@@ -188,7 +188,7 @@ class TestPull:
 
     @staticmethod
     def asked() -> list[Any]:
-        standings, failed = ask_servers(ModelStore().origins().values())
+        standings, failed = ask_servers(ModelStore().origins.all().values())
         assert failed == []
         return standings
 
@@ -199,7 +199,7 @@ class TestPull:
         pull("models:/back@champion", name="two")
         connect(server).set_registered_model_alias("back", "champion", "1")
         pull("models:/back@champion", name="one")
-        found = ModelStore().origins()
+        found = ModelStore().origins.all()
         assert (found["one"].aliases, found["two"].aliases) == (("champion",), ())
 
     def test_a_taken_name_is_refused_with_the_way_out(self, server: str, phi3: Pushed, tiny_llama: Path) -> None:
@@ -504,10 +504,10 @@ WHOLE = (
 """What mlflow requires and mlflow-skinny does not."""
 
 
-def small(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def small(*arguments: str, cwd: Path, missing: tuple[str, ...] = WHOLE) -> subprocess.CompletedProcess[str]:
     """Run edgechat as if mlflow-skinny alone were installed."""
     return subprocess.run(
-        [sys.executable, "-c", SMALL.format(whole=WHOLE), *arguments],
+        [sys.executable, "-c", SMALL.format(whole=missing), *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -531,6 +531,13 @@ def test_a_server_needs_the_small_mlflow_alone(server: str, phi3: Pushed, tiny_p
     assert "edgechat[mlflow]" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert list(work.iterdir()) == []
+
+
+def test_an_edgechat_without_mlflow_says_so(server: str, tmp_path: Path) -> None:
+    """As a packaged one is."""
+    refused = small("models", "pull", "models:/phi3/1", "--tracking-uri", server, cwd=tmp_path, missing=("mlflow",))
+    assert refused.returncode == 3
+    assert refused.stderr.startswith("edgechat: MLflow is missing\n")
 
 
 def test_the_manifest_rides_along(server: str, phi3: Pushed) -> None:
