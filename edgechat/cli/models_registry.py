@@ -152,7 +152,7 @@ def outdated(tracking_uri: str | None, as_json: bool) -> None:
     from edgechat.flavor.pull import ask_servers
     from edgechat.models.store import ModelStore
 
-    origins = ModelStore().origins()
+    origins = ModelStore().origins.all()
     if not origins and not as_json:
         narrate("no model was pulled from a server")
         return

@@ -116,12 +116,14 @@ def pull(
         found_there, location, suggested = _look_up(client, server, reference)
     name = check_name(name) if name is not None else _name_here(store, found_there, suggested)
     with store.lock(name, on_wait):
-        here = store.origin(name)
+        here = store.origins.get(name)
         if store.has(name):
             if here is not None and _is_here(store, name, here, found_there):
-                now = dataclasses.replace(here, aliases=found_there.aliases)
+                # A URI that may mean another version one day says more than one that cannot.
+                asked = here.uri if reference.version else found_there.uri
+                now = dataclasses.replace(here, uri=asked, aliases=found_there.aliases)
                 _settle(store, name, now)
-                store.record_origin(name, now)
+                store.origins.update(name, now)
                 return Pulled(store.get(name))
             if not replace and (here is None or not here.same_model(found_there)):
                 raise _taken(name, here)
@@ -158,17 +160,17 @@ def _is_here(store: ModelStore, name: str, here: Origin, there: Origin) -> bool:
 
 def _name_here(store: ModelStore, origin: Origin, suggested: str) -> str:
     """The name for a model that was given none: the one it was pulled to before, or the registry's."""
-    known = [name for name, here in store.origins().items() if here.same_model(origin) and here.uri == origin.uri]
+    known = [name for name, here in store.origins.all().items() if here.same_model(origin) and here.uri == origin.uri]
     return known[0] if len(known) == 1 else name_for(Path(suggested))
 
 
 def _settle(store: ModelStore, name: str, origin: Origin) -> None:
     """Take the aliases that a model has from those that had them before."""
-    for other, known in store.origins().items():
+    for other, known in store.origins.all().items():
         moved = set(known.aliases) & set(origin.aliases)
         if other != name and origin.name and known.same_model(origin) and known.version != origin.version and moved:
             left = tuple(alias for alias in known.aliases if alias not in moved)
-            store.record_origin(other, dataclasses.replace(known, aliases=left))
+            store.origins.update(other, dataclasses.replace(known, aliases=left))
 
 
 def _taken(name: str, here: Origin | None) -> ModelError:

@@ -21,6 +21,7 @@ from edgechat import paths
 from edgechat.errors import ModelError
 from edgechat.flavor.packaging import Source, package
 from edgechat.flavor.tracking import Artifacts, connect, server_uri, speaking_to
+from edgechat.models.copying import writing
 from edgechat.models.manifest import MANIFEST, Digest, Progress, hash_file, listed, manifest_text, read_manifest
 from edgechat.models.mlflow_card import MLMODEL
 from edgechat.models.mlmodel import ModelFolder, open_model
@@ -136,7 +137,12 @@ def _temporary() -> Iterator[Path]:
 def _digests(root: Path) -> dict[str, Digest]:
     """What every file of the model is. Raises ModelError where its manifest says otherwise."""
     shipped = read_manifest(root)
-    digests = {file.relative: Digest(file.size, hash_file(file.path)) for file in listed(root)}
+    try:
+        digests = {file.relative: Digest(file.size, hash_file(file.path)) for file in listed(root)}
+    except OSError as error:
+        raise ModelError(
+            "Model file cannot be read", f"{error.filename or root}: {error.strerror or error}."
+        ) from error
     if shipped is not None:
         wrong = [path for path, told in shipped.files.items() if path != MLMODEL and digests.get(path) != told]
         if wrong:
@@ -231,8 +237,9 @@ def _send(
     digests = {**digests, MLMODEL: Digest(len(mlmodel), hashlib.sha256(mlmodel).hexdigest())}
     done, total = 0, sum(digest.size for digest in digests.values())
     with _temporary() as place:
-        (place / MLMODEL).write_bytes(mlmodel)
-        (place / MANIFEST).write_bytes(manifest_text(digests))
+        with writing(place):
+            (place / MLMODEL).write_bytes(mlmodel)
+            (place / MANIFEST).write_bytes(manifest_text(digests))
         for name, digest in digests.items():
             artifacts.send(place / MLMODEL if name == MLMODEL else root / name, name.rpartition("/")[0])
             done += digest.size

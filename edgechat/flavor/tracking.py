@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgechat.errors import RegistryError
+from edgechat.errors import ConfigError, EdgechatError, RegistryError
 from edgechat.models.reference import plain_server, scheme_of, without_credentials
 from edgechat.models.words import shown
 from edgechat.offline import OPT_OUTS
@@ -37,6 +37,7 @@ _DATABASES = ("sqlite", "mysql", "postgresql", "mssql")
 _PARTS_OF_MLFLOW = frozenset({"sqlalchemy", "alembic", "pandas", "flask"})
 
 _TRY_AGAIN = "Check the address, the network and that the server runs; models that were pulled work without it."
+_SERVER_LOG = "The server's own log may say why."
 _NAME_A_SERVER = "--tracking-uri http://HOST:5000"
 
 
@@ -51,9 +52,15 @@ def connect(tracking_uri: str | None) -> MlflowClient:
     """
     uri = server_uri(tracking_uri)
     _be_quiet()
-    with speaking_to(uri):
+    try:
         from mlflow import MlflowClient
-
+    except ImportError as error:
+        raise RegistryError(
+            "MLflow is missing",
+            "This edgechat was put together without MLflow, and chats with what is on this device.",
+            "Pull and push with an edgechat installed by pip, and copy the model here: edgechat models add FOLDER",
+        ) from error
+    with speaking_to(uri):
         if scheme_of(uri) in {"http", "https"}:
             _knock(uri)
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -78,12 +85,16 @@ def must_exist(uri: str) -> None:
         path = rest.removeprefix("///").partition("?")[0]
     elif scheme == "file":
         path = rest.removeprefix("//")
-    elif not scheme_of(uri):
+    elif not scheme_of(uri) and not uri.startswith("databricks"):  # a profile's name; no other server goes without
         path = uri
     else:
         return
     if not Path(path).exists():
-        raise RegistryError("No such store", f"{plain_server(uri)} does not exist.", "Check how the path is written.")
+        raise RegistryError(
+            "No such store",
+            f"{plain_server(uri)} does not exist.",
+            "Check how it is written; the address of a server begins with http:// or https://.",
+        )
 
 
 def _be_quiet() -> None:
@@ -99,13 +110,15 @@ def _knock(uri: str) -> None:
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
 
-    seconds = min(_KNOCK_SECONDS, int(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]))
+    told = os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]
+    if not told.isdecimal():
+        raise ConfigError("MLFLOW_HTTP_REQUEST_TIMEOUT", f"{shown(told)} is no number of seconds.", "Take it away.")
     answer = http_request(
         get_default_host_creds(uri.rstrip("/")),
         "/api/2.0/mlflow/experiments/search",
         "POST",
         json={"max_results": 1},
-        timeout=seconds,
+        timeout=min(_KNOCK_SECONDS, int(told)),
         max_retries=0,
         raise_on_status=False,
     )
@@ -142,6 +155,13 @@ def speaking_to(uri: str) -> Iterator[None]:
         raise _failure(error, server) from error
     except ImportError as error:  # sqlalchemy for a database, boto3 for S3, ...
         raise _lacking(error.name or "it cannot load", server) from error
+    except (EdgechatError, OSError):  # said already, or a file of this device
+        raise
+    except Exception as error:  # an answer in a form of its own, a damaged database: each library has its own names
+        text = shown(without_credentials(f"{type(error).__name__}: {error}"), 300)
+        raise RegistryError(
+            "MLflow failed", f"{server}: {text}", "Check that it is a working MLflow server."
+        ) from error
 
 
 @contextmanager
@@ -181,9 +201,16 @@ def _failure(error: Exception, server: str) -> RegistryError:
     if isinstance(error, OSError) or "failed with exception" in text:
         if "timed out" in text:
             return RegistryError("MLflow server does not answer", f"{server} took too long.", _TRY_AGAIN)
+        if "SSL" in text:
+            return RegistryError(
+                "MLflow server cannot be reached",
+                f"{server} and this device agree on no encrypted connection.",
+                "Is it http:// or https://? MLFLOW_TRACKING_SERVER_CERT_PATH names a certificate of your own.",
+            )
         if status is None:
             return RegistryError("MLflow server cannot be reached", f"{server} gives no connection.", _TRY_AGAIN)
-    return RegistryError("MLflow refuses", f"{server}: {shown(text, 300)}", "The server's own log may say why.")
+    hint = "Correct what is named and try again." if code == "INVALID_PARAMETER_VALUE" else _SERVER_LOG
+    return RegistryError("MLflow refuses", f"{server}: {shown(text, 300)}", hint)
 
 
 def _lacking(package: str, server: str) -> RegistryError:

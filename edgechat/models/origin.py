@@ -8,12 +8,13 @@ it was written for, so that no crash and no copying about makes it speak of anot
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgechat import paths
-from edgechat.models.manifest import write_atomically
+from edgechat.errors import ModelError
+from edgechat.models.copying import writing
+from edgechat.models.manifest import read_manifest, write_atomically
 from edgechat.models.reference import Reference
 from edgechat.models.words import shown
 
@@ -59,6 +60,11 @@ class Origin:
         """What it is on its server: "phi3 version 3", or the URI it was pulled by."""
         return shown(f"{self.name} version {self.version}" if self.name else self.uri)
 
+    @property
+    def number(self) -> int:
+        """The version as a number; 0 where it is none."""
+        return int(self.version) if self.version.isdecimal() else 0
+
     def is_meant_by(self, reference: Reference) -> bool:
         """Whether the URI names this model, as far as is known without asking."""
         if reference.model_id:
@@ -81,58 +87,71 @@ def told(uri: str, origin: Origin) -> str:
     return shown(f"{uri} {version}pulled {origin.pulled} from {origin.server}", 400)
 
 
-def best(origins: dict[str, Origin], reference: Reference) -> str | None:
-    """The name of the model that a URI means; None where none is known.
+class Origins:
+    """The records of one store. Making the object touches no disk."""
 
-    The same URI may have been pulled from two servers, or an alias may have moved on: what was pulled last counts. For
-    `latest`, it is the highest version pulled from the server that was last pulled from.
-    """
-    meant = {name: origin for name, origin in origins.items() if origin.is_meant_by(reference)}
-    if not meant:
-        return None
-    newest = max(meant, key=lambda name: meant[name].pulled_at)
-    if not reference.latest:
-        return newest
-    here = [name for name, origin in meant.items() if origin.server == meant[newest].server]
-    return max(here, key=lambda name: (int(meant[name].version or 0), meant[name].pulled_at))
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._folder = root / ORIGINS
 
+    def get(self, name: str) -> Origin | None:
+        """Where an installed model was pulled from; None where that is not known."""
+        import msgspec
 
-def write_origin(root: Path, name: str, digest: str, origin: Origin) -> None:
-    """Record a model's origin. Raises OSError and StorageError."""
-    import msgspec
-
-    raw = msgspec.json.format(msgspec.json.encode(asdict(origin)), indent=1)
-    write_atomically(paths.make_private(root / ORIGINS) / f"{_stem(name, digest)}.json", raw)
-
-
-def read_origin(root: Path, name: str, digest: str) -> Origin | None:
-    """A model's origin; None where there is no record, or none that can be read."""
-    import msgspec
-
-    path = root / ORIGINS / f"{_stem(name, digest)}.json"
-    try:
-        if path.stat().st_size > _LARGEST:
+        if next(self._records(name), None) is None:
+            return None  # as for most models: their manifests need not be read
+        try:
+            manifest = read_manifest(self._root / name)
+            path = self._path(name, manifest.digest if manifest is not None else "")
+            if path.stat().st_size > _LARGEST:
+                return None
+            return msgspec.json.decode(path.read_bytes(), type=Origin)
+        except (OSError, ModelError, msgspec.MsgspecError, RecursionError):
             return None
-        return msgspec.json.decode(path.read_bytes(), type=Origin)
-    except (OSError, msgspec.MsgspecError, RecursionError):
-        return None
 
+    def all(self) -> dict[str, Origin]:
+        """The origins of all models that were pulled, by their names here."""
+        names = sorted({path.name.partition("~")[0] for path in self._records("*")})
+        found = {name: self.get(name) for name in names}
+        return {name: origin for name, origin in found.items() if origin is not None}
 
-def recorded(root: Path) -> Iterator[str]:
-    """The names that have a record, whether it still counts or not."""
-    with suppress(OSError):
-        for path in sorted((root / ORIGINS).iterdir()):
-            if path.suffix == ".json" and "~" in path.name:
-                yield path.name.partition("~")[0]
+    def find(self, reference: Reference) -> tuple[str, Origin] | None:
+        """The name and the origin of the model that a URI means; None where none was pulled.
 
+        The same URI may have been pulled from two servers, or an alias may have moved on: what was pulled last counts.
+        For `latest`, it is the highest version pulled from the server that was last pulled from.
+        """
+        meant = {name: origin for name, origin in self.all().items() if origin.is_meant_by(reference)}
+        if not meant:
+            return None
+        name = max(meant, key=lambda name: meant[name].pulled_at)
+        if reference.latest:
+            here = [other for other, origin in meant.items() if origin.server == meant[name].server]
+            name = max(here, key=lambda name: (meant[name].number, meant[name].pulled_at))
+        return name, meant[name]
 
-def forget_origins(root: Path, name: str, *, but: str = "") -> None:
-    """Drop what is recorded for a name, but for the model with that manifest digest."""
-    kept = f"{_stem(name, but)}.json" if but else ""
-    for path in (root / ORIGINS).glob(f"{name}~*.json"):
-        if path.name != kept:
-            path.unlink(missing_ok=True)
+    def write(self, name: str, digest: str, origin: Origin) -> None:
+        """Record the origin of the model with that manifest digest. Raises OSError and StorageError."""
+        import msgspec
 
+        paths.make_private(self._folder)
+        write_atomically(self._path(name, digest), msgspec.json.format(msgspec.json.encode(origin), indent=1))
 
-def _stem(name: str, digest: str) -> str:
-    return f"{name}~{digest[:16]}"  # no model's name has a tilde in it
+    def update(self, name: str, origin: Origin) -> None:
+        """Put right what is known of an installed model. Raises ModelError and StorageError."""
+        manifest = read_manifest(self._root / name)
+        if manifest is not None:
+            with writing(self._folder):
+                self.write(name, manifest.digest, origin)
+
+    def forget(self, name: str, *, but: str = "") -> None:
+        """Drop what is recorded for a name, but for the model with that manifest digest. Raises OSError."""
+        for path in self._records(name):
+            if not but or path != self._path(name, but):
+                path.unlink(missing_ok=True)
+
+    def _records(self, name: str) -> Iterator[Path]:
+        return self._folder.glob(f"{name}~*.json")  # no model's name has a tilde in it
+
+    def _path(self, name: str, digest: str) -> Path:
+        return self._folder / f"{name}~{digest[:16]}.json"

@@ -89,17 +89,17 @@ def parse_reference(uri: str) -> Reference:
             raise _not_understood(uri, "the run or the path of the artifact in it is missing.")
         return Reference(f"runs:/{run_id}/{path}", run_id=run_id, path=path)
     clean = plain_server(f"{scheme}:{rest}")
-    if not rest.strip("/") or leaves(urlsplit_path(clean).lstrip("/")):
+    if not rest.strip("/") or leaves(_path_of(clean).lstrip("/")):
         raise _not_understood(uri, "its path leads nowhere.")
     return Reference(clean)
 
 
-def urlsplit_path(uri: str) -> str:
-    """The path of a URI; "" where it cannot be split."""
+def _path_of(uri: str) -> str:
+    """The path of a URI; one that leads nowhere where it cannot be split."""
     try:
         return urlsplit(uri).path
     except ValueError:
-        return ""
+        return ".."
 
 
 def _registered(uri: str, rest: str) -> Reference:
@@ -112,7 +112,7 @@ def _registered(uri: str, rest: str) -> Reference:
             return Reference(f"models:/{name}/{version}", name=name, version=version)
         if suffix.lower() == "latest":
             return Reference(f"models:/{name}/latest", name=name, latest=True)
-        raise _not_understood(uri, f'"{shown(suffix, 40)}" is no version. Stages have gone from MLflow; name an alias.')
+        raise _not_understood(uri, f'"{shown(suffix, 40)}" is no version. MLflow gives stages up; name an alias.')
     if "@" in name:
         name, _, alias = name.rpartition("@")
         if not name or not alias:

@@ -36,8 +36,7 @@ from edgechat.models.manifest import (
 )
 from edgechat.models.mlflow_card import MLMODEL
 from edgechat.models.mlmodel import ModelFolder, open_model
-from edgechat.models.origin import Origin, best, forget_origins, read_origin, recorded, write_origin
-from edgechat.models.reference import Reference
+from edgechat.models.origin import Origin, Origins
 from edgechat.models.words import shown
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -138,33 +137,13 @@ class ModelStore:
             ModelError: There is none of that name, or it cannot be opened.
         """
         model = open_model(self._existing(name), trust=self._is_trusted(name))
-        return dataclasses.replace(model, origin=self.origin(name)) if name in recorded(self.root) else model
+        return dataclasses.replace(model, origin=Origins(self.root).get(name))
 
-    def origin(self, name: str) -> Origin | None:
-        """Where an installed model was pulled from; None where that is not known."""
-        try:
-            manifest = read_manifest(self.root / name)
-        except ModelError:
-            return None
-        return read_origin(self.root, name, manifest.digest) if manifest is not None else None
-
-    def origins(self) -> dict[str, Origin]:
-        """The origins of all models that were pulled, by their names here."""
-        found = {name: self.origin(name) for name in dict.fromkeys(recorded(self.root)) if self.has(name)}
-        return {name: origin for name, origin in found.items() if origin is not None}
-
-    def find_origin(self, reference: Reference) -> tuple[str, Origin] | None:
-        """The name and the origin of the pulled model that a URI means; see `origin.best`."""
-        origins = self.origins()
-        name = best(origins, reference)
-        return (name, origins[name]) if name is not None else None
-
-    def record_origin(self, name: str, origin: Origin) -> None:
-        """Put right what is known of the origin of an installed model. Raises ModelError, StorageError."""
-        manifest = read_manifest(self._existing(name))
-        if manifest is not None:
-            with self._mutex(), writing(self.root):
-                write_origin(self.root, name, manifest.digest, origin)
+    @property
+    def origins(self) -> Origins:
+        """Where the pulled models came from."""
+        self._sweep()  # a model that has to come back first has its origin too
+        return Origins(self.root)
 
     def add(
         self,
@@ -232,7 +211,7 @@ class ModelStore:
             gone = self._aside(_REMOVED, name)
             path.rename(gone)
             self._trust(name, None)
-            forget_origins(self.root, name)
+            Origins(self.root).forget(name)
         forget_times(path)
         _delete(gone)
 
@@ -316,7 +295,7 @@ class ModelStore:
         with self._mutex(), writing(self.root):
             self._free(name, replace)
             if origin is not None:  # it counts for this manifest alone, that is from the renaming on
-                write_origin(self.root, name, manifest.digest, origin)
+                Origins(self.root).write(name, manifest.digest, origin)
             if target.exists():
                 old = self._aside(_REPLACED, name)
                 target.rename(old)
@@ -331,7 +310,7 @@ class ModelStore:
                 old.rename(gone)
                 old = gone
             self._trust(name, manifest.digest if trust else None)
-            forget_origins(self.root, name, but=manifest.digest if origin is not None else "")
+            Origins(self.root).forget(name, but=manifest.digest if origin is not None else "")
             sync_folder(self.root)
         record_times(target, manifest)
         if old is not None:

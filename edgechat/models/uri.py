@@ -78,15 +78,15 @@ def pulled_notice(uri: str | None, *, store: ModelStore | None = None) -> str:
         reference = parse_reference(uri)
     except ModelError:
         return ""
-    origin = (store if store is not None else ModelStore()).find_origin(reference)
+    origin = (store if store is not None else ModelStore()).origins.find(reference)
     return told(reference.uri, origin[1]) if origin is not None else ""
 
 
 def _pulled(reference: Reference, store: ModelStore) -> ModelFolder:
-    found = store.find_origin(reference)
+    found = store.origins.find(reference)
     if found is not None:
         return store.get(found[0])
-    others = [origin for origin in store.origins().values() if reference.name and origin.name == reference.name]
+    others = [origin for origin in store.origins.all().values() if reference.name and origin.name == reference.name]
     raise ModelError(
         "Model is not on this device",
         f"{shown(reference.uri)} is not here" + (f"; {_told_of(others)} is." if others else "."),

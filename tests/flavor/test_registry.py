@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from edgechat.errors import ModelError, RegistryError, StorageError
+from edgechat.errors import ConfigError, ModelError, RegistryError, StorageError
 from edgechat.flavor.download import Fetched, fetch_files, list_files
 from edgechat.flavor.pull import PULLS, ask_servers, pull
 from edgechat.flavor.registry import Pushed, connect, push
@@ -188,7 +188,7 @@ class TestPull:
 
     @staticmethod
     def asked() -> list[Any]:
-        standings, failed = ask_servers(ModelStore().origins().values())
+        standings, failed = ask_servers(ModelStore().origins.all().values())
         assert failed == []
         return standings
 
@@ -199,7 +199,7 @@ class TestPull:
         pull("models:/back@champion", name="two")
         connect(server).set_registered_model_alias("back", "champion", "1")
         pull("models:/back@champion", name="one")
-        found = ModelStore().origins()
+        found = ModelStore().origins.all()
         assert (found["one"].aliases, found["two"].aliases) == (("champion",), ())
 
     def test_a_taken_name_is_refused_with_the_way_out(self, server: str, phi3: Pushed, tiny_llama: Path) -> None:
@@ -297,6 +297,28 @@ class TestBadServers:
         assert self.refusal(f"{proxy.uri}/wrong/path").title == "Not an MLflow server"
 
     @pytest.mark.parametrize(
+        "body", [b"{}", b'{"files": [{}]}', b'{"files": [[]]}', b"[", b'{"model_version": {"version": []}}']
+    )
+    def test_answers_in_a_form_of_their_own(self, proxy: Proxy, phi3: Pushed, body: bytes) -> None:
+        for part in ("alias", "model-versions/get?", "artifacts?"):
+            proxy.rewrite = lambda path, told, part=part: body if part in path else told
+            self.refusal(proxy.uri)
+
+    def test_http_where_https_was_meant(self, mlflow_server: MlflowServer) -> None:
+        error = self.refusal(mlflow_server.uri.replace("http", "https"))
+        assert "encrypted" in error.message
+        assert "http://" in error.hint
+
+    def test_a_database_that_is_none(self, tmp_path: Path) -> None:
+        (tmp_path / "text.db").write_text("no database at all " * 100)
+        assert "not a database" in self.refusal(f"sqlite:///{tmp_path}/text.db").message
+
+    def test_a_timeout_that_is_none(self, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "soon")
+        with pytest.raises(ConfigError, match="soon"):
+            connect(server)
+
+    @pytest.mark.parametrize(
         "uri", ["http://", "http://[bad", "http://no.such.host.invalid:1", "ftp://x/y", "nonsense:x"]
     )
     def test_addresses_that_lead_nowhere(self, uri: str) -> None:
@@ -373,7 +395,21 @@ class TestDamage:
         pull("models:/phi3@champion", tracking_uri=proxy.uri)
         assert ModelStore().verify("phi3") == ()
 
-    def test_a_full_disk(self, server: str, phi3: Pushed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_disk_that_fills_up_on_the_way(self, tmp_path: Path) -> None:
+        class Larger(Hostile):
+            def fetch(self, path: str, goal: Path) -> None:
+                super().fetch(path, goal)
+                if path == "weights":
+                    raise OSError(errno.ENOSPC, "No space left on device")
+
+        remote, place = Larger({"": ("genai_config.json", "weights")}), tmp_path / "place"
+        with pytest.raises(StorageError, match="Not enough space"):
+            fetch_files(remote, list_files(remote, "models:/x/1"), place, asked="models:/x/1")
+        assert sorted(contents(place)) == ["files/genai_config.json", "source.json"], (
+            "what is whole stays, no half does"
+        )
+
+    def test_too_large_for_the_disk(self, server: str, phi3: Pushed, monkeypatch: pytest.MonkeyPatch) -> None:
         usage = shutil.disk_usage("/")._replace(free=1000)
         monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
         with pytest.raises(StorageError, match="Not enough space"):
@@ -468,10 +504,10 @@ WHOLE = (
 """What mlflow requires and mlflow-skinny does not."""
 
 
-def small(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def small(*arguments: str, cwd: Path, missing: tuple[str, ...] = WHOLE) -> subprocess.CompletedProcess[str]:
     """Run edgechat as if mlflow-skinny alone were installed."""
     return subprocess.run(
-        [sys.executable, "-c", SMALL.format(whole=WHOLE), *arguments],
+        [sys.executable, "-c", SMALL.format(whole=missing), *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -495,6 +531,13 @@ def test_a_server_needs_the_small_mlflow_alone(server: str, phi3: Pushed, tiny_p
     assert "edgechat[mlflow]" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert list(work.iterdir()) == []
+
+
+def test_an_edgechat_without_mlflow_says_so(server: str, tmp_path: Path) -> None:
+    """As a packaged one is."""
+    refused = small("models", "pull", "models:/phi3/1", "--tracking-uri", server, cwd=tmp_path, missing=("mlflow",))
+    assert refused.returncode == 3
+    assert refused.stderr.startswith("edgechat: MLflow is missing\n")
 
 
 def test_the_manifest_rides_along(server: str, phi3: Pushed) -> None:

@@ -185,7 +185,7 @@ class TestStore:
         (record,) = (store.root / ORIGINS).iterdir()
         record.write_text(text)
         assert store.get("phi3").origin is None
-        assert store.origins() == {}
+        assert store.origins.all() == {}
 
 
 class TestSeveral:
