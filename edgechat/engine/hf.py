@@ -167,7 +167,8 @@ class HfModel:
                     yield TextDelta(delta)
         finally:
             writing.end()
-        self._held = [*prompt, *stream.tokens][: self._cache.get_seq_length()]
+            # Also for a reader who left; the last token is not computed, only chosen.
+            self._held = [*prompt, *stream.tokens][: self._cache.get_seq_length()]
         if writing.failure is not None:
             raise writing.failure
         reply = stream.tokens
