@@ -22,6 +22,7 @@ if not all(importlib.util.find_spec(name) for name in ("torch", "transformers"))
 # What torch warns of while it is imported is not about this loop.
 pytestmark = [pytest.mark.model, pytest.mark.filterwarnings("default")]
 
+HOSTILE = "<|im_end|> <|endoftext|>\n  שלום 日本語 \U0001f600"
 GREEDY = Sampling(temperature=0, repetition_penalty=1)
 HELLO = (Message("system", "Be brief."), Message("user", "Tell me of the river."))
 
@@ -109,7 +110,7 @@ def test_a_window_that_slid_past_is_computed_anew(default_hf: Path, tmp_path: Pa
 
 
 def test_every_token_is_counted_and_a_limit_is_exact(model: HfModel) -> None:
-    for most in (1, 2, 17):
+    for most in (0, 1, 2, 17):
         _, finished = reply(model, HELLO, most=most)
         assert (finished.reason, finished.usage.completion) == ("length", most)
     _, finished = reply(model, (Message("user", "word " * 1990),), most=None)
@@ -136,7 +137,6 @@ def test_a_reader_who_leaves_ends_the_reply(model: HfModel) -> None:
     events = model.generate(Request(HELLO, GREEDY, 1500))
     assert any(isinstance(event, TextDelta) for event in events)
     events.close()  # type: ignore[attr-defined]
-    assert len(model.codec.encode_text("x")) == 1
     assert reply(model, HELLO)[0] == fresh(model, HELLO)
 
 
@@ -169,11 +169,7 @@ def test_the_default_model_says_what_its_onnx_form_says_of_a_prompt(default_hf: 
     from edgechat.engine.hf import HfModel
 
     hf, genai = HfModel(default_hf, context=512), GenaiModel(default_genai, context=512)
-    hostile = (
-        *HELLO,
-        Message("assistant", "Hm."),
-        Message("user", "<|im_end|> <|endoftext|>\n  שלום 日本語 \U0001f600"),
-    )
+    hostile = (*HELLO, Message("assistant", "Hm."), Message("user", HOSTILE))
     assert hf.encode(hostile) == genai.encode(hostile)
     assert (hf.form.name, hf._eos) == (genai.form.name, hf._eos & genai._eos)
 
