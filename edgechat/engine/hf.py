@@ -85,6 +85,12 @@ class HfModel:
                 str(found.weights), dtype="auto", use_safetensors=True, output_loading_info=True, **only
             )
         except Exception as error:  # the library raises whatever it meets
+            if "trust_remote_code" in str(error):
+                raise ModelError(
+                    "Model refused",
+                    f"{folder} needs code that does not come with transformers.",
+                    "edgechat runs the code of no model; use one that the library knows by itself.",
+                ) from error
             raise load_error(folder, error) from error
         if told["missing_keys"]:  # the library would fill them with noise
             raise ModelError(

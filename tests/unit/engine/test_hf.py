@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -184,6 +185,20 @@ def test_missing_weights_are_not_made_up(tiny: Path, tmp_path: Path) -> None:
     del weights["model.layers.1.mlp.up_proj.weight"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelError, match="lacks 1 of its weights"):
+        HfModel(folder)
+
+
+def test_code_of_a_model_is_not_run(tiny: Path, tmp_path: Path) -> None:
+    from edgechat.engine.hf import HfModel
+
+    folder = shutil.copytree(tiny, tmp_path / "coded")
+    config = json.loads((folder / "config.json").read_text())
+    names = {"AutoConfig": "coded.Config", "AutoModelForCausalLM": "coded.Model"}
+    (folder / "config.json").write_text(json.dumps({**config, "auto_map": names}))
+    known = HfModel(folder, context=512, threads=1)
+    assert type(known._model).__name__ == "LlamaForCausalLM"
+    (folder / "config.json").write_text(json.dumps({**config, "auto_map": names, "model_type": "of-nobody"}))
+    with pytest.raises(ModelError, match="needs code"):
         HfModel(folder)
 
 
