@@ -1,9 +1,8 @@
 """A Hugging Face model folder, read as data: what it is, and whether it is whole and carries no code.
 
 Two rooms need this, the one that opens models and the one that converts them, and neither may learn it by loading the
-folder: weights in PyTorch's own format are pickles, which run code when they are read, and `auto_map` names code of the
-folder's own. So only JSON and the headers of safetensors files are read here, and torch and transformers are never
-imported.
+folder: weights in PyTorch's own format are pickles, which run code when they are read, and a folder can bring code of
+its own. So only JSON and the headers of safetensors files are read here, and torch and transformers are never imported.
 """
 
 from __future__ import annotations
@@ -93,9 +92,9 @@ def read_hf_folder(folder: Path) -> HfFolder:
         )
     config = _json(folder / CONFIG)
     tokenizer = _tokenizer_of(folder)
-    template = _refuse_code(folder, config)
+    template = _judge(folder)
     if tokenizer != folder:
-        template = _refuse_code(tokenizer, {}) or template
+        template = _judge(tokenizer)
     kind = config.get("model_type")
     names = config.get("architectures")
     name = names[0] if isinstance(names, list) and names else ""
@@ -142,15 +141,18 @@ def _tokenizer_of(folder: Path) -> Path:
     )
 
 
-def _refuse_code(folder: Path, config: dict[str, Any]) -> bool:
-    """Raise for what would run code on loading; else say whether the folder has a chat template."""
-    settings = _json(folder / _TOKENIZER_CONFIG) if (folder / _TOKENIZER_CONFIG).is_file() else {}
+def _judge(folder: Path) -> bool:
+    """Refuse what brings code or is half a model; else say whether the folder has a chat template.
+
+    `auto_map` in a configuration is no code: it names some, and many models that the library knows by itself carry it.
+    Whoever loads the folder forbids it, and then a model that needs it fails.
+    """
     own = sorted(path.name for path in folder.glob("*.py"))
-    if own or "auto_map" in config or "auto_map" in settings:
+    if own:
         raise ModelError(
             "Model refused",
-            f"{folder} brings code of its own ({_quoted(own[0] if own else 'auto_map')}), which would run on loading.",
-            "edgechat runs the code of no model; use one that the transformers library knows by itself.",
+            f"{folder} brings code of its own ({_quoted(own[0])}), which could run on loading.",
+            "If transformers knows the model by itself, as it knows Phi-3, use a copy without the .py files.",
         )
     if (folder / "adapter_config.json").exists():
         raise ModelError(
@@ -158,6 +160,7 @@ def _refuse_code(folder: Path, config: dict[str, Any]) -> bool:
             f"{folder} is an adapter (adapter_config.json); the model it changes is somewhere else.",
             "Merge it first, with merge_and_unload() of the library peft, and save the result.",
         )
+    settings = _json(folder / _TOKENIZER_CONFIG) if (folder / _TOKENIZER_CONFIG).is_file() else {}
     return "chat_template" in settings or (folder / "chat_template.jinja").is_file()
 
 

@@ -101,6 +101,7 @@ def default_hf(default_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     # In a process of its own: torch would stay in memory for all the tests that come after.
     ended = subprocess.run(
         [sys.executable, "-c", _MAKE_HF, str(default_gguf), str(folder)],
+        env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},  # else a busy machine takes minutes
         capture_output=True,
         text=True,
         check=False,

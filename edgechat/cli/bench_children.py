@@ -1,4 +1,4 @@
-"""The child processes of `edgechat bench`: the chat with a stopwatch, the ids of a prompt, and scoring by MLflow."""
+"""The child processes of `edgechat bench`: the chat with a stopwatch, and the ids of a prompt."""
 
 from __future__ import annotations
 
@@ -52,35 +52,4 @@ def ids(folder: str, prompt: str) -> int:
     from edgechat.engine.genai import GenaiModel
 
     sys.stdout.write(json.dumps(GenaiModel(Path(folder)).encode([Message("user", prompt)])))
-    return 0
-
-
-def scoring() -> int:
-    """Answer lines of JSON through mlflow.pyfunc, with the seconds each call took.
-
-    The first line is `{"model", "threads", "context"}`; each other is `{"calls": [{"input", "params"}, ...]}` and is
-    answered by `{"tokens", "seconds"}`, the tokens those of chat answers.
-
-    Returns:
-        The exit code.
-    """
-    import sys
-    import time
-    import warnings
-
-    warnings.simplefilter("ignore")  # MLflow's own imports warn
-    from mlflow.pyfunc import load_model
-
-    settings = json.loads(sys.stdin.readline())
-    load = {"threads": settings["threads"], "context": settings["context"]}
-    model = load_model(settings["model"], model_config=load)
-    print(json.dumps({"ready": True}), flush=True)  # noqa: T201 - the answer is for the parent
-    for line in sys.stdin:
-        calls = json.loads(line)["calls"]
-        began = time.perf_counter()
-        # As parameters of the call: a signature of an older edgechat has no columns for them, and MLflow drops those.
-        answers = [answer for call in calls for answer in model.predict(call["input"], params=call["params"])]
-        seconds = time.perf_counter() - began
-        tokens = sum(answer["usage"]["completion_tokens"] for answer in answers if isinstance(answer, dict))
-        print(json.dumps({"tokens": tokens, "seconds": seconds}), flush=True)  # noqa: T201
     return 0

@@ -19,7 +19,7 @@ from edgechat.errors import EdgechatError, ExitCode, StorageError
 
 CHILDREN = {
     "_bench-ids": "edgechat.cli.bench_children:ids",
-    "_bench-scoring": "edgechat.cli.bench_children:scoring",
+    "_bench-scoring": "edgechat.flavor.stopwatch:main",
     "_bench-tui": "edgechat.cli.bench_children:tui",
     "_install-default": "edgechat.cli.install_default:main",
     "_raw-loop": "edgechat.engine.rawloop:main",

@@ -212,6 +212,12 @@ def _failure(source: Path, code: int, log: Path) -> ModelError | StorageError:
         )
     if "[Errno 28]" in last or "[Errno 27]" in last or "No space left" in last:
         return StorageError("Disk is full", f"The converted model could not be written: {last}.", "Free some space.")
+    if "trust_remote_code" in " ".join(lines[-3:]):
+        return ConvertError(
+            "Model refused",
+            f"{source} needs code that does not come with transformers.",
+            "edgechat runs the code of no model; use one that the library knows by itself.",
+        )
     if last.startswith("NotImplementedError") or "does not recognize this architecture" in " ".join(lines):
         return ConvertError(
             "Unsupported architecture",

@@ -86,11 +86,19 @@ class HfModel:
                 str(found.weights), dtype="auto", use_safetensors=True, output_loading_info=True, **only
             )
         except Exception as error:  # the library raises whatever it meets
+            if "trust_remote_code" in str(error):
+                raise ModelError(
+                    "Model refused",
+                    f"{folder} needs code that does not come with transformers.",
+                    "edgechat runs the code of no model; use one that the library knows by itself.",
+                ) from error
             raise load_error(folder, error) from error
         if told["missing_keys"]:  # the library would fill them with noise
             raise ModelError(
                 "Model folder is incomplete", f"{folder} lacks {len(told['missing_keys'])} of its weights.", VERIFY
             )
+        # Some models ask for a cache of another kind, which cannot be cut back or handed over.
+        self._model.generation_config.cache_implementation = None
         self.form = choose_form(self._render, self.codec.controls)
         self._eos = _end_tokens(self._model, self._tokenizer)
         config = self._model.config
@@ -149,7 +157,9 @@ class HfModel:
             self._held += chunk
             if total - cached > PREFILL_CHUNK:
                 yield Progress("prefill", len(self._held) - cached, total - cached)
-        prefilled = time.perf_counter()
+        if limit < 1:
+            yield _finished("length", prompt, cached, [], began, time.perf_counter())
+            return
         stream = _TokenStream(self._tokenizer, self.codec.decoder())
         writing = _Writing(lambda stop: self._write(sampling, prompt, limit, stream, stop), stream)
         text: list[str] = []
@@ -170,7 +180,8 @@ class HfModel:
                     yield TextDelta(delta)
         finally:
             writing.end()
-        self._held = [*prompt, *stream.tokens][: self._cache.get_seq_length()]
+            # Also for a reader who left; the last token is not computed, only chosen.
+            self._held = [*prompt, *stream.tokens][: self._cache.get_seq_length()]
         if writing.failure is not None:
             raise writing.failure
         reply = stream.tokens
@@ -181,7 +192,7 @@ class HfModel:
         if reply:
             self.codec.remember("".join(text), reply)
         decode = stream.times[len(reply) - 1] - stream.times[0] if reply else 0.0
-        yield _finished(reason, prompt, cached, reply, began, prefilled, first_text, decode)
+        yield _finished(reason, prompt, cached, reply, began, stream.times[0], first_text, decode)
 
     def _write(
         self, sampling: Sampling, prompt: list[int], limit: int, stream: _TokenStream, stop: threading.Event
@@ -201,7 +212,7 @@ class HfModel:
                 do_sample=not greedy,
                 repetition_penalty=sampling.repetition_penalty,
                 max_new_tokens=limit,
-                eos_token_id=sorted(self._eos),
+                eos_token_id=sorted(self._eos) or None,
                 pad_token_id=min(self._eos, default=0),
                 **choice,
             ),

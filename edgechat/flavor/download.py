@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edgechat.errors import ModelError, RegistryError
+from edgechat.huggingface import CONFIG
 from edgechat.models.copying import need_space, sync_file, sync_folder, writing
 from edgechat.models.genai_config import GENAI_CONFIG
 from edgechat.models.manifest import MANIFEST, Manifest, Progress, hash_file, read_manifest, write_atomically
@@ -99,11 +100,12 @@ def list_files(remote: Remote, asked: str) -> dict[str, int]:
                 files[path] = size
     if not files:
         raise RegistryError("Nothing there", f"{asked} holds no files.", "Check the path, and that all was logged.")
-    if not any(path.rpartition("/")[2] == GENAI_CONFIG for path in files):
-        kind = "is an MLflow model, but holds no" if MLMODEL in files else "is no MLflow model and holds no"
+    names = {path.rpartition("/")[2] for path in files}
+    if GENAI_CONFIG not in names and not (CONFIG in names and any(name.endswith(".safetensors") for name in names)):
+        kind = "is an MLflow model, but" if MLMODEL in files else "is no MLflow model and"
         raise RegistryError(
-            "Not an ONNX GenAI model",
-            f"{asked} {kind} {GENAI_CONFIG}.",
+            "Not a model that can chat",
+            f"{asked} {kind} holds neither {GENAI_CONFIG} nor a Hugging Face model with safetensors.",
             "edgechat runs models in ONNX GenAI form; `edgechat package` makes them from others.",
         )
     return dict(sorted(files.items()))

@@ -160,7 +160,7 @@ class ModelStore:
 
         Args:
             source: What `open_model` accepts. It is not changed.
-            name: What to call it; the folder's own name when left out.
+            name: What to call it; `ModelFolder.name` when left out.
             progress: Told the bytes copied.
             replace: Put it in the place of an installed model of that name.
             link: Hard-link the files in place of copying them, where the file system can. They are then the same
@@ -177,7 +177,7 @@ class ModelStore:
             StorageError: There is no room, or the store cannot be written.
         """
         model = open_model(source, trust=trust)
-        name = check_name(name) if name is not None else name_for(model.root)
+        name = check_name(name) if name is not None else name_for(Path(model.name))
         if self.root.resolve().is_relative_to(model.root):
             raise ModelError("Not a model folder", f"edgechat keeps its models in {model.root}.")
         shipped = read_manifest(model.root)

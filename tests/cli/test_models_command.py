@@ -11,10 +11,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edgechat.cli import main
+from edgechat.cli.bench import bench
 from edgechat.cli.models import models
 from edgechat.errors import ExitCode, ModelError
 from edgechat.models import default
 from edgechat.models.store import ModelStore
+from tests.hf_folders import write_hf
 
 Add = Callable[..., str]
 
@@ -222,3 +224,16 @@ def test_exit_codes_of_the_whole_program(folder: Path, capsys: pytest.CaptureFix
     assert "Verification failed" in err
     assert main.run(["models", "show", "gone"]) == ExitCode.MODEL
     assert main.run(["models", "nonsense"]) == ExitCode.USAGE
+
+
+def test_a_hugging_face_folder_is_shown_with_what_runs_it(tmp_path: Path) -> None:
+    shown = run("show", str(write_hf(tmp_path / "hf"))).stdout
+    assert "transformers (the extra of that name)" in shown
+    assert "no; a bare Hugging Face folder" in shown
+    assert json.loads(run("show", str(tmp_path / "hf"), "--json").stdout)["kind"] == "transformers"
+
+
+def test_a_hugging_face_folder_is_not_measured(tmp_path: Path) -> None:
+    error = CliRunner().invoke(bench, ["--model-uri", str(write_hf(tmp_path / "hf"))]).exception
+    assert isinstance(error, ModelError)
+    assert "edgechat package" in error.hint

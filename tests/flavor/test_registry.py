@@ -346,7 +346,7 @@ class TestBadServers:
         client.log_artifact(run.info.run_id, str(tmp_path / "MLmodel"), "model")
         client.log_artifact(run.info.run_id, str(tmp_path / "weights.bin"), "model")
         error = self.refusal(proxy.uri, f"runs:/{run.info.run_id}/model")
-        assert error.title == "Not an ONNX GenAI model"
+        assert error.title == "Not a model that can chat"
         assert "is an MLflow model" in error.message
         assert not any("weights.bin" in path for path in proxy.asked), "it is told before anything is fetched"
 

@@ -85,10 +85,10 @@ def assert_wrote_nothing_elsewhere(trace: str, home: Path) -> None:
     assert any(path.startswith(own) for path in written)
 
 
-def first_answer(prefix: list[str], home: Path, work: Path) -> None:
+def first_answer(prefix: list[str], home: Path, work: Path, *options: str) -> None:
     """The very first start, and an answer, under another command."""
     ended = subprocess.run(
-        [*prefix, *paths.own_command(*ASK)],
+        [*prefix, *paths.own_command(*ASK, *options)],
         env=environment(home),
         cwd=work,
         stdin=subprocess.DEVNULL,
@@ -109,6 +109,15 @@ def test_ask_opens_no_socket_and_writes_only_its_own_files(home: Path, work: Pat
     trace = log.read_text(errors="replace")
     assert_no_network(trace)
     assert_wrote_nothing_elsewhere(trace, home)
+    assert_own_folders_only(home, work)
+
+
+@needs_strace
+def test_a_hugging_face_model_opens_no_socket_either(home: Path, work: Path, tmp_path: Path, default_hf: Path) -> None:
+    log = tmp_path / "trace"
+    command = ["strace", "-f", "-o", str(log), "-e", "trace=%network", "-e", "signal=none"]
+    first_answer(command, home, work, "--model-uri", str(default_hf))
+    assert_no_network(log.read_text(errors="replace"))
     assert_own_folders_only(home, work)
 
 
