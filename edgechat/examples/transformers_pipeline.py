@@ -18,13 +18,14 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from edgechat.cli.main import report
-from edgechat.errors import EdgechatError, StorageError
+from edgechat.errors import EdgechatError, ModelError, StorageError
 from edgechat.huggingface import read_hf_folder
 from edgechat.offline import go_offline
 
@@ -63,10 +64,17 @@ def log_pipeline(
         register: A name in the model registry to register it under.
 
     Raises:
-        ModelError: The folder is no model that can chat.
+        ModelError: The folder is no model that can chat, or a library is missing.
         StorageError: MLflow cannot keep it.
     """
     found = read_hf_folder(hf_folder)
+    missing = [name for name in ("pandas", "torch", "transformers") if find_spec(name) is None]
+    if missing:  # the base install has a slimmer mlflow, without pandas
+        raise ModelError(
+            "The example needs two extras",
+            f"Not installed: {', '.join(missing)}.",
+            "pip install 'edgechat[mlflow,transformers]'",
+        )
     import mlflow
     import torch
     import transformers
