@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgechat.examples.recipe import Logged, Store, go_quietly, log_to, run
+from edgechat.examples.recipe import Logged, Store, go_quietly, log_to, need, run
 from edgechat.models.mlmodel import open_model
 
 PROMPT = "<|system|>You are a helpful assistant.<|end|><|user|>What is the capital of France?<|end|><|assistant|>"
@@ -32,10 +32,11 @@ def log_wrapper(genai_folder: Path, store: Store, register: str | None = None) -
         register: A name in the model registry to register it under.
 
     Raises:
-        ModelError: The folder is no ONNX GenAI model.
+        ModelError: The folder is no ONNX GenAI model, or a library is missing.
         StorageError: MLflow cannot keep it.
     """
     model = open_model(genai_folder)
+    need("mlflow")
     import mlflow
     import pandas as pd
     from mlflow.models import infer_signature

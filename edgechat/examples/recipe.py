@@ -12,13 +12,14 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from edgechat.cli.main import report
-from edgechat.errors import EdgechatError, StorageError
+from edgechat.errors import EdgechatError, ModelError, StorageError
 from edgechat.offline import go_offline
 
 if TYPE_CHECKING:
@@ -61,6 +62,21 @@ Log = Callable[[Path, Store, str | None], Logged]
 
 Ask = Callable[[str], Any]
 """Asks a logged model something, by its URI."""
+
+
+_EXTRAS = {"mlflow": ("pandas",), "transformers": ("torch", "transformers")}
+"""What tells that an extra is installed; the base install has a slimmer mlflow, without pandas."""
+
+
+def need(*extras: str) -> None:
+    """Raise ModelError, naming the extras, if a library that belongs to one of them is missing."""
+    missing = [name for extra in extras for name in _EXTRAS[extra] if find_spec(name) is None]
+    if missing:
+        raise ModelError(
+            "The recipe needs more than is installed",
+            f"Not installed: {', '.join(missing)}.",
+            f"pip install 'edgechat[{','.join(extras)}]'",
+        )
 
 
 def log_to(store: Store, log: Callable[[], ModelInfo]) -> Logged:

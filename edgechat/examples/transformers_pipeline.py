@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgechat.examples.recipe import Logged, Store, go_quietly, log_to, run
+from edgechat.examples.recipe import Logged, Store, go_quietly, log_to, need, run
 from edgechat.huggingface import read_hf_folder
 
 QUESTION = "What is the capital of France?"
@@ -32,10 +32,11 @@ def log_pipeline(hf_folder: Path, store: Store, register: str | None = None) -> 
         register: A name in the model registry to register it under.
 
     Raises:
-        ModelError: The folder is no model that can chat.
+        ModelError: The folder is no model that can chat, or a library is missing.
         StorageError: MLflow cannot keep it.
     """
     found = read_hf_folder(hf_folder)
+    need("mlflow", "transformers")
     import mlflow
     import torch
     import transformers

@@ -22,8 +22,10 @@ from edgechat.convert.builder import convert_hf
 from edgechat.engine.base import Finished, Request, Sampling, TextDelta
 from edgechat.engine.client import EngineClient, ModelSource
 from edgechat.engine.genai import GenaiModel
+from edgechat.examples.transformers_pipeline import main
 from edgechat.models.mlmodel import open_model
 from edgechat.models.store import ModelStore
+from tests.hf_folders import write_hf
 from tests.terminal import Terminal, needs_tmux
 
 pytestmark = pytest.mark.model
@@ -165,6 +167,14 @@ def test_a_folder_that_is_no_model_is_told_in_words(tmp_path: Path) -> None:
     assert ended.returncode == 3
     assert "config.json" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_without_the_extras_they_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # as Python itself marks what may not be imported
+    assert main([str(write_hf(tmp_path / "hf")), "--out", str(tmp_path / "out")]) == 3
+    assert "edgechat[mlflow,transformers]" in capsys.readouterr().err
 
 
 def test_without_a_place_it_asks_for_one(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ def test_the_first_paint_imports_nothing_heavy() -> None:
 import sys
 import edgechat.tui.app
 heavy = {"mlflow", "pandas", "numpy", "onnxruntime", "onnxruntime_genai", "tokenizers", "markdown_it", "pygments"}
+heavy |= {"torch", "transformers"}
 print(sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
