@@ -176,14 +176,25 @@ def write_model(
         raise
 
 
+def mlflow_is_missing() -> ModelError:
+    """The error of a packaged edgechat, which chats and has no MLflow in it."""
+    return ModelError(
+        "MLflow is missing",
+        "This edgechat was put together without MLflow, and chats with what is on this device.",
+        "Package, pull and push with an edgechat installed by pip, and copy the model here: edgechat models add FOLDER",
+    )
+
+
 def new_model(metadata: Mapping[str, Any]) -> Any:
     """A fresh `mlflow.models.Model`.
 
     MLflow draws its time and id anew; a reproducible build (SOURCE_DATE_EPOCH) wants them the same each time.
     """
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = OPT_OUTS["MLFLOW_DISABLE_TELEMETRY"]
-    from mlflow.models import Model
-
+    try:
+        from mlflow.models import Model
+    except ImportError as error:
+        raise mlflow_is_missing() from error
     identity: dict[str, str] = {}
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     if epoch.isdecimal():

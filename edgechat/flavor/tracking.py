@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgechat.errors import ConfigError, EdgechatError, RegistryError
+from edgechat.flavor.saving import mlflow_is_missing
 from edgechat.models.reference import plain_server, scheme_of, without_credentials
 from edgechat.models.words import shown
 from edgechat.offline import OPT_OUTS
@@ -55,11 +56,7 @@ def connect(tracking_uri: str | None) -> MlflowClient:
     try:
         from mlflow import MlflowClient
     except ImportError as error:
-        raise RegistryError(
-            "MLflow is missing",
-            "This edgechat was put together without MLflow, and chats with what is on this device.",
-            "Pull and push with an edgechat installed by pip, and copy the model here: edgechat models add FOLDER",
-        ) from error
+        raise mlflow_is_missing() from error
     with speaking_to(uri):
         if scheme_of(uri) in {"http", "https"}:
             _knock(uri)

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -120,6 +121,14 @@ def test_a_source_that_is_not_what_its_manifest_says_is_refused(tiny_llama: Path
     with pytest.raises(ModelError, match=r"tokenizer\.json"):
         run(tmp_path / "one", "--out", tmp_path / "two")
     assert not (tmp_path / "two").exists()
+
+
+def test_without_mlflow_it_says_so(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a packaged edgechat is."""
+    monkeypatch.setitem(sys.modules, "mlflow.models", None)
+    with pytest.raises(ModelError, match="MLflow is missing"):
+        run(tiny_llama, "--out", tmp_path / "deep/out")
+    assert list((tmp_path / "deep").iterdir()) == []
 
 
 def test_a_full_disk_leaves_nothing(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
