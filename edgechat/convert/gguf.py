@@ -88,7 +88,14 @@ def convert_gguf(source: Path, out_dir: Path, *, progress: Progress | None = Non
         OSError: The file cannot be read, the disk is full, or the folder is not writable.
     """
     # numpy and onnx take most of a second to import; whoever only checks a file does not pay for them.
-    from edgechat.convert.decoder_graph import write_decoder
+    try:
+        from edgechat.convert.decoder_graph import write_decoder
+    except ImportError as error:
+        raise ConvertError(
+            "A library for converting is missing",
+            f"{error.name or 'onnx'} is not installed.",
+            "pip install 'edgechat[convert]'",
+        ) from error
     from edgechat.convert.genai_config import write_genai_config
     from edgechat.convert.gguf_weights import GgufDecoder
     from edgechat.convert.tokenizer import write_tokenizer

@@ -131,6 +131,17 @@ def test_without_mlflow_it_says_so(tiny_llama: Path, tmp_path: Path, monkeypatch
     assert list((tmp_path / "deep").iterdir()) == []
 
 
+def test_without_onnx_the_extra_is_named(default_gguf: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['onnx'] = None\nfrom edgechat.cli.main import run; raise SystemExit(run(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "package", default_gguf, "--out", tmp_path / "out"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 3
+    assert "edgechat[convert]" in ended.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_full_disk_leaves_nothing(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
