@@ -135,7 +135,7 @@ def test_without_onnx_the_extra_is_named(default_gguf: Path, tmp_path: Path) -> 
     code = (
         "import sys; sys.modules['onnx'] = None\nfrom edgechat.cli.main import run; raise SystemExit(run(sys.argv[1:]))"
     )
-    command = [sys.executable, "-c", code, "package", default_gguf, "--out", tmp_path / "out"]
+    command = [sys.executable, "-c", code, "package", str(default_gguf), "--out", str(tmp_path / "out")]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 3
     assert "edgechat[convert]" in ended.stderr
