@@ -119,7 +119,7 @@ def test_building_it_again_gives_the_same_bytes(bundle: Bundle, tmp_path: Path) 
     ("arguments", "words"),
     [
         (["--model", "./nowhere"], "nowhere"),
-        (["--model", "models:/phi3/1"], "registry"),
+        (["--model", "models:/phi3/1"], "edgechat models pull"),
         (["--out", "/proc/nowhere"], "/proc/nowhere"),
     ],
 )
