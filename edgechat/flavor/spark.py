@@ -1,8 +1,8 @@
 """One load of a model in each Python worker of Spark, however many tasks it runs.
 
-`mlflow.pyfunc.spark_udf` loads a model once for each worker of a cluster, but in local mode once for each task, of which
-there is one for each partition. The model of the last task is kept for the next, and no more than that one: they are
-large. Outside Spark nothing is kept, for there a model belongs to whoever loaded it. pyspark must never be imported here.
+`mlflow.pyfunc.spark_udf` loads a model once for each worker of a cluster, but in local mode once for each task, that is
+for each partition. The model of the last task is kept for the next, and no more than that one: they are large. Outside
+Spark nothing is kept, for there a model belongs to whoever loaded it. pyspark must never be imported here.
 """
 
 from __future__ import annotations
