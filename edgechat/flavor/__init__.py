@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgechat.errors import ModelError
 from edgechat.flavor.saving import DATA, FLAVOR, Weights, carries_own_code, environment, new_model, write_model
+from edgechat.flavor.signature import mlflow_signature
 from edgechat.offline import OPT_OUTS
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def save_model(
         ModelError: `genai_model` is no ONNX GenAI folder, or `path` is taken.
         StorageError: A file cannot be written; what this call made is removed again.
     """
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = OPT_OUTS["MLFLOW_DISABLE_TELEMETRY"]
+    _be_quiet()
     code: list[Path] | None = [Path(entry) for entry in code_paths or ()]
     if code_paths is None and carries_own_code():
         code = None
@@ -141,14 +142,12 @@ def log_model(
     Raises:
         ModelError: `genai_model` is no ONNX GenAI folder.
     """
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = OPT_OUTS["MLFLOW_DISABLE_TELEMETRY"]
+    _be_quiet()
     from mlflow.models import Model
-
-    import edgechat.flavor
 
     return Model.log(
         artifact_path=artifact_path,
-        flavor=edgechat.flavor,
+        flavor=_Flavor,
         registered_model_name=registered_model_name,
         await_registration_for=await_registration_for,
         metadata={"name": name or artifact_path or Path(genai_model).resolve().name, **(metadata or {})},
@@ -161,15 +160,24 @@ def log_model(
         genai_model=genai_model,
         conda_env=conda_env,
         code_paths=code_paths,
-        signature=signature,
+        signature=mlflow_signature() if signature is None else signature,
         input_example=input_example,
         pip_requirements=pip_requirements,
         extra_pip_requirements=extra_pip_requirements,
         model_config=model_config,
         weights=weights,
-        # MLflow would load the model once more to see whether the example works.
+        # MLflow would load the model once more to see whether the example works, and have it answered at any length.
         validate_serving_input=False,
     )
+
+
+class _Flavor:
+    """What `Model.log` takes for a flavor's module."""
+
+    @staticmethod
+    def save_model(*, validate_serving_input: bool, **arguments: Any) -> None:
+        """Save; the first argument is meant for `Model.log` alone, which passes it on all the same."""
+        save_model(**arguments)
 
 
 def load_model(
@@ -188,9 +196,9 @@ def load_model(
     Raises:
         ModelError: The folder holds no model of this flavor, or it cannot be loaded.
     """
+    _be_quiet()
     folder = Path(model_uri)
     if not folder.is_dir():
-        os.environ["MLFLOW_DISABLE_TELEMETRY"] = OPT_OUTS["MLFLOW_DISABLE_TELEMETRY"]
         from mlflow.artifacts import download_artifacts
 
         folder = Path(download_artifacts(artifact_uri=model_uri, dst_path=dst_path))
@@ -220,9 +228,17 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Py
         MlflowException: The folder cannot be loaded, or a setting is not usable.
     """
     from edgechat.flavor.pyfunc import PyfuncModel, told_by_mlflow
+    from edgechat.flavor.spark import once_a_worker
 
     with told_by_mlflow():
-        return PyfuncModel(_open(Path(path), model_config or {}))
+        return PyfuncModel(once_a_worker(_open, Path(path), model_config or {}))
+
+
+def _be_quiet() -> None:
+    """Keep MLflow from sending usage data, which it decides when it is imported, and from drawing progress unasked."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = OPT_OUTS["MLFLOW_DISABLE_TELEMETRY"]
+    bar = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
+    os.environ.setdefault(bar, OPT_OUTS[bar])
 
 
 def _open(folder: Path, config: Mapping[str, Any]) -> ChatModel:

@@ -3,11 +3,12 @@
 MLflow has no unions: a prompt and a list of messages are therefore both optional, and scoring refuses a row that has
 neither. The names are those of OpenAI's chat API, as in MLflow's `llm/v1/chat`. `mlflow.models.ModelSignature` needs
 pandas, which the base install does not have, so the signature is written through `SignatureCard`; MLflow reads it back
-as its own class. This module must never import pandas or mlflow.pyfunc.
+as its own class. Nothing that writes a folder may import pandas or mlflow.pyfunc.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -68,3 +69,13 @@ def chat_signature() -> SignatureCard:
         for name, kind in PARAMETERS.items()
     ]
     return SignatureCard(Schema(columns).to_json(), Schema([ColSpec(AnyType())]).to_json(), json.dumps(params))
+
+
+def mlflow_signature() -> Any:
+    """The same as an `mlflow.models.ModelSignature`, where pandas is installed, which that needs."""
+    card = chat_signature()
+    if importlib.util.find_spec("pandas") is None:
+        return card
+    from mlflow.models import ModelSignature
+
+    return ModelSignature.from_dict(card.to_dict())
