@@ -9,10 +9,9 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
-from edgechat.flavor.registry import new_run
+from edgechat.flavor.registry import in_run
 from edgechat.flavor.tracking import connect, server_uri, speaking_to
 
 
@@ -58,22 +57,13 @@ def record(measured: Measured, tracking_uri: str | None, experiment: str | None)
     server = server_uri(tracking_uri)
     client = connect(server)
     given = os.environ.get("MLFLOW_RUN_ID")
-    with speaking_to(server):
-        run_id = given or new_run(client, server, experiment, measured.name)
-        try:
-            for name, value in measured.parameters.items():
-                client.log_param(run_id, name, value)
-            for name, amount in measured.metrics.items():
-                client.log_metric(run_id, name, amount)
-            for path, text in measured.texts.items():
-                client.log_text(run_id, text, path)
-            for path, columns in measured.tables.items():
-                client.log_table(run_id, {name: list(values) for name, values in columns.items()}, path)
-        except BaseException:
-            if not given:
-                with suppress(Exception):  # as far as the server still listens
-                    client.set_terminated(run_id, "FAILED")
-            raise
-        if not given:
-            client.set_terminated(run_id)
+    with speaking_to(server), in_run(client, server, experiment, measured.name, given) as run_id:
+        for name, value in measured.parameters.items():
+            client.log_param(run_id, name, value)
+        for name, amount in measured.metrics.items():
+            client.log_metric(run_id, name, amount)
+        for path, text in measured.texts.items():
+            client.log_text(run_id, text, path)
+        for path, columns in measured.tables.items():
+            client.log_table(run_id, {name: list(values) for name, values in columns.items()}, path)
     return run_id

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ import msgspec
 
 from edgechat import __version__
 from edgechat.engine.measure import Speed
-from edgechat.flavor.registry import Pushed, new_run, push
+from edgechat.flavor.registry import Pushed, in_run, push
 from edgechat.flavor.tracking import connect, server_uri, speaking_to
 from edgechat.models.mlmodel import ModelFolder
 
@@ -56,28 +55,15 @@ def record(model: ModelFolder, speed: Speed, card: str, to: Destination, *, prog
     """
     server = server_uri(to.tracking_uri)
     client = connect(server)
-    with speaking_to(server):
-        run_id = new_run(client, server, to.experiment, to.register or model.name)
-        try:
-            for name, value in _parameters(model, speed).items():
-                client.log_param(run_id, name, value)
-            for name, amount in _metrics(model, speed).items():
-                client.log_metric(run_id, name, amount)
-            client.log_text(run_id, card, CARD)
-            pushed = push(
-                model.root,
-                register=to.register,
-                alias=to.alias,
-                tracking_uri=server,
-                run_id=run_id,
-                progress=progress,
-            )
-            client.set_terminated(run_id)
-        except BaseException:
-            with suppress(Exception):  # as far as the server still listens
-                client.set_terminated(run_id, "FAILED")
-            raise
-    return pushed
+    with speaking_to(server), in_run(client, server, to.experiment, to.register or model.name) as run_id:
+        for name, value in _parameters(model, speed).items():
+            client.log_param(run_id, name, value)
+        for name, amount in _metrics(model, speed).items():
+            client.log_metric(run_id, name, amount)
+        client.log_text(run_id, card, CARD)
+        return push(
+            model.root, register=to.register, alias=to.alias, tracking_uri=server, run_id=run_id, progress=progress
+        )
 
 
 def _parameters(model: ModelFolder, speed: Speed) -> dict[str, str]:

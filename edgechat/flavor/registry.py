@@ -102,19 +102,10 @@ def push(
         client = connect(server)
         with speaking_to(server):
             _check_names(register, alias)
-            ours = run_id is None
-            run_id = run_id or new_run(client, server, experiment, register or model.name)
-            try:
-                logged = _log(client, server, run_id, source, digests, model, progress)
-                version = _register(client, server, logged, run_id, register, alias) if register else ""
-            except BaseException:
-                if ours:
-                    with suppress(Exception):  # as far as the server still listens
-                        client.set_terminated(run_id, "FAILED")
-                raise
-            if ours:
-                client.set_terminated(run_id)
-    return Pushed(run_id, logged.model_id, register or "", version, alias or "", plain_server(server))
+            with in_run(client, server, experiment, register or model.name, run_id) as run:
+                logged = _log(client, server, run, source, digests, model, progress)
+                version = _register(client, server, logged, run, register, alias) if register else ""
+    return Pushed(run, logged.model_id, register or "", version, alias or "", plain_server(server))
 
 
 @contextmanager
@@ -165,8 +156,29 @@ def _check_names(register: str | None, alias: str | None) -> None:
         validation._validate_model_alias_name_reserved(alias)
 
 
-def new_run(client: MlflowClient, server: str, experiment: str | None, name: str) -> str:
-    """The id of a new run of that name; for the experiment see `push`. MLflow's own errors come through."""
+@contextmanager
+def in_run(
+    client: MlflowClient, server: str, experiment: str | None, name: str, run_id: str | None = None
+) -> Iterator[str]:
+    """The id of a run to log into: the one given, or a new one of that name, which ends with the block.
+
+    For the experiment see `push`. A new run is marked as failed where the block raises. MLflow's own errors come
+    through.
+    """
+    if run_id is not None:
+        yield run_id
+        return
+    run_id = _new_run(client, server, experiment, name)
+    try:
+        yield run_id
+    except BaseException:
+        with suppress(Exception):  # as far as the server still listens
+            client.set_terminated(run_id, "FAILED")
+        raise
+    client.set_terminated(run_id)
+
+
+def _new_run(client: MlflowClient, server: str, experiment: str | None, name: str) -> str:
     wanted = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
     found = client.get_experiment_by_name(wanted)
     if found is None:
