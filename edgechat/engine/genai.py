@@ -51,9 +51,9 @@ SEARCH = {
 """What every generator is made with."""
 
 _FEWEST = 2
-"""Tokens of a prompt that are computed in one go. One alone is computed by another kernel, on activations rounded to 8
-bits: where two words are nearly as likely the other one may win, and a question asked again would be answered
-differently. Two give the same logits as any other number, bit by bit."""
+"""The least tokens of a prompt that are computed in one go. One alone is computed by another kernel, on activations
+rounded to 8 bits: where two words are nearly as likely the other one may win, and a question asked again would be
+answered differently. Two give the same logits as any other number, bit by bit."""
 
 
 class GenaiModel:

@@ -14,7 +14,9 @@ import pytest
 import edgechat.examples
 from edgechat.errors import ConfigError
 from edgechat.examples.evaluate import QUESTIONS, Answer, read_questions
-from edgechat.flavor import save_model
+from edgechat.flavor.pull import pull
+from edgechat.flavor.registry import push
+from tests.mlflow_server import MlflowServer
 
 pytestmark = [
     pytest.mark.filterwarnings("default"),  # MLflow's own imports warn
@@ -74,18 +76,22 @@ def runs(store: str, entry_point: str, status: str = "FINISHED") -> list[Any]:
 
 
 def test_evaluate_makes_two_versions_comparable(
-    default_genai: Path, tiny_llama: Path, store: str, folder: Path, tmp_path: Path
+    default_genai: Path, tiny_llama: Path, mlflow_server: MlflowServer, tmp_path: Path
 ) -> None:
-    for name, genai in {"real": default_genai, "noise": tiny_llama}.items():
-        model = tmp_path / name
-        save_model(genai, model, metadata={"name": name, "quantisation": f"of {name}"}, weights="link")
-        ended = mlflow_run("evaluate", store, tmp_path / f"work-{name}", model_uri=model, max_tokens=12)
+    """From a registry over this device and back: pushed, pulled, asked off line, and logged."""
+    server = mlflow_server.uri
+    for version, genai in {"1": tiny_llama, "2": default_genai}.items():
+        push(genai, register="evaluated", tracking_uri=server)
+        uri = f"models:/evaluated/{version}"
+        pull(uri, tracking_uri=server)
+        ended = mlflow_run("evaluate", server, tmp_path / version, model_uri=uri, max_tokens=12)
         assert ended.returncode == 0, ended.stderr
         assert "keyword_hit_rate" in json.loads(ended.stdout)
-    better, worse = runs(store, "evaluate")
-    assert better.data.params["model"] == "real"
-    assert better.data.params["quantisation"] == "of real"
-    assert worse.data.params["model"] == "noise"
+        assert f"{uri} is version {version}, pulled" in ended.stderr
+    better, worse = runs(server, "evaluate")
+    assert (better.data.params["model_version"], worse.data.params["model_version"]) == ("2", "1")
+    assert better.data.params["model"] == worse.data.params["model"] == "evaluated"
+    # The first version is noise.
     assert better.data.metrics["keyword_hit_rate"] > 0.3 > worse.data.metrics["keyword_hit_rate"]
     assert set(better.data.metrics) == set(worse.data.metrics)
     assert better.data.metrics["answered_share"] == 1
@@ -93,10 +99,13 @@ def test_evaluate_makes_two_versions_comparable(
     assert better.data.metrics["tokens_per_second"] > 0
     assert better.data.metrics["ttft_seconds"] > 0
 
-    table = json.loads((folder / "artifacts" / better.info.run_id / "artifacts/answers.json").read_text())
+    from mlflow import MlflowClient
+
+    file = MlflowClient(tracking_uri=server).download_artifacts(better.info.run_id, "answers.json", str(tmp_path))
+    table = json.loads(Path(file).read_text())
     asked = [row[table["columns"].index("question")] for row in table["data"]]
     assert asked == [question.question for question in read_questions(QUESTIONS)]
-    # What MLflow's UI shows the tables of several runs side by side by.
+    # By this MLflow's UI finds the tables that it shows side by side.
     assert json.loads(better.data.tags["mlflow.loggedArtifacts"]) == [{"path": "answers.json", "type": "table"}]
 
 
