@@ -95,8 +95,8 @@ def default_genai(default_model: Path) -> Path:
 @pytest.fixture(scope="session")
 def default_hf(default_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The default model as a Hugging Face folder, as bfloat16. Not to be written into."""
-    if not all(importlib.util.find_spec(name) for name in ("torch", "transformers", "gguf")):
-        pytest.skip("needs torch, transformers and gguf")
+    if not all(importlib.util.find_spec(name) for name in ("torch", "transformers", "accelerate", "gguf")):
+        pytest.skip("needs torch, transformers, accelerate and gguf")
     folder = tmp_path_factory.mktemp("hf") / "smollm2"
     # In a process of its own: torch would stay in memory for all the tests that come after.
     ended = subprocess.run(
