@@ -50,6 +50,11 @@ SEARCH = {
 }
 """What every generator is made with."""
 
+_FEWEST = 2
+"""Tokens of a prompt that are computed in one go. One alone is computed by another kernel, on activations rounded to 8
+bits: where two words are nearly as likely the other one may win, and a question asked again would be answered
+differently. Two give the same logits as any other number, bit by bit."""
+
 
 class GenaiModel:
     """A loaded model and its one generator.
@@ -233,7 +238,8 @@ class GenaiModel:
             if stopped():
                 cancelled = True
                 break
-            chunk = prompt[len(held) : len(held) + PREFILL_CHUNK]
+            size = PREFILL_CHUNK - 1 if total - len(held) == PREFILL_CHUNK + 1 else PREFILL_CHUNK  # see _FEWEST
+            chunk = prompt[len(held) : len(held) + size]
             generator.append_tokens(chunk)
             held += chunk
             if total - cached > PREFILL_CHUNK:
@@ -290,8 +296,8 @@ class GenaiModel:
             )
             self._generator = og.Generator(self._model, self._params)
         self._params.set_search_options(**options)
-        # At least one token must be appended, or there would be no logits to choose the first token from.
-        common = min(common_prefix(self._held, prompt), len(prompt) - 1)
+        # Something must be appended, or there would be no logits to choose the first token from.
+        common = min(common_prefix(self._held, prompt), max(len(prompt) - _FEWEST, 0))
         if common < len(self._held):
             self._generator.rewind_to(common)
             del self._held[common:]

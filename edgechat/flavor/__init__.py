@@ -220,9 +220,10 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Py
         MlflowException: The folder cannot be loaded, or a setting is not usable.
     """
     from edgechat.flavor.pyfunc import PyfuncModel, told_by_mlflow
+    from edgechat.flavor.spark import once_a_worker
 
     with told_by_mlflow():
-        return PyfuncModel(_open(Path(path), model_config or {}))
+        return PyfuncModel(once_a_worker(_open, Path(path), model_config or {}))
 
 
 def _open(folder: Path, config: Mapping[str, Any]) -> ChatModel:

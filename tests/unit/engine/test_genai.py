@@ -146,3 +146,26 @@ def test_without_any_template_the_reason_is_told() -> None:
     assert choose_form(none, PHI3_CONTROLS).name == "phi3"
     with pytest.raises(ModelError, match="no chat template"):
         choose_form(none, frozenset({"</s>"}))
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("tokens", [40, 64, 65, 129])
+def test_asked_again_the_logits_are_the_same(model: GenaiModel, tokens: int) -> None:
+    """Whatever of the prompt is held: to the bit, or a greedy reply could be another."""
+    messages = [Message("user", "la")]
+    while len(model.encode(messages)) < tokens:
+        messages = [Message("user", messages[0].content + " la")]
+    assert len(model.encode(messages)) == tokens
+    model._drop()
+    fresh = first_logits(model, messages)
+    again = first_logits(model, messages)
+    reply(model, [Message("user", "Hello")], most=3)
+    after_another = first_logits(model, messages)
+    assert np.array_equal(fresh, again)
+    assert np.array_equal(fresh, after_another)
+
+
+def first_logits(model: GenaiModel, messages: Sequence[Message]) -> npt.NDArray[np.float32]:
+    """What the first token of a reply is chosen from, computed as for any reply."""
+    list(model._run(GREEDY, model.encode(messages), 0, lambda: False, 0.0))
+    return np.asarray(model._generator.get_logits()).ravel()

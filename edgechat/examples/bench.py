@@ -1,0 +1,75 @@
+"""Run `edgechat bench` and log it to an MLflow server: the ratios as metrics, all that it told as `bench.json`.
+
+    python -m edgechat.examples.bench --model-uri smollm2 --tracking-uri http://localhost:5000
+    mlflow run edgechat/examples -e bench --env-manager local -P model_uri=smollm2
+
+Ratios can be compared between machines and between days; the times they were made of, in bench.json, cannot.
+
+It needs the extra `mlflow`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgechat import paths
+from edgechat.cli.main import report
+from edgechat.errors import EdgechatError, ExitCode
+from edgechat.examples.recipe import go_quietly
+from edgechat.examples.recorded import Measured, add_destination, record
+from edgechat.flavor.tracking import connect
+
+_MEASURES = ("ratio", "seconds", "bytes")
+"""The one number of each figure, by the name it has there."""
+
+
+def measured(result: Mapping[str, Any]) -> Measured:
+    """What is logged of what the bench told."""
+    metrics = {
+        f"{name}_{measure}": float(figure[measure])
+        for name, figure in result["figures"].items()
+        for measure in _MEASURES
+        if measure in figure
+    }
+    # Not rounds and tokens: `mlflow run` logs by itself what it was given, and a parameter can be set once.
+    parameters = {name: result[name] for name in ("model", "context", "threads")}
+    return Measured(f"bench {result['model']}", parameters, metrics, texts={"bench.json": json.dumps(result, indent=2)})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, log, and print what the bench told.
+
+    Returns:
+        The exit code; see `errors.ExitCode`.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m edgechat.examples.bench",
+        description="Run `edgechat bench` and log its figures to an MLflow server; other options are passed to it.",
+        allow_abbrev=False,
+    )
+    add_destination(parser)
+    given, passed_on = parser.parse_known_args(arguments)
+    try:
+        connect(given.tracking_uri)  # a server that is not there is told of before minutes of work
+        ended = subprocess.run(
+            paths.own_command("bench", "--json", *passed_on), stdout=subprocess.PIPE, text=True, check=False
+        )
+        if ended.returncode != ExitCode.OK:
+            return ended.returncode  # it has said why
+        run_id = record(measured(json.loads(ended.stdout)), given.tracking_uri, given.experiment)
+    except EdgechatError as error:
+        report(error)
+        return int(error.exit_code)
+    sys.stdout.write(ended.stdout)
+    sys.stderr.write(f"edgechat: logged in run {run_id}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    go_quietly()
+    raise SystemExit(main())
