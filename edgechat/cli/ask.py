@@ -71,6 +71,7 @@ def ask(
         system=config.system,
         sampling=sampling_of(config),
         max_tokens=config.max_tokens,
+        context_policy=config.context_policy,
     )
     try:
         finished = asyncio.run(_ask(session, text))

@@ -65,6 +65,7 @@ def chat(
         system=config.system,
         sampling=sampling_of(config),
         max_tokens=config.max_tokens,
+        context_policy=config.context_policy,
     )
     from edgechat.tui.app import run_tui
 

@@ -92,11 +92,12 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
         phase: "install": a model is being made ready for the first time, in percent. "check": its files are compared
             with their manifest, in bytes. "load": it is being read into
             memory; `total` is 0, for nobody can tell how long it takes. "prefill": prompt tokens computed.
+            "summarise": the model sums up what is no longer sent; `total` is 0.
         done, total: The step's own units.
         note: A few words on what is being done now; may be empty.
     """
 
-    phase: Literal["install", "check", "load", "prefill"]
+    phase: Literal["install", "check", "load", "prefill", "summarise"]
     done: int
     total: int
     note: str = ""
