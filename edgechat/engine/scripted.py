@@ -183,8 +183,9 @@ class ScriptedEngine:
         self.prefills.append(messages)
         ahead = _tokens((*messages, Message("user", "")))[:-2]  # the message and the reply are not there yet
         held = common_prefix(self._held, ahead)
-        if held < len(ahead):
-            self._held = ahead
+        if len(ahead) >= self.context or held == len(ahead):
+            return 0
+        self._held = ahead
         return len(ahead) - held
 
     async def stop(self) -> None:
