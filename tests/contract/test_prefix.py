@@ -12,13 +12,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from edgechat.chat.conversation import Message
 from edgechat.engine.base import Finished, Request, Sampling, TextDelta
 from edgechat.engine.client import EngineClient, EngineOptions, ModelSource
 from edgechat.errors import EngineError
 
-pytestmark = pytest.mark.model
+# One worker for all of them, and so one event loop.
+pytestmark = [pytest.mark.model, pytest.mark.asyncio(loop_scope="module")]
 GREEDY = Sampling(temperature=0)
 SYSTEM = Message("system", "Be brief.")
 
@@ -27,7 +29,7 @@ def client(folder: Path, kept_bytes: int, context: int = 2048) -> EngineClient:
     return EngineClient(ModelSource(folder, "default"), EngineOptions(context=context, kept_bytes=kept_bytes))
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine(default_genai: Path) -> AsyncIterator[EngineClient]:
     made = client(default_genai, kept_bytes=10**9)
     yield made

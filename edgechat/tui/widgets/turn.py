@@ -105,7 +105,7 @@ class TurnView(Vertical):
 
     async def tell(self, words: str) -> None:
         """Show a few words of edgechat, above what comes next."""
-        await self.mount(Notice(words), before=self._waiting if self._waiting.is_mounted else None)
+        await self.mount(Notice(words), before=self._waiting if self._waiting.parent is not None else None)
 
     async def close(self, reply: Reply | None, error: EdgechatError | None = None) -> None:
         """End the reply.
