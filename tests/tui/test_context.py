@@ -112,13 +112,17 @@ async def test_the_policy_can_be_chosen_before_it_matters(make_app: MakeApp) -> 
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot)
         await write(pilot, "hello")
-        await pilot.press("f2")
-        assert app.session.window.policy == "oldest"
+        commands = {command.title: command.callback for command in app.get_system_commands(app.screen)}
+        chosen = []
+        for choose in (lambda: pilot.press("f2"), lambda: pilot.press("f3"), commands["When the chat is full: ask"]):
+            if (pressed := choose()) is not None:
+                await pressed
+            chosen.append(app.session.window.policy)
+        assert chosen == ["oldest", "summarise", "ask"]
         assert not app.chat.sending
-        titles = [command.title for command in app.get_system_commands(app.screen)]
-        assert [title for title in titles if title.startswith("When the chat is full")]
-        app.chat.action_choose_policy("ask")
-        await until(pilot, lambda: "you will be asked" in screen_text(pilot))
+        told = "\n".join(note.message for note in app._notifications)
+        for words in ("no longer sent", "sums up", "you will be asked"):
+            assert words in told
 
 
 async def test_a_context_that_fills_is_told_once(make_app: MakeApp) -> None:
@@ -143,7 +147,13 @@ async def test_the_prompt_is_shown_as_text(make_app: MakeApp) -> None:
         app.chat.action_show_prompt()
         await until(pilot, lambda: isinstance(app.screen, PromptScreen))
         shown = screen_text(pilot)
-        for words in ("The prompt of the last reply", "<|user|>", '"a<|end|>b', "[bold red]x[/]", "computed before (=)"):
+        for words in (
+            "The prompt of the last reply",
+            "<|user|>",
+            '"a<|end|>b',
+            "[bold red]x[/]",
+            "computed before (=)",
+        ):
             assert words in shown
         assert "\x1b" not in shown
         await pilot.press("escape")
