@@ -84,10 +84,11 @@ def fit(
     if not able or (yield keeping(0).messages(conversation)) > context - least:
         return None
     # From the newest on, so that no more of a very long chat is counted than about twice what fits.
+    goal = min(context - context // 4, context - least)
     fitting, too_many, halving = 0, len(able), False
     while fitting + 1 < too_many:
         trial = (fitting + too_many) // 2 if halving else min(max(1, 2 * fitting), too_many - 1)
-        if (yield keeping(trial).messages(conversation)) <= context - context // 4:
+        if (yield keeping(trial).messages(conversation)) <= goal:
             fitting = trial
         else:
             too_many, halving = trial, True

@@ -120,6 +120,7 @@ async def test_the_policy_can_be_chosen_before_it_matters(make_app: MakeApp) -> 
             chosen.append(app.session.window.policy)
         assert chosen == ["oldest", "summarise", "ask"]
         assert not app.chat.sending
+        await pilot.pause()
         told = "\n".join(note.message for note in app._notifications)
         for words in ("no longer sent", "sums up", "you will be asked"):
             assert words in told
