@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from edgechat.chat.conversation import ReplyState
-from edgechat.chat.window import ContextFullError
+from edgechat.chat.window import ContextFullError, Policy
 from edgechat.engine.base import Progress, Request, Sampling, TextDelta
+from edgechat.engine.client import EngineClient, EngineOptions, ModelSource
 from edgechat.engine.fitting import WindowMoved
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.errors import RequestError
@@ -144,7 +145,8 @@ async def test_a_summary_can_be_stopped(session: Session, engine: ScriptedEngine
 
 
 async def test_a_message_too_long_by_itself_is_told_as_such(session: Session) -> None:
-    for policy in ("ask", "oldest", "summarise"):
+    policies: tuple[Policy, ...] = ("ask", "oldest", "summarise")
+    for policy in policies:
         session.window.policy = policy
         with pytest.raises(RequestError, match="longer than the context") as caught:
             await held(session, "word " * 400)
@@ -214,3 +216,55 @@ async def test_the_prompt_of_the_last_reply_and_of_a_draft(session: Session) -> 
     assert draft.cached == session.context_used
     session.new()
     assert [part.text for part in (await session.prompt_parts()).parts if part.kind == "text"] == ["Be brief.", ""]
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("policy", ["oldest", "summarise"])
+async def test_a_real_model_goes_on_past_its_context(path: Path, default_genai: Path, policy: Policy) -> None:
+    client = EngineClient(ModelSource(default_genai, "default"), EngineOptions(context=512))
+    session = Session(
+        client,
+        HistoryStore.open(path),
+        system="Be brief.",
+        sampling=Sampling(temperature=0),
+        max_tokens=60,
+        context_policy=policy,
+    )
+    try:
+        moves: list[WindowMoved] = []
+        for number in range(6):
+            events = await held(session, f"My number {number} is {number * 7}. Tell me a story about a river. " * 5)
+            moves += [event for event in events if isinstance(event, WindowMoved)]
+            closed = events[-1]
+            assert isinstance(closed, TurnClosed)
+            assert closed.finished.usage.context <= 512
+        assert moves
+        assert all(bool(move.summary) is (policy == "summarise") for move in moves)
+        assert len(kept(path)) == 6
+        shown = await session.prompt_parts()
+        assert session.conversation.turns[-1].reply is not None
+        assert shown.tokens == session.conversation.turns[-1].reply.prompt_tokens
+        assert not [part for part in shown.parts if part.kind == "text" and "My number 0" in part.text]
+    finally:
+        await session.aclose()
+
+
+@pytest.mark.model
+async def test_a_real_chat_opened_again_is_computed_while_the_user_writes(path: Path, default_genai: Path) -> None:
+    source, options = ModelSource(default_genai, "default"), EngineOptions(context=1024)
+    first = Session(EngineClient(source, options), HistoryStore.open(path), system="Be brief.", max_tokens=8)
+    await held(first, "Tell me of rivers. " * 60)
+    await first.aclose()
+    store = HistoryStore.open(path)
+    again = Session(EngineClient(source, options), store, conversation=store.latest(), max_tokens=8)
+    try:
+        await again.start()
+        assert again._warming is not None
+        await again._warming
+        closed = (await held(again, "And of lakes?"))[-1]
+        assert isinstance(closed, TurnClosed)
+        usage = closed.finished.usage
+        assert usage.cached > 240
+        assert usage.prompt - usage.cached < 16
+    finally:
+        await again.aclose()
