@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -26,6 +26,8 @@ RepetitionPenalty = Annotated[float, msgspec.Meta(gt=0, le=3)]
 Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 MaxTokens = Annotated[int, msgspec.Meta(ge=1)]
 ContextTokens = Annotated[int, msgspec.Meta(ge=64)]
+Megabytes = Annotated[int, msgspec.Meta(ge=0)]
+Policy = Literal["ask", "oldest", "summarise"]
 Threads = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 
 
@@ -41,6 +43,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         seed: Makes sampling repeatable.
         max_tokens: Upper bound of a reply; None is up to the end of the context.
         context: Tokens a chat may hold; None is what the model and the free memory allow.
+        context_policy: What happens when a chat no longer fits: "ask" stops and tells, "oldest" leaves out its oldest
+            turns, "summarise" has the model sum those up. Nothing of it changes what is kept.
+        cache_memory: Megabytes in which recent chats stay computed beside the one being held; None is a quarter of
+            the free memory, 1,024 at the most.
         threads: Threads of the computation; None is one per physical core.
         history: Whether chats are kept; False forgets them when the program ends.
     """
@@ -53,6 +59,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: Seed | None = None
     max_tokens: MaxTokens | None = None
     context: ContextTokens | None = None
+    context_policy: Policy = "ask"
+    cache_memory: Megabytes | None = None
     threads: Threads | None = None
     history: bool = True
 

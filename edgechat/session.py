@@ -9,12 +9,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 
 from edgechat.chat.conversation import Conversation, Reply, ReplyState, Turn
 from edgechat.chat.text import storable
-from edgechat.engine.base import Engine, Finished, ModelInfo, Progress, Request, Sampling, TextDelta, Timings, Usage
+from edgechat.chat.window import Policy, fullness_words
+from edgechat.engine.base import (
+    Engine,
+    Finished,
+    ModelInfo,
+    Progress,
+    Prompt,
+    Request,
+    Sampling,
+    TextDelta,
+    Timings,
+    Usage,
+)
+from edgechat.engine.fitting import WindowKeeper, WindowMoved
 from edgechat.errors import EdgechatError, EngineError, StorageError
 from edgechat.history.store import HistoryStore
 
@@ -53,7 +66,7 @@ class TurnClosed:
     finished: Finished
 
 
-SessionEvent = TurnSaved | Progress | TextDelta | TurnClosed
+SessionEvent = TurnSaved | Progress | WindowMoved | TextDelta | TurnClosed
 
 
 class _Journal:
@@ -112,6 +125,7 @@ class Session:
 
     Attributes:
         sampling, max_tokens: Used for the next reply; may be set between replies.
+        window: What is sent of a chat, and by which policy.
     """
 
     def __init__(
@@ -123,6 +137,7 @@ class Session:
         system: str = "",
         sampling: Sampling | None = None,
         max_tokens: int | None = None,
+        context_policy: Policy = "ask",
     ) -> None:
         """Nothing is started or stored yet.
 
@@ -133,6 +148,7 @@ class Session:
             system: System message of chats begun here; a chat gone on with keeps its own.
             sampling: How replies are sampled.
             max_tokens: Upper bound of a reply; None is up to the end of the context.
+            context_policy: What happens when a chat no longer fits into the context.
         """
         self._engine = engine
         self._store = store
@@ -140,6 +156,8 @@ class Session:
         self._conversation = conversation or Conversation(0, system=system)
         self.sampling = sampling or Sampling()
         self.max_tokens = max_tokens
+        self.window = WindowKeeper(engine, context_policy)
+        self._warming: asyncio.Task[None] | None = None
         self._journal: _Journal | None = None
         self._live: Turn | None = None
         self._stopping = asyncio.Event()
@@ -174,7 +192,60 @@ class Session:
 
     async def start(self, on_progress: Callable[[Progress], None] | None = None) -> ModelInfo:
         """Load the model; see `Engine.start`."""
-        return await self._engine.start(on_progress)
+        info = await self._engine.start(on_progress)
+        self.warm()
+        return info
+
+    def warm(self) -> None:
+        """Compute the beginning of the next prompt in the background, while the user writes.
+
+        Called for whatever chat or branch comes into view. A message that is sent meanwhile does not wait for it.
+        """
+        self._cool()
+        seeded = self.sampling.seed is not None and self.sampling.temperature > 0  # computed from nothing each time
+        if self._engine.info is not None and not self.busy and not seeded:
+            self._warming = asyncio.create_task(self._prefill(), name="warm")
+
+    async def _prefill(self) -> None:
+        turns = tuple(turn for turn in self._conversation.turns if turn.reply is not None and turn.reply.text)
+        with suppress(EdgechatError):  # it will be told to whoever waits for a reply
+            await self._engine.prefill(self.window.messages(replace(self._conversation, turns=turns)))
+
+    def _cool(self) -> None:
+        if self._warming is not None:
+            self._warming.cancel()
+
+    @property
+    def context_words(self) -> str:
+        """What the user is to know of how full the context is, or is about to be; "" for nothing."""
+        info = self._engine.info
+        if info is None:
+            return ""
+        return fullness_words(self.context_used, info.context, self.window.policy, info.cliff)
+
+    async def prompt_parts(self, draft: str = "") -> Prompt:
+        """The prompt as the model gets it, in its parts.
+
+        Args:
+            draft: The next message; without one it is the prompt of the last reply.
+
+        Raises:
+            EngineError: The model is not there, or cannot be sent this.
+        """
+        turns = self._conversation.turns
+        if draft or not turns:
+            asked = self._with_draft(draft)
+            return await self._engine.prompt(self.window.messages(asked))
+        last = turns[-1]
+        asked = replace(self._conversation, turns=(*turns[:-1], replace(last, replies=(), active=-1)))
+        prompt = await self._engine.prompt(self.window.messages(asked))
+        if last.reply is None or last.reply.prompt_tokens != prompt.tokens:
+            return prompt
+        return Prompt(prompt.parts, last.reply.cached_tokens)  # by now, all of it would be
+
+    def _with_draft(self, text: str) -> Conversation:
+        """The conversation with a message that is not sent yet."""
+        return replace(self._conversation, turns=(*self._conversation.turns, Turn(0, None, text, 0.0)))
 
     async def send(self, text: str) -> AsyncGenerator[SessionEvent, None]:
         """Save the user's message, answer it, and yield TurnSaved, Progress and TextDelta, TurnClosed.
@@ -185,6 +256,7 @@ class Session:
         Raises:
             EngineError: The reply failed; the text so far is kept in the store and the reply is marked.
             ModelError: The model could not be loaded; the message is kept.
+            ContextFullError: Something would have to go; the message was not taken, unless the model was still loading.
             StorageError: The message could not be saved, and nothing was sent to the model; or the reply could not.
         """
         if self.busy:
@@ -195,7 +267,10 @@ class Session:
         notices = (f"{replaced} characters that are not text were replaced by \ufffd.",) if replaced else ()
         self._stopping.clear()
         self._idle.clear()
+        self._cool()
         try:
+            if self._conversation.turns:
+                await self.window.check(self._with_draft(message), self.max_tokens)
             turn = await asyncio.to_thread(self._save, message)
             yield TurnSaved(turn, notices)
             answer = self._answer(turn)
@@ -236,7 +311,13 @@ class Session:
             if failure is not None:
                 raise failure
             if ready:
-                request = Request(self._conversation.messages(), self.sampling, self.max_tokens)
+                fitting = self.window.fit(self._conversation, self.max_tokens, self._stopping.is_set)
+                async with aclosing(fitting) as moves:
+                    async for move in moves:
+                        yield move
+                ready = not self._stopping.is_set()
+            if ready:
+                request = Request(self.window.messages(self._conversation), self.sampling, self.max_tokens)
                 async with aclosing(self._engine.stream(request)) as events:
                     async for event in events:
                         if self._stopping.is_set():
@@ -256,6 +337,8 @@ class Session:
             self._close(turn, await journal.close(ReplyState.STOPPED, None, ttft))
             raise
         closed = self._close(turn, await journal.close(_STATES[finished.reason], finished, ttft))
+        if finished.usage.prompt:
+            self.window.note(self._conversation, finished)
         if journal.failure is not None:
             raise journal.failure
         yield TurnClosed(closed, finished)
@@ -297,6 +380,7 @@ class Session:
         if self.busy:
             raise EngineError("A reply is being written", "", "Stop it first.")
         self._conversation = Conversation(0, system=self._system)
+        self.warm()
 
     async def aclose(self) -> None:
         """Stop, close the store, end the engine. Safe to call twice."""
@@ -307,5 +391,6 @@ class Session:
                     await self._idle.wait()
             except TimeoutError:
                 pass  # whoever reads the reply is not reading; its text is in the journal
+        self._cool()
         await self._engine.aclose()
         await asyncio.to_thread(self._store.close)

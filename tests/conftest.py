@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from edgechat.config import Config
 from edgechat.offline import go_offline
 from edgechat.paths import own_command
 from tests.mlflow_server import MlflowServer
@@ -32,8 +33,8 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every file edgechat keeps goes below a folder of this test."""
     home = tmp_path / "edgechat-home"
     monkeypatch.setenv("EDGECHAT_HOME", str(home))
-    for name in ("MODEL_URI", "SYSTEM", "TEMPERATURE", "TOP_P", "SEED", "MAX_TOKENS", "CONTEXT", "THREADS", "HISTORY"):
-        monkeypatch.delenv(f"EDGECHAT_{name}", raising=False)
+    for field in Config.__struct_fields__:
+        monkeypatch.delenv(f"EDGECHAT_{field.upper()}", raising=False)
     for name in ("TRACKING_URI", "REGISTRY_URI", "EXPERIMENT_NAME", "EXPERIMENT_ID", "RUN_ID"):
         monkeypatch.delenv(f"MLFLOW_{name}", raising=False)
     return home

@@ -14,7 +14,8 @@ from edgechat.chat.text import printable
 from edgechat.cli.opening import engine_for, history_for, pulled_notice, sampling_of
 from edgechat.cli.options import history_option, model_option
 from edgechat.config import load_config
-from edgechat.engine.base import Finished, Progress, TextDelta
+from edgechat.engine.base import Finished, Progress, Prompt, TextDelta
+from edgechat.engine.prompt_text import part_lines, summary_words
 from edgechat.errors import ConfigError, ExitCode
 from edgechat.session import Session, TurnClosed, TurnSaved
 
@@ -27,6 +28,7 @@ from edgechat.session import Session, TurnClosed, TurnSaved
 @click.option("--max-tokens", type=int, metavar="N", help="Upper bound of the answer's length.")
 @click.option("--temperature", type=float, metavar="T", help="0 always takes the likeliest word; up to 2.")
 @click.option("--seed", type=int, metavar="N", help="Makes the answer repeatable.")
+@click.option("--show-prompt", is_flag=True, help="Show what the model read, with its tokens, on standard error.")
 @click.pass_context
 def ask(
     ctx: click.Context,
@@ -37,6 +39,7 @@ def ask(
     max_tokens: int | None,
     temperature: float | None,
     seed: int | None,
+    show_prompt: bool,
 ) -> None:
     """Ask one question and print the answer as it is written.
 
@@ -71,9 +74,10 @@ def ask(
         system=config.system,
         sampling=sampling_of(config),
         max_tokens=config.max_tokens,
+        context_policy=config.context_policy,
     )
     try:
-        finished = asyncio.run(_ask(session, text))
+        finished = asyncio.run(_ask(session, text, show_prompt=show_prompt))
     except KeyboardInterrupt:
         _narrate("stopped")
         raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
@@ -96,7 +100,7 @@ def _question(words: str) -> str:
     return text
 
 
-async def _ask(session: Session, text: str) -> Finished:
+async def _ask(session: Session, text: str, *, show_prompt: bool) -> Finished:
     """Stream the answer; cancelled by Ctrl+C or SIGTERM, which keep what has come."""
     task = asyncio.current_task()
     if os.name == "posix" and task is not None:  # elsewhere the event loop takes no signals
@@ -116,6 +120,8 @@ async def _ask(session: Session, text: str) -> Finished:
                     _write(event.text)
                 elif isinstance(event, TurnClosed):
                     _write(end)
+                    if show_prompt:
+                        _show(await session.prompt_parts())
                     return event.finished
         raise AssertionError("a reply ends with TurnClosed or an error")
     except asyncio.CancelledError:
@@ -139,6 +145,13 @@ def _write(text: str) -> None:
 def _narrate(text: str) -> None:
     if sys.stderr is not None:
         sys.stderr.write(f"edgechat: {printable(text)}\n")
+
+
+def _show(prompt: Prompt) -> None:
+    """The prompt's parts, a line each: what was computed before, the text, the ids."""
+    _narrate(f"the prompt has {summary_words(prompt)}")
+    for line in part_lines(prompt):
+        sys.stderr.write(printable(f"{line.sign} {line.text}  {line.ids}".rstrip()) + "\n")
 
 
 class _Progress:

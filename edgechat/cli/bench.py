@@ -69,6 +69,7 @@ open(sys.argv[1], "w").write('{"painted": %r}' % app.at)
     help="Measure a packaged edgechat against this one.",
 )
 @click.option("--scoring", is_flag=True, help="Measure mlflow.pyfunc instead; needs edgechat[mlflow].")
+@click.option("--turns", is_flag=True, help="Measure what is not computed twice instead: turns, replies, chats.")
 @click.pass_context
 def bench(
     ctx: click.Context,
@@ -79,6 +80,7 @@ def bench(
     tui: bool,
     packaged: Path | None,
     scoring: bool,
+    turns: bool,
 ) -> None:
     """Measure the chat against the plainest loop around the same model, on this machine.
 
@@ -88,6 +90,7 @@ def bench(
       edgechat bench --json > me.json   for a comparison
       edgechat bench --packaged dist/edgechat-0.1.0/edgechat
       edgechat bench --scoring          predict against the plain loop, a batch against single calls
+      edgechat bench --turns            the 20th turn against the 2nd, another reply, back to a chat
     """
     config = load_config(model_uri=model_uri or (ctx.obj or {}).get("model_uri"))
     if packaged is not None:
@@ -99,6 +102,10 @@ def bench(
         from edgechat.cli.bench_scoring import measure as measure_scoring
 
         result = asyncio.run(measure_scoring(config, rounds, tokens))
+    elif turns:
+        from edgechat.cli.bench_turns import measure as measure_turns
+
+        result = asyncio.run(measure_turns(config, rounds))
     else:
         result = asyncio.run(_measure(config, rounds, tokens, tui=tui and os.name == "posix"))
     click.echo(json.dumps(result, indent=2) if as_json else _table(result))
@@ -360,6 +367,9 @@ _NAMES = {
     "packaged_decode": "decode, packaged / this edgechat",
     "predict_decode": "mlflow.pyfunc predict / plain loop",
     "predict_batch": "8 prompts in one call / in 8 calls",
+    "later_turn": "first text, turn 20 / turn 2",
+    "another_reply": "first text, another reply / 1,000 tokens cold",
+    "back_to_a_chat": "first text, back in a chat / all of it cold",
 }
 
 

@@ -18,6 +18,7 @@ def chat(
     resume: bool = False,
     system: str | None = None,
     history: bool | None = None,
+    context_policy: str | None = None,
     demo: bool = False,
 ) -> int:
     """Open the TUI; started from a file manager, in a terminal of its own.
@@ -27,6 +28,7 @@ def chat(
         resume: Go on with the last chat.
         system: System message named on the command line.
         history: Whether the command line asks for the chat to be kept.
+        context_policy: What happens when a chat no longer fits, as the command line has it.
         demo: Use the scripted engine.
 
     Returns:
@@ -47,7 +49,7 @@ def chat(
             "The chat needs a terminal for its input and its output.",
             'In a script use `edgechat ask "question"`.',
         )
-    config = load_config(model_uri=model_uri, system=system, history=history)
+    config = load_config(model_uri=model_uri, system=system, history=history, context_policy=context_policy)
     if resume and not config.history:
         raise ConfigError("Nothing to go on with", "No chats are kept here.", "Leave out --continue.")
     store = history_for(config)
@@ -65,6 +67,7 @@ def chat(
         system=config.system,
         sampling=sampling_of(config),
         max_tokens=config.max_tokens,
+        context_policy=config.context_policy,
     )
     from edgechat.tui.app import run_tui
 

@@ -67,6 +67,11 @@ def _version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
 @click.option("-c", "--continue", "resume", is_flag=True, help="Go on with the last chat.")
 @click.option("--system", metavar="TEXT", help="System message of new chats.")
 @history_option
+@click.option(
+    "--context-policy",
+    type=click.Choice(["ask", "oldest", "summarise"]),
+    help="When a chat no longer fits: stop and tell, leave out its oldest turns, or have them summed up.",
+)
 @click.option("--demo", is_flag=True, help="Show the interface with a scripted reply and no model.")
 @click.option("--self-test", is_flag=True, help="Load, answer, save, prove offline; print a line of JSON.")
 @click.option(
@@ -79,6 +84,7 @@ def cli(
     resume: bool,
     system: str | None,
     history: bool | None,
+    context_policy: str | None,
     demo: bool,
     self_test: bool,
 ) -> None:
@@ -97,7 +103,8 @@ def cli(
     """
     ctx.obj = {"model_uri": model_uri, "system": system, "history": history}
     if ctx.invoked_subcommand is not None:
-        for given, flag in ((resume, "--continue"), (demo, "--demo"), (self_test, "--self-test")):
+        flags = {"--continue": resume, "--context-policy": context_policy, "--demo": demo, "--self-test": self_test}
+        for flag, given in flags.items():
             if given:
                 raise click.UsageError(f"{flag} goes without a command, and not with `{ctx.invoked_subcommand}`.", ctx)
         return
@@ -107,7 +114,16 @@ def cli(
         ctx.exit(run_self_test(model_uri, history=history))
     from edgechat.cli.chat import chat
 
-    ctx.exit(chat(model_uri=model_uri, resume=resume, system=system, history=history, demo=demo))
+    ctx.exit(
+        chat(
+            model_uri=model_uri,
+            resume=resume,
+            system=system,
+            history=history,
+            context_policy=context_policy,
+            demo=demo,
+        )
+    )
 
 
 def invoke(arguments: Sequence[str]) -> int:

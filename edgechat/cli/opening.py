@@ -42,7 +42,9 @@ def engine_for(config: Config) -> EngineClient:
     """The engine of the model the settings name; the model is looked for when it is first needed."""
     from edgechat.engine.client import EngineClient, EngineOptions
 
-    return EngineClient(locate(config.model_uri), EngineOptions(context=config.context, threads=config.threads))
+    kept = None if config.cache_memory is None else config.cache_memory * 1024 * 1024
+    options = EngineOptions(context=config.context, threads=config.threads, kept_bytes=kept)
+    return EngineClient(locate(config.model_uri), options)
 
 
 def pulled_notice(config: Config) -> str:

@@ -47,6 +47,38 @@ class Request(msgspec.Struct, frozen=True):
     stop: tuple[str, ...] = ()
 
 
+class PromptPart(msgspec.Struct, frozen=True):
+    """A part of a prompt as it is sent.
+
+    Attributes:
+        kind: "control": one control token. "text": what a person wrote, with the form's own words around it. "reply":
+            what a model wrote.
+        text: Its characters. Of a reply, the ids are those it was generated as, while they are remembered.
+        ids: What the model is given for it.
+    """
+
+    kind: Literal["control", "text", "reply"]
+    text: str
+    ids: tuple[int, ...]
+
+
+class Prompt(msgspec.Struct, frozen=True, tag="prompt"):
+    """A prompt, exactly as it is sent.
+
+    Attributes:
+        parts: In order; their ids together are the prompt.
+        cached: How many of the first ids are computed already.
+    """
+
+    parts: tuple[PromptPart, ...]
+    cached: int
+
+    @property
+    def tokens(self) -> int:
+        """Number of ids."""
+        return sum(len(part.ids) for part in self.parts)
+
+
 class TextDelta(msgspec.Struct, frozen=True, tag="text"):
     """The next characters of the reply; never empty, never half a character."""
 
@@ -60,11 +92,12 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
         phase: "install": a model is being made ready for the first time, in percent. "check": its files are compared
             with their manifest, in bytes. "load": it is being read into
             memory; `total` is 0, for nobody can tell how long it takes. "prefill": prompt tokens computed.
+            "summarise": the model sums up what is no longer sent; `total` is 0.
         done, total: The step's own units.
         note: A few words on what is being done now; may be empty.
     """
 
-    phase: Literal["install", "check", "load", "prefill"]
+    phase: Literal["install", "check", "load", "prefill", "summarise"]
     done: int
     total: int
     note: str = ""
@@ -149,6 +182,9 @@ class ModelInfo(msgspec.Struct, frozen=True, tag="ready"):
         context_reason: Why `context` is less than `model_context`: "memory", "setting", "model" or "".
         threads: Threads the computation uses.
         load_seconds: Seconds it took to load.
+        cliff: Tokens on whose crossing the model computes the whole prompt anew, in one go; 0 where nothing of the
+            kind is within `context`.
+        kept_chats: Chats whose computed tokens can be kept at a time.
     """
 
     name: str
@@ -159,6 +195,8 @@ class ModelInfo(msgspec.Struct, frozen=True, tag="ready"):
     context_reason: str = ""
     threads: int = 0
     load_seconds: float = 0.0
+    cliff: int = 0
+    kept_chats: int = 1
 
 
 class LoadedModel(Protocol):
@@ -170,6 +208,20 @@ class LoadedModel(Protocol):
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Ids of the prompt that asks for the next reply."""
+
+    def prompt(self, messages: Sequence[Message]) -> Prompt:
+        """The same ids with what they stand for, and how many of them are computed already."""
+
+    def prefill(self, messages: Sequence[Message], stopped: Callable[[], bool] = ...) -> Iterator[int]:
+        """Compute what every prompt that goes on with these messages begins with.
+
+        Args:
+            messages: The conversation without the message that is being written.
+            stopped: Asked between chunks; what was computed by then stays.
+
+        Yields:
+            Tokens computed so far, after each chunk; nothing where all of it is computed, or none of it would fit.
+        """
 
     def generate(self, request: Request, stopped: Callable[[], bool] = ...) -> Iterator[Event]:
         """Write one reply.
@@ -220,6 +272,22 @@ class Engine(Protocol):
 
     async def count(self, messages: tuple[Message, ...]) -> int:
         """Tokens of the prompt these messages make, the opening of a reply included."""
+
+    async def prompt(self, messages: tuple[Message, ...]) -> Prompt:
+        """The prompt these messages make, as it would be sent now."""
+
+    async def prefill(self, messages: tuple[Message, ...]) -> int:
+        """Compute the beginning of the next prompt ahead, while nothing else is asked of the engine.
+
+        A reply that is asked for meanwhile ends this between two chunks and goes on from what was computed; cancelling
+        the call does so as well.
+
+        Args:
+            messages: The conversation without the message that is being written.
+
+        Returns:
+            Tokens computed; 0 where nothing had to be, or the engine keeps nothing.
+        """
 
     async def stop(self) -> None:
         """End the running reply within one token or one chunk of the prompt; nothing happens when none runs."""

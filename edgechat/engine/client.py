@@ -13,17 +13,18 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 import msgspec
 
 from edgechat import paths
 from edgechat.chat.conversation import Message
 from edgechat.engine import wire
-from edgechat.engine.base import Event, Finished, Kind, ModelInfo, Progress, Request, TextDelta
+from edgechat.engine.base import Event, Finished, Kind, ModelInfo, Progress, Prompt, Request, TextDelta
 from edgechat.errors import EdgechatError, EngineError, ModelError
 
 OnProgress = Callable[[Progress], None]
+_Answer = TypeVar("_Answer", bound=wire.Answer)
 Locate = Callable[[OnProgress], Awaitable["ModelSource"]]
 """Finds the model when it is first needed, installing it if it must."""
 
@@ -46,6 +47,7 @@ class EngineOptions(msgspec.Struct, frozen=True):
     context: int | None = None
     threads: int | None = None
     spinning: bool = True
+    kept_bytes: int | None = None
 
 
 class EngineClient:
@@ -129,7 +131,13 @@ class EngineClient:
         self._reader = asyncio.create_task(self._read(self._process), name="engine-reader")
         options = self._options
         load = wire.Load(
-            str(source.folder), source.name, options.context, options.threads, options.spinning, source.kind
+            str(source.folder),
+            source.name,
+            options.context,
+            options.threads,
+            options.spinning,
+            source.kind,
+            options.kept_bytes,
         )
         number, answers = self._open()
         try:
@@ -181,14 +189,30 @@ class EngineClient:
 
     async def count(self, messages: tuple[Message, ...]) -> int:
         """See `Engine.count`."""
+        return (await self._ask(wire.Count(messages), wire.Counted)).tokens
+
+    async def prompt(self, messages: tuple[Message, ...]) -> Prompt:
+        """See `Engine.prompt`."""
+        return await self._ask(wire.ShowPrompt(messages), Prompt)
+
+    async def prefill(self, messages: tuple[Message, ...]) -> int:
+        """See `Engine.prefill`."""
+        return (await self._ask(wire.Prefill(messages), wire.Prefilled)).tokens
+
+    async def _ask(self, command: wire.Command, kind: type[_Answer]) -> _Answer:
+        """The one answer to a command; whoever stops waiting for it stops the worker too."""
         await self.start()
         number, answers = self._open()
         try:
-            await self._write(number, wire.Count(messages))
+            await self._write(number, command)
             while True:
                 answer = await self._next(answers)
-                if isinstance(answer, wire.Counted):
-                    return answer.tokens
+                if isinstance(answer, kind):
+                    return answer
+        except asyncio.CancelledError:
+            with contextlib.suppress(EngineError):
+                await self._write(number, wire.Stop())
+            raise
         finally:
             del self._queues[number]
 

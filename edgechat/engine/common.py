@@ -6,12 +6,14 @@ engine: each of them is imported by its own loop alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from edgechat.chat.conversation import Message
 from edgechat.chat.template import PHI3, PromptForm, Render, TemplateForm
-from edgechat.engine.base import Request, too_long
+from edgechat.engine.base import Prompt, Request, too_long
+from edgechat.engine.kv import common_prefix
+from edgechat.engine.tokens import TokenCodec
 from edgechat.errors import EngineError, ModelError
 
 PREFILL_CHUNK = 64
@@ -48,12 +50,29 @@ def fit(request: Request, context: int, encode: Callable[[Sequence[Message]], li
     return prompt, room if request.max_tokens is None else min(room, request.max_tokens)
 
 
-def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
-    """How many ids two sequences begin with in common."""
-    for position, (a, b) in enumerate(zip(left, right, strict=False)):
-        if a != b:
-            return position
-    return min(len(left), len(right))
+def certain_prefix(encode: Callable[[Sequence[Message]], list[int]], messages: Sequence[Message]) -> list[int]:
+    """The ids with which every prompt begins that goes on with these messages, whatever the user writes next."""
+    # Seldom an id too many, where the first letters join the form's own words; the prompt then parts from it there.
+    left, right = (encode((*messages, Message("user", text))) for text in ("a", "The"))
+    return left[: common_prefix(left, right)]
+
+
+def show(
+    codec: TokenCodec, form: PromptForm, messages: Sequence[Message], held: Iterable[Sequence[int]], *, fewest: int
+) -> Prompt:
+    """A prompt with what its ids stand for.
+
+    Args:
+        codec: The model's tokenizer.
+        form: The model's prompt form.
+        messages: The conversation.
+        held: The ids of each KV cache.
+        fewest: Tokens at the end that are computed in any case.
+    """
+    parts = tuple(codec.parts(form.pieces(messages)))
+    ids = [token for part in parts for token in part.ids]
+    longest = max((common_prefix(tokens, ids) for tokens in held), default=0)
+    return Prompt(parts, min(longest, max(len(ids) - fewest, 0)))
 
 
 def choose_form(render: Render, controls: frozenset[str]) -> PromptForm:

@@ -1,9 +1,9 @@
 """The onnxruntime-genai loop, and the only importer of that library.
 
 Everything here blocks and holds the GIL for as long as the library computes, so it runs in the worker process (or in a
-process that has nothing else to do, such as MLflow scoring). One generator is kept for as long as possible: a new
-prompt is compared with the tokens that are already computed, the KV cache is rewound to where they part, and only the
-rest is computed.
+process that has nothing else to do, such as MLflow scoring). Generators are kept for as long as possible: a new prompt
+is compared with the tokens that are already computed, the KV cache is rewound to where they part, and only the rest is
+computed.
 """
 
 from __future__ import annotations
@@ -21,19 +21,32 @@ import onnxruntime_genai as og
 from edgechat.chat.conversation import Message
 from edgechat.chat.template import split_controls
 from edgechat.engine import sizing
-from edgechat.engine.base import Event, Finished, ModelInfo, Progress, Request, Sampling, TextDelta, Timings, Usage
+from edgechat.engine.base import (
+    Event,
+    Finished,
+    ModelInfo,
+    Progress,
+    Prompt,
+    Request,
+    Sampling,
+    TextDelta,
+    Timings,
+    Usage,
+)
 from edgechat.engine.batch import BatchWriter
 from edgechat.engine.common import (
     PREFILL_CHUNK,
     TOP_K,
     VERIFY,
+    certain_prefix,
     choose_form,
-    common_prefix,
     fit,
     load_error,
     run_error,
     short,
+    show,
 )
+from edgechat.engine.kv import Cache, RecentCaches, common_prefix
 from edgechat.engine.reply import GrowingReply, collect
 from edgechat.engine.stops import until_stop
 from edgechat.engine.tokens import TokenCodec
@@ -57,7 +70,7 @@ answered differently. Two give the same logits as any other number, bit by bit."
 
 
 class GenaiModel:
-    """A loaded model and its one generator.
+    """A loaded model and its generators, one unless more may be kept.
 
     Attributes:
         info: What the model is and how much it may hold.
@@ -73,6 +86,7 @@ class GenaiModel:
         context: int | None = None,
         threads: int | None = None,
         spinning: bool = True,
+        kept_bytes: int | None = 0,
     ) -> None:
         """Load an ONNX GenAI folder.
 
@@ -82,6 +96,8 @@ class GenaiModel:
             context: Tokens wanted; None is what the model and the free memory allow.
             threads: Threads of the computation; None is one per physical core.
             spinning: Whether computing threads spin while they wait: faster on an idle machine, slower on a busy one.
+            kept_bytes: Bytes that chats beside the one being held may take to stay computed; None is some of what is
+                free.
 
         Raises:
             ModelError: The folder cannot be loaded; the message holds the library's own words.
@@ -112,9 +128,14 @@ class GenaiModel:
         self._eos = frozenset(int(token) for token in self._tokenizer.eos_token_ids)
         self.form = choose_form(self._render, self.codec.controls)
         self._context = sizing.settle_context(config, context, sizing.available_memory())
-        self._generator: Any = None
-        self._params: Any = None
-        self._held: list[int] = []
+        kv = sizing.kv_bytes_per_token(config) * self._context.tokens
+        self._caches = RecentCaches(
+            self._make_generator,
+            most=sizing.kept_chats(kv, sizing.available_memory(), kept_bytes),
+            # Other programs may have taken it since.
+            room=lambda: sizing.available_memory() > kv + sizing.RESERVE,
+        )
+        self._seed: int | None = None
         self._batch = BatchWriter(
             self._model,
             eos=self._eos,
@@ -132,6 +153,8 @@ class GenaiModel:
             context_reason=self._context.reason,
             threads=count,
             load_seconds=time.perf_counter() - began,
+            cliff=sizing.cliff(config, self._context.tokens),
+            kept_chats=self._caches.most,
         )
 
     def _render(self, messages: list[dict[str, str]], reply: bool) -> str:
@@ -141,6 +164,26 @@ class GenaiModel:
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Ids of the prompt that asks for the next reply."""
         return self.codec.encode(self.form.pieces(messages))
+
+    def prompt(self, messages: Sequence[Message]) -> Prompt:
+        """See `LoadedModel.prompt`."""
+        return show(self.codec, self.form, messages, self._caches.held(), fewest=_FEWEST)
+
+    def prefill(self, messages: Sequence[Message], stopped: Callable[[], bool] = lambda: False) -> Iterator[int]:
+        """See `LoadedModel.prefill`."""
+        prompt = certain_prefix(self.encode, messages)
+        if len(prompt) >= self._context.tokens:
+            return
+        try:
+            cache = self._caches.take(prompt, ahead=True)
+            if common_prefix(cache.tokens, prompt) > len(prompt) - _FEWEST:
+                return
+            cached = self._cut(cache, prompt)
+            for held in self._compute(cache, prompt, stopped):
+                yield held - cached
+        except Exception as error:
+            self._drop()
+            raise run_error(error) from error
 
     def generate(self, request: Request, stopped: Callable[[], bool] = lambda: False) -> Iterator[Event]:
         """Write one reply.
@@ -230,20 +273,13 @@ class GenaiModel:
     def _run(
         self, sampling: Sampling, prompt: list[int], limit: int, stopped: Callable[[], bool], began: float
     ) -> Iterator[Event]:
-        cached = self._prepare(sampling, prompt)
-        held, generator = self._held, self._generator
+        cache, cached = self._prepare(sampling, prompt)
+        generator = cache.generator
         total = len(prompt)
-        cancelled = False
-        while len(held) < total:
-            if stopped():
-                cancelled = True
-                break
-            size = PREFILL_CHUNK - 1 if total - len(held) == PREFILL_CHUNK + 1 else PREFILL_CHUNK  # see _FEWEST
-            chunk = prompt[len(held) : len(held) + size]
-            generator.append_tokens(chunk)
-            held += chunk
+        for done in self._compute(cache, prompt, stopped):
             if total - cached > PREFILL_CHUNK:
-                yield Progress("prefill", len(held) - cached, total - cached)
+                yield Progress("prefill", done - cached, total - cached)
+        cancelled = len(cache.tokens) < total
         prefilled = time.perf_counter()
         first_text = first_token = last_token = 0.0
         reply = self._opened_reply()
@@ -260,7 +296,7 @@ class GenaiModel:
                 break
             last_token = time.perf_counter()
             first_token = first_token or last_token
-            held.append(token)
+            cache.tokens.append(token)
             if delta := reply.add(token):
                 first_text = first_text or last_token
                 yield TextDelta(delta)
@@ -278,34 +314,52 @@ class GenaiModel:
     def _opened_reply(self) -> GrowingReply:
         return GrowingReply(self._tokenizer.create_stream().decode, self.codec)
 
-    def _prepare(self, sampling: Sampling, prompt: list[int]) -> int:
-        """Bring the generator to where the prompt leaves what it holds; return how many tokens that is."""
+    @staticmethod
+    def _compute(cache: Cache, prompt: list[int], stopped: Callable[[], bool]) -> Iterator[int]:
+        """Compute the rest of a prompt chunk by chunk, unless stopped; yield how many of its tokens are held."""
+        while len(cache.tokens) < len(prompt) and not stopped():
+            held = len(cache.tokens)
+            size = PREFILL_CHUNK - 1 if len(prompt) - held == PREFILL_CHUNK + 1 else PREFILL_CHUNK  # see _FEWEST
+            chunk = prompt[held : held + size]
+            cache.generator.append_tokens(chunk)
+            cache.tokens += chunk
+            yield len(cache.tokens)
+
+    def _prepare(self, sampling: Sampling, prompt: list[int]) -> tuple[Cache, int]:
+        """Bring a generator to where the prompt leaves what it holds; return it and how many tokens that is."""
         options = {
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "repetition_penalty": sampling.repetition_penalty,
         }
         # A seed is read only when a generator is made, so a repeatable reply starts from an empty cache.
-        if self._generator is None or (sampling.seed is not None and sampling.temperature > 0):
-            self._drop()
-            self._params = og.GeneratorParams(self._model)
-            self._params.set_search_options(
-                **SEARCH,
-                max_length=self._context.tokens,
-                random_seed=random.randrange(2**31) if sampling.seed is None else sampling.seed,
-            )
-            self._generator = og.Generator(self._model, self._params)
-        self._params.set_search_options(**options)
+        repeatable = sampling.seed is not None and sampling.temperature > 0
+        self._seed = sampling.seed if repeatable else None
+        cache = self._caches.take(prompt, fresh=repeatable)
+        cache.params.set_search_options(**options)
+        return cache, self._cut(cache, prompt)
+
+    @staticmethod
+    def _cut(cache: Cache, prompt: Sequence[int]) -> int:
+        """Take back what the prompt does not share; return how many tokens are left."""
         # Something must be appended, or there would be no logits to choose the first token from.
-        common = min(common_prefix(self._held, prompt), max(len(prompt) - _FEWEST, 0))
-        if common < len(self._held):
-            self._generator.rewind_to(common)
-            del self._held[common:]
+        common = min(common_prefix(cache.tokens, prompt), max(len(prompt) - _FEWEST, 0))
+        if common < len(cache.tokens):
+            cache.generator.rewind_to(common)
+            del cache.tokens[common:]
         return common
 
+    def _make_generator(self) -> tuple[Any, Any]:
+        params = og.GeneratorParams(self._model)
+        params.set_search_options(
+            **SEARCH,
+            max_length=self._context.tokens,
+            random_seed=random.randrange(2**31) if self._seed is None else self._seed,
+        )
+        return og.Generator(self._model, params), params
+
     def _drop(self) -> None:
-        self._generator = self._params = None
-        self._held = []
+        self._caches.drop()
 
 
 def choose_filler(folder: Path, config: dict[str, Any], codec: TokenCodec) -> int | None:

@@ -21,17 +21,30 @@ import transformers
 
 from edgechat.chat.conversation import Message
 from edgechat.engine import sizing
-from edgechat.engine.base import Event, Finished, ModelInfo, Progress, Request, Sampling, TextDelta, Timings, Usage
+from edgechat.engine.base import (
+    Event,
+    Finished,
+    ModelInfo,
+    Progress,
+    Prompt,
+    Request,
+    Sampling,
+    TextDelta,
+    Timings,
+    Usage,
+)
 from edgechat.engine.common import (
     PREFILL_CHUNK,
     TOP_K,
     VERIFY,
+    certain_prefix,
     choose_form,
-    common_prefix,
     fit,
     load_error,
     run_error,
+    show,
 )
+from edgechat.engine.kv import common_prefix
 from edgechat.engine.stops import until_stop
 from edgechat.engine.tokens import TokenCodec
 from edgechat.errors import EdgechatError, ModelError
@@ -106,6 +119,7 @@ class HfModel:
         # LongRoPE turns keys by other angles once a prompt is longer than this: what was computed before is void.
         limit = getattr(config, "original_max_position_embeddings", None)
         self._keeps = limit is None or self._context.tokens <= limit
+        cliff = 0 if self._keeps else int(limit or 0)
         self._cache: Any = None
         self._held: list[int] = []
         self.info = ModelInfo(
@@ -117,6 +131,7 @@ class HfModel:
             context_reason=self._context.reason,
             threads=count,
             load_seconds=time.perf_counter() - began,
+            cliff=cliff,
         )
 
     def _render(self, messages: list[dict[str, str]], reply: bool) -> str:
@@ -126,6 +141,23 @@ class HfModel:
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Ids of the prompt that asks for the next reply."""
         return self.codec.encode(self.form.pieces(messages))
+
+    def prompt(self, messages: Sequence[Message]) -> Prompt:
+        """See `LoadedModel.prompt`."""
+        return show(self.codec, self.form, messages, [self._held] if self._keeps else [], fewest=1)
+
+    def prefill(self, messages: Sequence[Message], stopped: Callable[[], bool] = lambda: False) -> Iterator[int]:
+        """See `LoadedModel.prefill`."""
+        prompt = certain_prefix(self.encode, messages)
+        if not self._keeps or len(prompt) >= self._context.tokens or common_prefix(self._held, prompt) == len(prompt):
+            return
+        try:
+            cached = self._prepare(Sampling(), prompt)
+            for held in self._compute(prompt, len(prompt), stopped):
+                yield held - cached
+        except Exception as error:
+            self._drop()
+            raise run_error(error) from error
 
     def generate(self, request: Request, stopped: Callable[[], bool] = lambda: False) -> Iterator[Event]:
         """Write one reply; see `LoadedModel.generate`."""
@@ -147,16 +179,13 @@ class HfModel:
         cached = self._prepare(sampling, prompt)
         total = len(prompt)
         # The last token is left to `generate`, which needs its logits.
-        while len(self._held) < total - 1 and self._keeps:
-            if stopped():
+        if self._keeps:
+            for done in self._compute(prompt, total - 1, stopped):
+                if total - cached > PREFILL_CHUNK:
+                    yield Progress("prefill", done - cached, total - cached)
+            if len(self._held) < total - 1:
                 yield _finished("cancelled", prompt, cached, [], began, time.perf_counter())
                 return
-            chunk = prompt[len(self._held) : min(len(self._held) + PREFILL_CHUNK, total - 1)]
-            with torch.no_grad():
-                self._model.base_model(input_ids=torch.tensor([chunk]), use_cache=True, **{_CACHE: self._cache})
-            self._held += chunk
-            if total - cached > PREFILL_CHUNK:
-                yield Progress("prefill", len(self._held) - cached, total - cached)
         if limit < 1:
             yield _finished("length", prompt, cached, [], began, time.perf_counter())
             return
@@ -193,6 +222,15 @@ class HfModel:
             self.codec.remember("".join(text), reply)
         decode = stream.times[len(reply) - 1] - stream.times[0] if reply else 0.0
         yield _finished(reason, prompt, cached, reply, began, stream.times[0], first_text, decode)
+
+    def _compute(self, prompt: list[int], end: int, stopped: Callable[[], bool]) -> Iterator[int]:
+        """Compute a prompt up to that token chunk by chunk, unless stopped; yield how many of its tokens are held."""
+        while len(self._held) < end and not stopped():
+            chunk = prompt[len(self._held) : min(len(self._held) + PREFILL_CHUNK, end)]
+            with torch.no_grad():
+                self._model.base_model(input_ids=torch.tensor([chunk]), use_cache=True, **{_CACHE: self._cache})
+            self._held += chunk
+            yield len(self._held)
 
     def _write(
         self, sampling: Sampling, prompt: list[int], limit: int, stream: _TokenStream, stop: threading.Event

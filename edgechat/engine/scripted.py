@@ -7,12 +7,27 @@ machine that has no model. It must never be chosen by itself where a user expect
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from edgechat.chat.conversation import Message
-from edgechat.engine.base import Event, Finished, ModelInfo, Progress, Request, TextDelta, Timings, Usage, too_long
+from edgechat.engine.base import (
+    Event,
+    Finished,
+    ModelInfo,
+    Progress,
+    Prompt,
+    PromptPart,
+    Request,
+    TextDelta,
+    Timings,
+    Usage,
+    too_long,
+)
+from edgechat.engine.kv import common_prefix
 from edgechat.engine.stops import StopStrings
 from edgechat.errors import EdgechatError, EngineError
 
@@ -39,6 +54,7 @@ class ScriptedEngine:
         fail_after: Raise `failure` after that many tokens, once.
         failure: What is raised then.
         requests: Every request seen, for tests.
+        prefills: Every conversation whose beginning was to be computed ahead, for tests.
     """
 
     script: Script | Sequence[str] = echo
@@ -52,11 +68,12 @@ class ScriptedEngine:
     def __post_init__(self) -> None:
         """Set up what is not the caller's."""
         self.requests: list[Request] = []
+        self.prefills: list[tuple[Message, ...]] = []
         self._info: ModelInfo | None = None
         self._stop = asyncio.Event()
         self._turn = asyncio.Lock()
         self._starting = asyncio.Lock()
-        self._held = 0
+        self._held: list[str] = []
         self._closed = False
 
     @property
@@ -98,12 +115,13 @@ class ScriptedEngine:
     async def _reply(self, request: Request) -> AsyncIterator[Event]:
         clock = asyncio.get_running_loop().time
         began = clock()
-        prompt = await self.count(request.messages)
+        asked = _tokens(request.messages)
+        prompt = len(asked)
         room = self.context - prompt
         if room < 1:
             raise too_long(f"{prompt:,}", self.context)
         limit = room if request.max_tokens is None else min(room, request.max_tokens)
-        cached = min(self._held, prompt - 1)
+        cached = min(common_prefix(self._held, asked), prompt - 1)
         tokens = words(self._text(request))
         first = last = 0.0
         written = 0
@@ -130,7 +148,7 @@ class ScriptedEngine:
                 break
         if text := watch.rest():
             yield TextDelta(text)
-        self._held = prompt + written
+        self._held = asked + tokens[:written]
         yield Finished(
             reason,  # type: ignore[arg-type]
             Usage(prompt, cached, written),
@@ -145,7 +163,30 @@ class ScriptedEngine:
     async def count(self, messages: tuple[Message, ...]) -> int:
         """See `Engine.count`: words, and two for the form of each message."""
         await self.start()
-        return sum(len(words(message.content)) + 2 for message in messages) + 1
+        return len(_tokens(messages))
+
+    async def prompt(self, messages: tuple[Message, ...]) -> Prompt:
+        """See `Engine.prompt`; the ids number the tokens."""
+        await self.start()
+        cached = min(common_prefix(self._held, _tokens(messages)), len(_tokens(messages)) - 1)
+        parts: list[PromptPart] = []
+        ids = itertools.count(1)
+        for kind, text in _pieces(messages):
+            parts.append(
+                PromptPart(kind, text, tuple(next(ids) for _ in ([text] if kind == "control" else words(text))))
+            )
+        return Prompt(tuple(parts), cached)
+
+    async def prefill(self, messages: tuple[Message, ...]) -> int:
+        """See `Engine.prefill`."""
+        await self.start()
+        self.prefills.append(messages)
+        ahead = _tokens((*messages, Message("user", "")))[:-2]  # the message and the reply are not there yet
+        held = common_prefix(self._held, ahead)
+        if len(ahead) >= self.context or held == len(ahead):
+            return 0
+        self._held = ahead
+        return len(ahead) - held
 
     async def stop(self) -> None:
         """See `Engine.stop`."""
@@ -155,6 +196,18 @@ class ScriptedEngine:
         """See `Engine.aclose`."""
         self._closed = True
         self._stop.set()
+
+
+def _pieces(messages: Sequence[Message]) -> Iterator[tuple[Literal["control", "text", "reply"], str]]:
+    for message in messages:
+        yield "control", f"<|{message.role}|>"
+        yield "reply" if message.role == "assistant" else "text", message.content
+        yield "control", "<|end|>"
+    yield "control", "<|assistant|>"
+
+
+def _tokens(messages: Sequence[Message]) -> list[str]:
+    return [token for kind, text in _pieces(messages) for token in ([text] if kind == "control" else words(text))]
 
 
 def words(text: str) -> list[str]:

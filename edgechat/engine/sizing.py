@@ -26,6 +26,15 @@ RESERVE = 256 * 1024 * 1024
 
 MINIMUM_CONTEXT = 256
 
+KEPT_CHATS = 4
+"""Chats whose KV is kept at the most; each takes the memory of a whole context."""
+
+KEPT_MEMORY = 1024 * 1024 * 1024
+"""Bytes taken for chats beside the one being held, at the most, unless a setting allows more."""
+
+_LONGROPE = ("phi3", "phi3small")
+"""Types of genai_config.json that compute with LongRoPE when their context is long."""
+
 _MADV_DONTNEED = 4
 _MAPPING = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) ")
 
@@ -119,6 +128,26 @@ def kv_bytes_per_token(config: dict[str, Any]) -> int:
     return 2 * layers * heads * int(decoder.get("head_size", 0)) * 4
 
 
+def kept_chats(cache: int, free: int, budget: int | None) -> int:
+    """How many chats may keep their KV, the one being held included.
+
+    Args:
+        cache: Bytes the KV of one takes, its whole context; 0 is unknown.
+        free: Bytes that may be taken now, the weights being loaded already.
+        budget: Bytes the others may take; None is a quarter of what is free then, KEPT_MEMORY at the most.
+    """
+    spare = max(0, free - RESERVE - cache)
+    allowed = min(spare // 4, KEPT_MEMORY) if budget is None else min(spare, budget)
+    return 1 + min(KEPT_CHATS - 1, allowed // cache) if cache else 1
+
+
+def cliff(config: dict[str, Any], context: int) -> int:
+    """Tokens on whose crossing a model of a genai_config computes everything anew; 0 where `context` ends before."""
+    model = config.get("model", {})
+    longrope = model.get("type") in _LONGROPE and int(model.get("context_length") or 0) > LONGROPE_LIMIT
+    return LONGROPE_LIMIT if longrope and context > LONGROPE_LIMIT else 0
+
+
 def settle_context(config: dict[str, Any], wanted: int | None, free: int) -> Context:
     """The tokens a session may hold.
 
@@ -135,7 +164,7 @@ def settle_context(config: dict[str, Any], wanted: int | None, free: int) -> Con
     tokens, reason = limit, ""
     if wanted is not None and wanted < limit:
         tokens, reason = wanted, "setting"
-    elif wanted is None and model.get("type") in ("phi3", "phi3small") and limit > LONGROPE_LIMIT:
+    elif wanted is None and model.get("type") in _LONGROPE and limit > LONGROPE_LIMIT:
         tokens, reason = LONGROPE_LIMIT, "model"
     elif wanted is None and limit > DEFAULT_CONTEXT:
         tokens, reason = DEFAULT_CONTEXT, "default"

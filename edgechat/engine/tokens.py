@@ -7,13 +7,14 @@ text is text: the genai encoder turns a typed `<|end|>` into the control token. 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from edgechat.chat.template import Piece
+from edgechat.engine.base import PromptPart
 from edgechat.errors import EngineError, ModelError
 
 REPLIES_KEPT = 4096
@@ -106,7 +107,11 @@ class TokenCodec:
             self._replies.popitem(last=False)
 
     def encode(self, pieces: Sequence[Piece]) -> list[int]:
-        """Ids of a prompt.
+        """Ids of a prompt; see `parts`."""
+        return [token for part in self.parts(pieces) for token in part.ids]
+
+    def parts(self, pieces: Sequence[Piece]) -> Iterator[PromptPart]:
+        """A prompt in the parts that are encoded one by one.
 
         Markup and text between two control tokens are encoded as one run, as in the whole string; a reply is encoded
         by itself, as it was generated.
@@ -114,7 +119,6 @@ class TokenCodec:
         Raises:
             EngineError: A control token of the form is not in this tokenizer.
         """
-        ids: list[int] = []
         run = ""
         strip = False
         for piece in pieces:
@@ -126,22 +130,22 @@ class TokenCodec:
                 strip = False
                 continue
             if run:
-                ids += self.encode_text(run)
+                yield PromptPart("text", run, tuple(self.encode_text(run)))
                 run = ""
             if piece.kind == "reply":
                 strip = False
-                ids += self._replies.get(piece.text) or self.encode_text(piece.text)
+                ids = self._replies.get(piece.text) or tuple(self.encode_text(piece.text))
+                yield PromptPart("reply", piece.text, ids)
             else:
                 try:
-                    ids.append(self.control_ids[piece.text])
+                    yield PromptPart("control", piece.text, (self.control_ids[piece.text],))
                 except KeyError:
                     raise EngineError(
                         "Prompt form and tokenizer do not fit", f"The tokenizer has no token {piece.text}."
                     ) from None
                 strip = piece.text in self._strips
         if run:
-            ids += self.encode_text(run)
-        return ids
+            yield PromptPart("text", run, tuple(self.encode_text(run)))
 
 
 _HINT = "Copy the model again from its source; `edgechat models verify` shows what differs."

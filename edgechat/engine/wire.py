@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from edgechat.chat.conversation import Message
-from edgechat.engine.base import Finished, Kind, ModelInfo, Progress, Request, TextDelta
+from edgechat.engine.base import Finished, Kind, ModelInfo, Progress, Prompt, Request, TextDelta
 from edgechat.errors import EdgechatError, EngineError, ModelError, RequestError, StorageError
 
 LINE_LIMIT = 64 * 1024 * 1024
@@ -26,6 +26,8 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
         threads: Threads of the computation; None is one per physical core.
         spinning: Whether idle computing threads spin while they wait for work.
         kind: Which library runs the model.
+        kept_bytes: Bytes of memory in which chats beside the one being held may stay computed; None is some of what is
+            free.
     """
 
     folder: str
@@ -34,6 +36,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     threads: int | None = None
     spinning: bool = True
     kind: Kind = "genai"
+    kept_bytes: int | None = None
 
 
 class Generate(msgspec.Struct, frozen=True, tag="generate"):
@@ -48,12 +51,33 @@ class Count(msgspec.Struct, frozen=True, tag="count"):
     messages: tuple[Message, ...]
 
 
+class ShowPrompt(msgspec.Struct, frozen=True, tag="show_prompt"):
+    """Show a prompt as it would be sent; answered by Prompt or Failure."""
+
+    messages: tuple[Message, ...]
+
+
+class Prefill(msgspec.Struct, frozen=True, tag="prefill"):
+    """Compute ahead what the next prompt begins with; answered by Prefilled or Failure.
+
+    Questions that come meanwhile are answered in between; any other command ends it, and so does Stop.
+    """
+
+    messages: tuple[Message, ...]
+
+
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
-    """End the reply of this number; its Finished follows. Ignored when that reply is over."""
+    """End what goes on under this number, a reply or a prefill; its last answer follows. Ignored when it is over."""
 
 
 class Counted(msgspec.Struct, frozen=True, tag="counted"):
     """The answer to Count."""
+
+    tokens: int
+
+
+class Prefilled(msgspec.Struct, frozen=True, tag="prefilled"):
+    """The answer to Prefill: how many tokens were computed."""
 
     tokens: int
 
@@ -79,8 +103,8 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
         return kinds.get(self.kind, EngineError)(self.title, self.message, self.hint)
 
 
-Command = Load | Generate | Count | Stop
-Answer = ModelInfo | Progress | TextDelta | Finished | Counted | Failure
+Command = Load | Generate | Count | ShowPrompt | Prefill | Stop
+Answer = ModelInfo | Progress | TextDelta | Finished | Counted | Prompt | Prefilled | Failure
 
 
 class CommandLine(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ parent.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import select
@@ -25,6 +26,7 @@ from edgechat.engine.base import Progress, Request, TextDelta
 from edgechat.errors import EdgechatError, EngineError
 
 if TYPE_CHECKING:
+    from edgechat.chat.conversation import Message
     from edgechat.engine.base import LoadedModel
 
 _Send = Callable[[int, wire.Answer], None]
@@ -59,9 +61,25 @@ class Inbox:
 
     def stopped(self, number: int) -> bool:
         """Whether that request is to end now."""
+        self._look()
+        return self._closed or number in self._stopped
+
+    def take(self, *kinds: type[wire.Command]) -> wire.CommandLine | None:
+        """The next command if it has come and is of one of these kinds; everything else keeps its order."""
+        self._look()
+        if self._commands and isinstance(self._commands[0].body, kinds):
+            return self._commands.popleft()
+        return None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a command has come."""
+        self._look()
+        return bool(self._commands)
+
+    def _look(self) -> None:
         while not self._closed and _readable(self._descriptor):
             self._read()
-        return self._closed or number in self._stopped
 
     def forget(self, number: int) -> None:
         """That request is over."""
@@ -123,26 +141,40 @@ def _serve(inbox: Inbox, send: _Send) -> None:
     send(0, Progress("load", 0, 0))
     model: LoadedModel | None = None
     for line in inbox:
-        try:
-            match line.body:
-                case wire.Load():
-                    model = _load(line.body)
-                    send(line.id, model.info)
-                case wire.Generate(request):
-                    _reply(_loaded(model), request, line.id, inbox, send)
-                case wire.Count(messages):
-                    send(line.id, wire.Counted(len(_loaded(model).encode(messages))))
-                case wire.Stop():
-                    pass
-        except BrokenPipeError:
-            raise
-        except EdgechatError as error:
-            send(line.id, wire.Failure.of(error))
-        except Exception as error:  # the parent must hear of it; the traceback goes to the log
-            import traceback
+        with _told(line.id, send):
+            if isinstance(line.body, wire.Load):
+                model = _load(line.body)
+                send(line.id, model.info)
+            else:
+                _obey(_loaded(model), line, inbox, send)
 
-            traceback.print_exc()
-            send(line.id, wire.Failure.of(EngineError("The engine failed", f"{type(error).__name__}: {error}.")))
+
+def _obey(model: LoadedModel, line: wire.CommandLine, inbox: Inbox, send: _Send) -> None:
+    match line.body:
+        case wire.Generate(request):
+            _reply(model, request, line.id, inbox, send)
+        case wire.Prefill(messages):
+            _prefill(model, messages, line.id, inbox, send)
+        case wire.Count(messages):
+            send(line.id, wire.Counted(len(model.encode(messages))))
+        case wire.ShowPrompt(messages):
+            send(line.id, model.prompt(messages))
+
+
+@contextlib.contextmanager
+def _told(number: int, send: _Send) -> Iterator[None]:
+    """Whatever goes wrong becomes the answer."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except EdgechatError as error:
+        send(number, wire.Failure.of(error))
+    except Exception as error:  # the parent must hear of it; the traceback goes to the log
+        import traceback
+
+        traceback.print_exc()
+        send(number, wire.Failure.of(EngineError("The engine failed", f"{type(error).__name__}: {error}.")))
 
 
 def _load(load: wire.Load) -> LoadedModel:
@@ -154,7 +186,12 @@ def _load(load: wire.Load) -> LoadedModel:
     from edgechat.engine.genai import GenaiModel
 
     return GenaiModel(
-        Path(load.folder), name=load.name, context=load.context, threads=load.threads, spinning=load.spinning
+        Path(load.folder),
+        name=load.name,
+        context=load.context,
+        threads=load.threads,
+        spinning=load.spinning,
+        kept_bytes=load.kept_bytes,
     )
 
 
@@ -181,6 +218,21 @@ def _reply(model: LoadedModel, request: Request, number: int, inbox: Inbox, send
                 send(number, event)
     finally:
         flush()  # what came before a failure has come
+        inbox.forget(number)
+
+
+def _prefill(model: LoadedModel, messages: tuple[Message, ...], number: int, inbox: Inbox, send: _Send) -> None:
+    """Compute ahead until something else is wanted; nobody's question waits longer than for one chunk."""
+
+    def wanted() -> bool:
+        while (line := inbox.take(wire.Count, wire.ShowPrompt)) is not None:
+            with _told(line.id, send):
+                _obey(model, line, inbox, send)
+        return inbox.stopped(number) or inbox.waiting
+
+    try:
+        send(number, wire.Prefilled(max(model.prefill(messages, wanted), default=0)))
+    finally:
         inbox.forget(number)
 
 

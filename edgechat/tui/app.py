@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -27,7 +28,14 @@ if TYPE_CHECKING:
     from textual.screen import Screen
     from textual.theme import Theme
 
+    from edgechat.chat.window import Policy
     from edgechat.session import Session
+
+_POLICIES: tuple[tuple[str, str, Policy], ...] = (
+    ("ask", "Stop and tell what would no longer be sent", "ask"),
+    ("leave out", "The oldest messages are no longer sent; they stay in the history (F2)", "oldest"),
+    ("sum up", "The model sums up the oldest messages; they stay in the history (F3)", "summarise"),
+)
 
 
 class EdgechatApp(App[None]):
@@ -133,6 +141,11 @@ class EdgechatApp(App[None]):
             yield SystemCommand("New chat", "Begin a new chat; this one stays saved (Ctrl+N)", chat.action_new_chat)
             yield SystemCommand("Stop the reply", "Stop writing and keep the text (Esc)", chat.action_stop)
             yield SystemCommand("Copy the last reply", "Put it into the clipboard as Markdown", chat.action_copy_reply)
+            yield SystemCommand("Show the prompt", "What the model reads, with its tokens", chat.action_show_prompt)
+            for title, words, policy in _POLICIES:
+                yield SystemCommand(
+                    f"When the chat is full: {title}", words, partial(chat.action_choose_policy, policy)
+                )
         yield SystemCommand("Dark colours", "Light text on ink", lambda: self.action_theme(DARK.name))
         yield SystemCommand("Light colours", "Dark text on paper", lambda: self.action_theme(LIGHT.name))
         yield SystemCommand("Theme", "Choose from all themes", self.action_change_theme)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
-from edgechat.engine.base import Progress
+from edgechat.engine.base import Progress, Prompt
 from edgechat.errors import EdgechatError
 from edgechat.session import SessionEvent
 
@@ -62,6 +62,30 @@ class SendEnded(Message):
 
     text: str
     error: EdgechatError | None = None
+
+
+@dataclass
+class PromptCame(Message):
+    """The prompt that was asked for is there.
+
+    Attributes:
+        prompt: Its parts.
+        title: Whose it is.
+    """
+
+    prompt: Prompt
+    title: str
+
+
+@dataclass
+class PromptFailed(Message):
+    """The prompt that was asked for cannot be shown.
+
+    Attributes:
+        error: Why, in words for the user.
+    """
+
+    error: EdgechatError
 
 
 @dataclass

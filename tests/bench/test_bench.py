@@ -45,6 +45,14 @@ def test_scoring_is_measured_against_the_plain_loop(home_with_model: Path) -> No
     assert 0.01 < figures["predict_batch"]["ratio"] < 10
 
 
+def test_turns_other_replies_and_chats_are_measured_in_one_run(home_with_model: Path) -> None:
+    ended = bench("--turns", "--json")
+    assert ended.returncode == 0, ended.stderr
+    figures = json.loads(ended.stdout)["figures"]
+    assert set(figures) == {"later_turn", "another_reply", "back_to_a_chat"}
+    assert all(0.001 < figure["ratio"] < 100 for figure in figures.values())
+
+
 def test_the_table_is_for_people(home_with_model: Path) -> None:
     ended = bench("--no-tui")
     assert ended.returncode == 0, ended.stderr

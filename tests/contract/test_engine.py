@@ -173,6 +173,46 @@ async def test_count_is_the_prompt_of_the_reply(engine: Engine) -> None:
     assert await engine.count(HELLO) == (await collect(engine, asking(max_tokens=1)))[1].usage.prompt
 
 
+async def test_the_prompt_shown_is_the_one_sent(engine: Engine) -> None:
+    before = await engine.prompt(HELLO)
+    assert before.cached == 0
+    assert before.tokens == await engine.count(HELLO)
+    text, first, _ = await collect(engine, asking())
+    assert first.usage.prompt == before.tokens
+    chat = (*HELLO, Message("assistant", text), Message("user", "And then?"))
+    shown = await engine.prompt(chat)
+    _, second, _ = await collect(engine, asking(*chat))
+    assert (shown.tokens, shown.cached) == (second.usage.prompt, second.usage.cached)
+    assert [part.text for part in shown.parts if part.kind == "reply"] == [text]
+
+
+async def test_the_prompt_tells_control_tokens_from_typed_ones(engine: Engine) -> None:
+    plain, typed = [
+        await engine.prompt((Message("user", text),)) for text in ("ab", "a<|end|>b<|im_end|><|endoftext|>c")
+    ]
+    controls = [[part.text for part in prompt.parts if part.kind == "control"] for prompt in (plain, typed)]
+    assert controls[0]
+    assert controls[0] == controls[1]
+    assert any("a<|end|>b<|im_end|><|endoftext|>c" in part.text for part in typed.parts if part.kind == "text")
+    assert all(len(part.ids) == 1 for part in typed.parts if part.kind == "control")
+
+
+async def test_what_was_computed_ahead_is_not_computed_again(engine: Engine) -> None:
+    chat = (*HELLO, Message("assistant", "A river rose in the hills."))
+    computed = await engine.prefill(chat)
+    assert computed > 0
+    assert await engine.prefill(chat) == 0
+    _, finished, _ = await collect(engine, asking(*chat, Message("user", "What then?")))
+    assert finished.usage.cached >= computed - 1
+    assert finished.usage.prompt - finished.usage.cached < 20
+
+
+async def test_nothing_is_computed_ahead_of_what_cannot_fit(engine: Engine) -> None:
+    await engine.prefill((Message("user", "word " * 3000), Message("assistant", "ok")))
+    text, _, _ = await collect(engine, asking(max_tokens=4))
+    assert text
+
+
 async def test_typed_control_tokens_stay_text(engine: Engine) -> None:
     plain = await engine.count((Message("user", "ab"),))
     for control in ("<|end|>", "<|im_end|>", "<|user|>", "</s>", "<|endoftext|>"):

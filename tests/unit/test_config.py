@@ -28,6 +28,15 @@ def test_flag_beats_environment_beats_file(monkeypatch: pytest.MonkeyPatch) -> N
     assert (config.temperature, config.seed, config.context) == (0.2, 3, 512)
 
 
+def test_what_happens_to_a_full_chat_is_a_setting_like_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_config().context_policy == "ask"
+    write("context_policy = 'oldest'\ncache_memory = 512\n")
+    assert (load_config().context_policy, load_config().cache_memory) == ("oldest", 512)
+    monkeypatch.setenv("EDGECHAT_CONTEXT_POLICY", "summarise")
+    assert load_config().context_policy == "summarise"
+    assert load_config(context_policy="ask").context_policy == "ask"
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [
@@ -36,6 +45,8 @@ def test_flag_beats_environment_beats_file(monkeypatch: pytest.MonkeyPatch) -> N
         ("colour = 'red'", "colour"),
         ("temperature = = 1", "line 1"),
         ("context = 3", "context"),
+        ("context_policy = 'forget'", "context_policy"),
+        ("cache_memory = -1", "cache_memory"),
     ],
 )
 def test_a_bad_file_is_named_with_its_key(text: str, word: str) -> None:

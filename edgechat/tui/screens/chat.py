@@ -17,15 +17,24 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import Screen
 from textual.widgets import Static
 
 from edgechat.chat.conversation import ReplyState
+from edgechat.chat.window import moved_words
 from edgechat.engine.base import Progress, TextDelta
+from edgechat.engine.fitting import WindowMoved
 from edgechat.errors import EdgechatError
 from edgechat.session import Session, TurnClosed, TurnSaved
-from edgechat.tui.messages import ModelFailed, ModelProgressed, ModelStarted, SendEnded, SessionYielded, StopFailed
+from edgechat.tui.messages import (
+    ModelFailed,
+    ModelProgressed,
+    ModelStarted,
+    SendEnded,
+    SessionYielded,
+    StopFailed,
+)
 from edgechat.tui.pauses import Pauses
+from edgechat.tui.screens.context import CONTEXT_BINDINGS, ContextScreen
 from edgechat.tui.widgets.composer import Composer
 from edgechat.tui.widgets.conversation import ConversationView
 from edgechat.tui.widgets.status import Activity, StatusLine, progress_words
@@ -44,7 +53,7 @@ LEAST = (30, 9)
 """Columns and rows below which the screen says that it is too small."""
 
 
-class ChatScreen(Screen[None]):
+class ChatScreen(ContextScreen):
     """The one screen people live in."""
 
     AUTO_FOCUS = "Composer"
@@ -57,6 +66,7 @@ class ChatScreen(Screen[None]):
         Binding("pagedown", "scroll(1)", "Down", id="chat.down", tooltip="Scroll down a page", priority=True),
         Binding("ctrl+home", "top", "Top", id="chat.top", tooltip="To the start of the chat", priority=True),
         Binding("ctrl+end", "tail", "End", id="chat.end", tooltip="To the end, and follow it", priority=True),
+        *CONTEXT_BINDINGS,
     ]
 
     def __init__(self, session: Session, notices: Sequence[str] = ()) -> None:
@@ -66,8 +76,7 @@ class ChatScreen(Screen[None]):
             session: What is talked to; the app closes it.
             notices: Words for the user, shown once above the chat.
         """
-        super().__init__()
-        self.session = session
+        super().__init__(session)
         self._notices = tuple(notices)
         self._pauses: Pauses | None = None
         self._sending = False
@@ -217,6 +226,10 @@ class ChatScreen(Screen[None]):
                 if progress.phase == "prefill":
                     self._prompt = self._prompt_tokens(progress.total)
                 self._show(*progress_words(progress))
+            case WindowMoved(turns, summary):
+                if self.view.live is not None:
+                    await self.view.live.tell(moved_words(len(turns), summary))
+                self._show(Activity.READING)
             case TextDelta(text):
                 if self.view.live is not None:
                     self.view.live.write(text)
@@ -224,6 +237,7 @@ class ChatScreen(Screen[None]):
             case TurnClosed(turn, finished):
                 if self.view.live is not None:
                     await self.view.live.close(turn.reply)
+                    await self.warn_of_context(self.view.live)
                 stopped = turn.reply is not None and turn.reply.state is ReplyState.STOPPED
                 self._show(Activity.STOPPED if stopped else Activity.READY, finished=finished)
 
@@ -246,11 +260,14 @@ class ChatScreen(Screen[None]):
 
     async def _fail(self, text: str, error: EdgechatError) -> None:
         self._show(Activity.ERROR, error.title)
-        if not self._saved:
+        shown = self.explain_full(error)
+        # If the model was still being loaded, the chat has the message already; it is to be sent again all the same.
+        if not self._saved or shown is not error:
             self.composer.restore(text)
-            await self.view.show_error(error)
+        if not self._saved:
+            await self.view.show_error(shown)
         elif self.view.live is not None:
-            await self.view.live.close(None, error)
+            await self.view.live.close(None, shown)
 
     def _prompt_tokens(self, computed: int) -> int:
         """Tokens of the prompt: those being computed come on top of what the model holds, unless they are all of it."""
@@ -302,6 +319,7 @@ class ChatScreen(Screen[None]):
 
     async def _begin_chat(self) -> None:
         self.session.new()
+        self.forget_context()
         welcome = await self.view.begin_chat()
         welcome.info = self.session.info
         if self.session.info is not None:

@@ -28,6 +28,7 @@ class Activity(StrEnum):
     INSTALLING = "installing"
     READY = "ready"
     READING = "reading the prompt"
+    SUMMING_UP = "summing up what is left out"
     WRITING = "writing"
     STOPPING = "stopping"
     STOPPED = "stopped"
@@ -38,6 +39,7 @@ _SIGN = {
     Activity.READY: ("\u25cf", "$text-success"),
     Activity.WRITING: ("\u25cf", "$text-primary"),
     Activity.READING: ("\u25cb", "$text-primary"),
+    Activity.SUMMING_UP: ("\u25cb", "$text-primary"),
     Activity.STOPPED: ("\u25a0", MUTED),
     Activity.ERROR: ("\u00d7", "$text-error"),
 }
@@ -78,6 +80,8 @@ def progress_words(progress: Progress) -> tuple[Activity, str]:
         case "prefill":
             tokens = f"{progress.done:,}/{progress.total:,}" if progress.total else ""
             return Activity.READING, tokens
+        case "summarise":
+            return Activity.SUMMING_UP, ""
 
 
 class StatusLine(Widget):

@@ -103,6 +103,10 @@ class TurnView(Vertical):
             self.mount(self._reply)
         self._reply.feed(fragment)
 
+    async def tell(self, words: str) -> None:
+        """Show a few words of edgechat, above what comes next."""
+        await self.mount(Notice(words), before=self._waiting if self._waiting.parent is not None else None)
+
     async def close(self, reply: Reply | None, error: EdgechatError | None = None) -> None:
         """End the reply.
 

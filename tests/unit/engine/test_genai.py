@@ -11,7 +11,7 @@ import pytest
 
 from edgechat.chat.conversation import Message
 from edgechat.engine.base import Finished, Request, Sampling, TextDelta
-from edgechat.engine.common import choose_form, common_prefix
+from edgechat.engine.common import choose_form
 from edgechat.engine.genai import GenaiModel
 from edgechat.errors import ModelError
 
@@ -44,10 +44,10 @@ def reply(
 def next_token_distribution(model: GenaiModel, messages: Sequence[Message]) -> npt.NDArray[np.float64]:
     """Log-probabilities of the first token of the reply, from whatever the model holds already."""
     prompt = model.encode(messages)
-    cached = model._prepare(GREEDY, prompt)
-    model._generator.append_tokens(prompt[cached:])
-    model._held += prompt[cached:]
-    logits = np.asarray(model._generator.get_logits(), dtype=np.float64).ravel()
+    cache, cached = model._prepare(GREEDY, prompt)
+    cache.generator.append_tokens(prompt[cached:])
+    cache.tokens += prompt[cached:]
+    logits = np.asarray(cache.generator.get_logits(), dtype=np.float64).ravel()
     logits -= logits.max()
     return np.asarray(logits - np.log(np.exp(logits).sum()))
 
@@ -114,12 +114,6 @@ def test_typed_control_tokens_never_become_control_ids(model: GenaiModel) -> Non
         assert [token for token in ids if token in model.codec.control_ids.values()] == controls
 
 
-def test_common_prefix() -> None:
-    assert common_prefix([], [1]) == 0
-    assert common_prefix([1, 2, 3], [1, 2, 4, 5]) == 2
-    assert common_prefix([1, 2], [1, 2, 3]) == 2
-
-
 PHI3_CONTROLS = frozenset({"<|system|>", "<|user|>", "<|assistant|>", "<|end|>"})
 
 
@@ -167,5 +161,6 @@ def test_asked_again_the_logits_are_the_same(model: GenaiModel, tokens: int) -> 
 
 def first_logits(model: GenaiModel, messages: Sequence[Message]) -> npt.NDArray[np.float32]:
     """What the first token of a reply is chosen from, computed as for any reply."""
-    list(model._run(GREEDY, model.encode(messages), 0, lambda: False, 0.0))
-    return np.asarray(model._generator.get_logits()).ravel()
+    prompt = model.encode(messages)
+    list(model._run(GREEDY, prompt, 0, lambda: False, 0.0))
+    return np.asarray(model._caches.take(prompt).generator.get_logits()).ravel()

@@ -92,3 +92,29 @@ def test_groups_of_older_machines_hold_too(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_without_groups_the_system_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sizing, "Path", lambda name: tmp_path / "nothing")
     assert sizing.available_memory() > 0
+
+
+def test_chats_are_kept_within_the_memory_there_is() -> None:
+    gigabyte, cache = 2**30, 100 * 2**20
+    assert sizing.kept_chats(cache, 16 * gigabyte, None) == sizing.KEPT_CHATS
+    assert sizing.kept_chats(cache, gigabyte, None) == 2
+    assert sizing.kept_chats(cache, 16 * gigabyte, 0) == 1
+    assert sizing.kept_chats(cache, 16 * gigabyte, 250 * 2**20) == 3
+    assert sizing.kept_chats(cache, cache, 16 * gigabyte) == 1
+    # Phi-3-mini with 4,096 tokens takes three gigabytes: one chat, unless a setting allows more.
+    assert sizing.kept_chats(3 * gigabyte, 16 * gigabyte, None) == 1
+    assert sizing.kept_chats(3 * gigabyte, 16 * gigabyte, 4 * gigabyte) == 2
+    assert sizing.kept_chats(0, 16 * gigabyte, None) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "length", "context", "cliff"),
+    [
+        ("phi3", 131_072, 8192, 4096),
+        ("phi3", 131_072, 4096, 0),
+        ("phi3", 4096, 4096, 0),
+        ("llama", 131_072, 8192, 0),
+    ],
+)
+def test_the_cliff_of_longrope_is_known(kind: str, length: int, context: int, cliff: int) -> None:
+    assert sizing.cliff({"model": {"type": kind, "context_length": length}}, context) == cliff

@@ -1,0 +1,139 @@
+"""Never computing twice, on the real default model: several chats, and computing ahead while other things are asked.
+
+What was reused is read from the usage that the worker tells; `edgechat bench --turns` says what it is worth in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from edgechat.chat.conversation import Message
+from edgechat.engine.base import Finished, Request, Sampling, TextDelta
+from edgechat.engine.client import EngineClient, EngineOptions, ModelSource
+from edgechat.errors import EngineError
+
+# One worker for all of them, and so one event loop.
+pytestmark = [pytest.mark.model, pytest.mark.asyncio(loop_scope="module")]
+GREEDY = Sampling(temperature=0)
+SYSTEM = Message("system", "Be brief.")
+
+
+def client(folder: Path, kept_bytes: int, context: int = 2048) -> EngineClient:
+    return EngineClient(ModelSource(folder, "default"), EngineOptions(context=context, kept_bytes=kept_bytes))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine(default_genai: Path) -> AsyncIterator[EngineClient]:
+    made = client(default_genai, kept_bytes=10**9)
+    yield made
+    await made.aclose()
+
+
+async def reply(engine: EngineClient, chat: list[Message], most: int = 8) -> tuple[str, Finished]:
+    text = ""
+    async for event in engine.stream(Request(tuple(chat), GREEDY, most)):
+        if isinstance(event, TextDelta):
+            text += event.text
+        elif isinstance(event, Finished):
+            return text, event
+    raise AssertionError("a stream ends with Finished")
+
+
+def long_chat(word: str) -> list[Message]:
+    return [SYSTEM, Message("user", f"{word} " * 400)]
+
+
+async def both_and_back(engine: EngineClient) -> tuple[Finished, Finished]:
+    """Hold two long chats, and go on with the first: the end of its first reply, and of its second."""
+    chat = long_chat("river")
+    text, first = await reply(engine, chat)
+    await reply(engine, long_chat("mountain"))
+    _, again = await reply(engine, [*chat, Message("assistant", text), Message("user", "Go on.")])
+    return first, again
+
+
+async def test_a_recent_chat_is_gone_on_with_where_it_was(engine: EngineClient) -> None:
+    first, again = await both_and_back(engine)
+    assert (await engine.start()).kept_chats > 1
+    assert again.usage.cached >= first.usage.context - 1
+
+
+async def test_without_memory_for_it_only_the_last_chat_is_kept(default_genai: Path) -> None:
+    alone = client(default_genai, kept_bytes=0)
+    try:
+        _, again = await both_and_back(alone)
+        assert (await alone.start()).kept_chats == 1
+        assert again.usage.cached < 50
+    finally:
+        await alone.aclose()
+
+
+async def test_edits_other_replies_and_branches_share_their_beginning(engine: EngineClient) -> None:
+    chat = long_chat("forest")
+    text, first = await reply(engine, chat)
+    branch = [*chat, Message("assistant", text), Message("user", "Where?")]
+    _, second = await reply(engine, branch)
+    _, edited = await reply(engine, [*branch[:-1], Message("user", "When was that?")])
+    _, back = await reply(engine, branch)
+    _, regenerated = await reply(engine, branch)
+    assert edited.usage.cached >= first.usage.context - 1
+    assert back.usage.cached >= first.usage.context - 1
+    assert regenerated.usage.cached == second.usage.prompt - 2
+
+
+async def test_a_reply_does_not_wait_for_what_is_computed_ahead(engine: EngineClient) -> None:
+    await engine.start()
+    chat = [SYSTEM, Message("user", "desert " * 1500), Message("assistant", "Sand.")]
+    ahead = asyncio.create_task(engine.prefill(tuple(chat)))
+    await asyncio.sleep(0.05)
+    _, finished = await reply(engine, [SYSTEM, Message("user", "Hello")])
+    computed = await ahead
+    assert computed < 1500
+    assert finished.usage.completion > 0
+    # What was computed by then is not lost, and the rest can be computed later.
+    assert await engine.prefill(tuple(chat)) < 1520 - computed + 64
+    assert await engine.prefill(tuple(chat)) == 0
+
+
+async def test_questions_are_answered_in_between(engine: EngineClient) -> None:
+    await engine.start()
+    chat = (SYSTEM, Message("user", "ocean " * 900), Message("assistant", "Water."))
+    ahead = asyncio.create_task(engine.prefill(chat))
+    await asyncio.sleep(0.02)
+    assert await engine.count((SYSTEM, Message("user", "Hello"))) > 0
+    assert not ahead.done()
+    assert (await engine.prompt((SYSTEM, Message("user", "Hello")))).tokens > 0
+    assert await ahead > 800
+
+
+async def test_computing_ahead_can_be_given_up(engine: EngineClient) -> None:
+    await engine.start()
+    chat = (SYSTEM, Message("user", "tundra " * 1500), Message("assistant", "Ice."))
+    ahead = asyncio.create_task(engine.prefill(chat))
+    await asyncio.sleep(0.02)
+    ahead.cancel()
+    await asyncio.wait({ahead})
+    assert ahead.cancelled()
+    assert (await engine.prompt((*chat, Message("user", "So?")))).cached < 1500
+
+
+async def test_a_worker_that_dies_meanwhile_is_told(default_genai: Path) -> None:
+
+    engine = client(default_genai, kept_bytes=0)
+    try:
+        await engine.start()
+        ahead = asyncio.create_task(engine.prefill((Message("user", "word " * 1500), Message("assistant", "ok"))))
+        await asyncio.sleep(0.05)
+        assert engine.pid is not None
+        os.kill(engine.pid, signal.SIGKILL)
+        with pytest.raises(EngineError, match="ended by the system"):
+            await ahead
+    finally:
+        await engine.aclose()
