@@ -1,0 +1,226 @@
+"""The log of Simon Willison's `llm`: logs.db, an SQLite file with a row for each prompt and its response.
+
+The file belongs to another program and may come from anybody: it is opened to be read only, nothing that it defines is
+trusted, and what it holds is bounded and checked like any other import.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from contextlib import closing
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from edgechat.chat.text import printable
+from edgechat.errors import TransferError
+from edgechat.history.migrations import APPLICATION_ID
+from edgechat.history.transfer_foreign import instead, text_of, title_of
+from edgechat.history.transfer_form import CarriedChat, CarriedReply, CarriedTurn
+from edgechat.history.transfer_items import LARGEST_ITEM
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BUSY_SECONDS = 2.0
+"""How long to wait for `llm` to finish writing a response."""
+
+_NEEDED = ("id", "model", "prompt", "response", "conversation_id", "datetime_utc")
+_USED = (*_NEEDED, "system", "input_tokens", "output_tokens")
+
+
+def read_llm(path: Path, notes: Counter[str]) -> Iterator[CarriedChat]:
+    """The chats of the log.
+
+    Args:
+        path: The file; it is not changed, and nothing is made beside it.
+        notes: Counts what people should be told.
+
+    Raises:
+        TransferError: It is a database of another program, damaged, locked, or holds what is no chat.
+    """
+    try:
+        with closing(_open(path)) as db:
+            yield from _chats(db, path, notes)
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise TransferError(
+                "File is busy", f"Another program has locked {path}.", "Close that program, then try again."
+            ) from error
+        raise TransferError(
+            "Log cannot be read", f"{path}: {printable(str(error))}.", "Copy it again from its source."
+        ) from error
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    log = path.with_name(f"{path.name}-wal")
+    # Without a log of changes nothing can be under way, and SQLite needs no lock and no files of its own beside it,
+    # which a read-only medium would refuse.
+    immutable = not (log.exists() and log.stat().st_size) and not path.with_name(f"{path.name}-journal").exists()
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        db.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        db.close()
+        if not immutable or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN:
+            raise
+        db = sqlite3.connect(f"{uri}&immutable=1", uri=True, isolation_level=None)
+    db.execute("PRAGMA trusted_schema = OFF")
+    db.execute("PRAGMA query_only = ON")
+    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_ITEM)
+    db.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    return db
+
+
+def _chats(db: sqlite3.Connection, path: Path, notes: Counter[str]) -> Iterator[CarriedChat]:
+    db.execute("BEGIN")  # one state of the log, whatever `llm` writes meanwhile
+    tables = {
+        name: {str(row[1]) for row in db.execute(f"PRAGMA table_info({name})")}
+        for name, sql in db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall()
+        if name in _KNOWN and not str(sql).lstrip().upper().startswith("CREATE VIRTUAL")
+    }
+    if not tables.get("responses", set()).issuperset(_NEEDED):
+        (application,) = db.execute("PRAGMA application_id").fetchone()
+        raise TransferError(
+            "Not a log of llm",
+            f"{path} is {'a history of edgechat' if application == APPLICATION_ID else 'a database of another program'}"
+            ", without llm's table of responses.",
+            "Chats of edgechat are carried with: edgechat chats export"
+            if application == APPLICATION_ID
+            else "`llm logs path` tells where the log is.",
+        )
+    names: dict[str, Any] = {}
+    if {"id", "name"} <= tables.get("conversations", set()):
+        names = {str(id_): name for id_, name in db.execute("SELECT id, name FROM conversations")}
+    beside = _beside(db, tables, notes)
+    columns = [name for name in _USED if name in tables["responses"]]
+    rows = (
+        dict(zip(columns, row, strict=True))
+        for row in db.execute(
+            f"SELECT {', '.join(columns)} FROM responses ORDER BY conversation_id, datetime_utc, id"  # noqa: S608
+        )
+    )
+    for (conversation, _), group in groupby(rows, lambda row: (row["conversation_id"], row["conversation_id"] or row)):
+        yield _chat(list(_bounded(group, path)), names.get(str(conversation)), beside, notes)
+
+
+def _bounded(rows: Iterator[dict[str, Any]], path: Path) -> Iterator[dict[str, Any]]:
+    size = 0
+    for row in rows:
+        size += sum(len(value) for value in row.values() if isinstance(value, str | bytes)) + 100
+        if size > LARGEST_ITEM:
+            raise TransferError(
+                "Chat is too large", f"{path}: one chat is larger than {LARGEST_ITEM >> 20} MB.", "Take it out."
+            )
+        yield row
+
+
+def _chat(rows: list[dict[str, Any]], title: Any, beside: _Beside, notes: Counter[str]) -> CarriedChat:
+    turns: list[CarriedTurn] = []
+    systems: list[str] = []
+    for row in rows:
+        id_ = str(row["id"])
+        ended = _time(row["datetime_utc"])
+        system = "\n".join([*beside.system[id_], *_some(row.get("system"), notes)])
+        if system:
+            systems.append(system)
+        user = "\n".join([*beside.prompt[id_], *_some(row["prompt"], notes), *beside.attachments[id_]])
+        reply = CarriedReply(
+            "".join(_some(row["response"], notes)),
+            "complete",
+            ended,
+            "".join(_some(row["model"], notes)),
+            prompt_tokens=_count(row.get("input_tokens")),
+            completion_tokens=_count(row.get("output_tokens")),
+        )
+        turns.append(CarriedTurn(user, ended, len(turns) - 1 if turns else None, (reply,), 0))
+    if len(set(systems)) > 1:
+        notes["system messages in the middle of a chat were left out"] += len(set(systems)) - 1
+    return CarriedChat(
+        title_of("".join(_some(title, notes)) or turns[0].user[:60], notes),
+        turns[0].created,
+        turns[-1].created,
+        systems[0] if systems else "",
+        turns[-1].replies[0].model,
+        tuple(turns),
+        len(turns) - 1,
+    )
+
+
+class _Beside:
+    """What the log keeps in other tables, by the response it belongs to."""
+
+    def __init__(self) -> None:
+        self.prompt: dict[str, list[str]] = defaultdict(list)
+        self.system: dict[str, list[str]] = defaultdict(list)
+        self.attachments: dict[str, list[str]] = defaultdict(list)
+
+
+_KNOWN = frozenset(
+    {
+        "responses",
+        "conversations",
+        "fragments",
+        "prompt_fragments",
+        "system_fragments",
+        "attachments",
+        "prompt_attachments",
+        "tool_calls",
+        "tool_results",
+    }
+)
+
+
+def _beside(db: sqlite3.Connection, tables: dict[str, set[str]], notes: Counter[str]) -> _Beside:
+    found = _Beside()
+    size = 0
+    for kind, into in (("prompt", found.prompt), ("system", found.system)):
+        if {f"{kind}_fragments", "fragments"} <= tables.keys():
+            for id_, content in db.execute(
+                f"SELECT p.response_id, f.content FROM {kind}_fragments p JOIN fragments f ON f.id = p.fragment_id "  # noqa: S608
+                'ORDER BY p.response_id, p."order"'
+            ):
+                into[str(id_)] += _some(content, notes)
+                size += len(into[str(id_)][-1]) if into[str(id_)] else 0
+                if size > LARGEST_ITEM:
+                    raise TransferError("Log is too large", f"Its fragments exceed {LARGEST_ITEM >> 20} MB.")
+    if {"prompt_attachments", "attachments"} <= tables.keys():
+        for id_, kind, path, url in db.execute(
+            "SELECT p.response_id, a.type, a.path, a.url FROM prompt_attachments p "
+            'JOIN attachments a ON a.id = p.attachment_id ORDER BY p.response_id, p."order"'
+        ):
+            found.attachments[str(id_)].append(text_of(instead("attachment", path or url or kind, notes), notes))
+    for table, words in (
+        ("tool_calls", "calls of tools were left out"),
+        ("tool_results", "outputs of tools were left out"),
+    ):
+        if table in tables:
+            (count,) = db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()  # noqa: S608
+            notes.update({words: count} if count else {})
+    return found
+
+
+def _some(value: Any, notes: Counter[str]) -> list[str]:
+    """Text of a column, if there is any."""
+    if value is None or value == "":
+        return []
+    if not isinstance(value, str):
+        raise TransferError("Log is damaged", "It holds something else where a text belongs.", "Copy it again.")
+    return [text_of(value, notes)]
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and 0 <= value < 2**53 else 0
+
+
+def _time(value: Any) -> float:
+    try:
+        time = datetime.fromisoformat(value)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
