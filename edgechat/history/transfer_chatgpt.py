@@ -125,7 +125,7 @@ def _node(node: _Node, created: float, notes: Counter[str]) -> Node:
     finish = metadata.finish_details.type if metadata.finish_details else None
     state: State = "interrupted" if message.status == "in_progress" else _STATES.get(finish or "", "complete")
     model = text_of(metadata.model_slug or "", notes)
-    return Node("assistant", node.parent, children, created=time, reply=CarriedReply(text, state, time, model))
+    return Node("assistant", node.parent, children, created=time, reply=CarriedReply(text, state, time, 0.0, model))
 
 
 def _left_out(

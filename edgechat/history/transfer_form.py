@@ -29,10 +29,10 @@ class CarriedReply(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
         text: What the model wrote, without control tokens.
         state: How it ended, as in `ReplyState`. A reply that is being written is carried as "interrupted".
         created: Seconds since the epoch.
+        seconds: Seconds of decoding; 0 where nobody knows.
         model: Name of the model.
         prompt_tokens, cached_tokens, completion_tokens: As in `chat.conversation.Reply`.
         ttft: Seconds to the first text; null if there was none.
-        seconds: Seconds of decoding.
         error: Words about the failure; empty for none.
         rating: What the reader thought of it: 1 good, -1 bad, 0 nothing said.
         note: The reader's words about it.
@@ -41,12 +41,12 @@ class CarriedReply(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     text: str
     state: State
     created: float
+    seconds: float
     model: str = ""
     prompt_tokens: Count = 0
     cached_tokens: Count = 0
     completion_tokens: Count = 0
     ttft: float | None = None
-    seconds: float = 0.0
     error: str = ""
     rating: Literal[-1, 0, 1] = 0
     note: str = ""
@@ -93,7 +93,7 @@ class CarriedChat(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
         turns: All turns, each after the one it follows.
         leaf: The last turn of the branch that is shown, as its place in `turns`; null where there is no turn.
         pinned, archived: How lists treat it.
-        settings: What it wants otherwise than the user's settings.
+        settings: What it wants otherwise than the user's settings; null for nothing.
     """
 
     title: str
@@ -105,7 +105,7 @@ class CarriedChat(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     leaf: Index | None = None
     pinned: bool = False
     archived: bool = False
-    settings: CarriedSettings = CarriedSettings()
+    settings: CarriedSettings | None = None
 
 
 class CarriedFile(msgspec.Struct, frozen=True):

@@ -134,6 +134,7 @@ def _chat(rows: list[dict[str, Any]], title: Any, beside: _Beside, notes: Counte
             "".join(_some(row["response"], notes)),
             "complete",
             ended,
+            0.0,
             "".join(_some(row["model"], notes)),
             prompt_tokens=_count(row.get("input_tokens")),
             completion_tokens=_count(row.get("output_tokens")),

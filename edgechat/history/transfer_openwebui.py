@@ -127,6 +127,7 @@ def _node(message: _Message, created: float, notes: Counter[str]) -> Node:
         text,
         state,
         time,
+        0.0,
         text_of(message.model or "", notes),
         prompt_tokens=_count(usage.prompt_tokens, usage.prompt_eval_count),
         completion_tokens=_count(usage.completion_tokens, usage.eval_count),

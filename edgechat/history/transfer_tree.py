@@ -18,7 +18,7 @@ from edgechat.history.transfer_form import CarriedReply, CarriedTurn
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 LONGEST_ANSWER = 1000
 """Messages that may be joined to one reply."""
@@ -59,7 +59,7 @@ class Tree:
     system: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Run:
     """The messages of an answer so far: the last one, and those before it."""
 
@@ -69,7 +69,7 @@ class _Run:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Answer:
     """A whole answer, and what was asked after it."""
 
@@ -117,20 +117,15 @@ def grow(nodes: dict[str, Node], current: str | None, notes: Counter[str]) -> Tr
             default=None,
         )
         main = shown or next((answer for answer in answers if answer.followed_by), answers[-1] if answers else None)
-        copies: list[tuple[list[_Answer], list[str]]] = [
-            ([answer for answer in answers if answer is main or not answer.followed_by], direct)
-        ]
-        copies += [([answer], []) for answer in answers if answer is not main and answer.followed_by]
         later: list[tuple[str | None, int | None]] = []
-        for n, (replies, after) in enumerate(copies):
+        for replies, shown_reply, after in _copies(answers, main, direct):
             place = parent
             if asked is not None or replies:
                 place = len(turns)
-                turns.append(_turn(nodes, asked, parent, replies, main if n == 0 else replies[0]))
-                if n == 0 and (asked in on_path or (asked is None and path)):
+                turns.append(_turn(nodes, asked, parent, replies, shown_reply))
+                if shown_reply is main and path and (asked in on_path or asked is None):
                     leaf = place
-            followed = [name for answer in replies for name in answer.followed_by] + after
-            later += [(name, place) for name in followed]
+            later += [(name, place) for name in after]
         waiting += reversed(later)
     if seen < len(nodes):
         raise TransferError(
@@ -141,6 +136,23 @@ def grow(nodes: dict[str, Node], current: str | None, notes: Counter[str]) -> Tr
     if leaf is None and turns:
         leaf = len(turns) - 1
     return Tree(tuple(turns), leaf, "\n\n".join(dict.fromkeys(systems)))
+
+
+def _copies(
+    answers: Sequence[_Answer], main: _Answer | None, direct: Sequence[str]
+) -> Iterator[tuple[list[_Answer], _Answer | None, list[str]]]:
+    """The turns that one question becomes: the replies of each, the one shown, and the questions that follow it.
+
+    One turn holds the main reply and those after which nothing was asked; each other reply has a turn of its own.
+    """
+    together = [answer for answer in answers if answer is main or not answer.followed_by]
+    if main is None:
+        yield [], None, list(direct)
+    for answer in answers:
+        if answer is main:
+            yield together, main, [*answer.followed_by, *direct]
+        elif answer.followed_by:
+            yield [answer], answer, answer.followed_by
 
 
 def _turn(

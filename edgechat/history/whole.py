@@ -92,7 +92,7 @@ def _put(
     db: sqlite3.Connection, chat: CarriedChat, touched: int, columns: dict[str, set[str]], without: Counter[str]
 ) -> None:
     values = {name: getattr(chat, name) for name in (*_CHAT, "pinned", "archived")}
-    values |= {name: getattr(chat.settings, name) for name in _SETTINGS}
+    values |= {name: getattr(chat.settings, name, None) for name in _SETTINGS}
     id_ = _insert(db, "conversation", {**values, "touched": touched}, columns, without)
     turns: list[int] = []
     for turn in chat.turns:
@@ -169,13 +169,14 @@ def _read(db: sqlite3.Connection, chat_id: int) -> CarriedChat | None:
             continue  # with a deleted turn goes what followed it
         places[turn["id"]] = len(turns)
         turns.append(_turn(turn, None if parent is None else places[parent], replies[turn["id"]]))
+    settings = {name: chat[name] for name in _SETTINGS if chat.get(name) is not None}
     return CarriedChat(
         **{name: chat[name] for name in _CHAT},
         turns=tuple(turns),
         leaf=places.get(chat["leaf"]),
         pinned=bool(chat.get("pinned")),
         archived=bool(chat.get("archived")),
-        settings=CarriedSettings(**{name: chat.get(name) for name in _SETTINGS}),
+        settings=CarriedSettings(**settings) if settings else None,
     )
 
 
