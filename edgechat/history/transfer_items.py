@@ -27,8 +27,8 @@ LIST_KEY = "chats"
 """The member of an object whose elements are items of their own."""
 
 _CHUNK = 1 << 20
-# A string as far as it is there (its end may still be to come), or a bracket.
-_STRING_OR_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+("?)|[\[\]{}]', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_TO_BRACKET = re.compile(rb'(?:[^"{}\[\]]++|' + _STRING.pattern + rb")*+", re.DOTALL)
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _SCALAR = re.compile(rb"[^\s,\]}]*+")
 
@@ -103,37 +103,45 @@ class Items:
     def _value(self) -> bytes:
         """The JSON text of the value that begins here."""
         first = self._next()
-        if first not in (b"{", b"[", b'"'):
+        if first == b'"':
+            while (match := _STRING.match(self._buffer, self._at)) is None:
+                self._read_on()
+            return self._pass(match.end())
+        if first not in (b"{", b"["):
             while (match := _SCALAR.match(self._buffer, self._at)) and match.end() == len(self._buffer):
                 if not self._more():
                     break
             assert match is not None  # it matches nothing as well
             if not match[0]:
                 raise self._error("a value was expected")
-            self._at = match.end()
-            return match[0]
+            return self._pass(match.end())
         depth = 0
         place = self._at
         while True:
-            match = _STRING_OR_BRACKET.search(self._buffer, place)
-            if match is None or (match[0][:1] == b'"' and not match[1]):
-                # The rest of the string or of the value is still to come.
-                place = (match.start() if match else len(self._buffer)) - self._at
-                if not self._more():
-                    raise self._error("it ends in the middle of a value")
+            match = _TO_BRACKET.match(self._buffer, place)
+            assert match is not None  # it matches nothing as well
+            place = match.end()
+            bracket = self._buffer[place : place + 1]
+            if bracket in (b"", b'"'):  # the rest, or the end of a string, is still to come
+                place -= self._at
+                self._read_on()
                 place += self._at
                 continue
-            place = match.end()
-            if match[0] in (b"{", b"["):
+            place += 1
+            if bracket in (b"{", b"["):
                 depth += 1
                 if depth > DEEPEST:
                     raise self._error(f"it is nested more than {DEEPEST} levels deep")
-            elif match[0] in (b"}", b"]"):
+            else:
                 depth -= 1
             if depth == 0:
-                value = self._buffer[self._at : place]
-                self._at = place
-                return value
+                return self._pass(place)
+
+    def _pass(self, end: int) -> bytes:
+        """What lies before that place, which is passed."""
+        value = self._buffer[self._at : end]
+        self._at = end
+        return value
 
     def _next(self) -> bytes:
         """The next byte that is not white space, which stays; empty at the end."""
@@ -150,6 +158,10 @@ class Items:
             raise self._error(f"{' or '.join(letter.decode() for letter in wanted)} was expected")
         self._at += 1
         return found
+
+    def _read_on(self) -> None:
+        if not self._more():
+            raise self._error("it ends in the middle of a value")
 
     def _more(self) -> bool:
         """Read on, as much again as is waiting, so that a long string is not searched again and again."""
