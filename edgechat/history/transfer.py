@@ -163,7 +163,7 @@ def _chats(
             for chat in read_llm(copy, notes):
                 yield chat, False
     elif head.startswith(b"PK"):
-        with _on_disk(file, path) as copy:
+        with _on_disk(file, path) as copy, _archive_in_words():
             for entry, size in _zipped(copy):
                 yield from _json(_Counted(entry, size, progress), notes)
     else:
@@ -248,27 +248,33 @@ def _unknown(found: dict[str, bytes] | dict[str, msgspec.Raw]) -> TransferError:
 
 
 def _zipped(path: Path) -> Iterator[tuple[IO[bytes], int]]:
-    """The conversations of ChatGPT's archive. Nothing is unpacked to the disk."""
+    """The conversations of ChatGPT's archive, and their sizes. Nothing is unpacked to the disk."""
+    length = path.stat().st_size
+    _check_directory(path, length)
+    with zipfile.ZipFile(path) as archive:
+        entries = [entry for entry in archive.infolist() if _CONVERSATIONS.fullmatch(entry.filename)]
+        if not entries:
+            raise TransferError(
+                "Unknown kind of file",
+                "The archive has no conversations.json in it.",
+                "Give the archive that ChatGPT sent, or the file itself.",
+            )
+        # `zipfile` gives no more of an entry than its size says.
+        if sum(entry.file_size for entry in entries) > _LARGEST_RATIO * length:
+            raise TransferError(
+                "Archive is not believable",
+                f"It would unpack to more than {_LARGEST_RATIO} times its size.",
+                "Unpack it by hand, if it is from a source that can be trusted.",
+            )
+        for entry in sorted(entries, key=lambda entry: entry.filename):
+            with archive.open(entry) as file:
+                yield file, entry.file_size
+
+
+@contextmanager
+def _archive_in_words() -> Iterator[None]:
     try:
-        length = path.stat().st_size
-        _check_directory(path, length)
-        with zipfile.ZipFile(path) as archive:
-            entries = [entry for entry in archive.infolist() if _CONVERSATIONS.fullmatch(entry.filename)]
-            if not entries:
-                raise TransferError(
-                    "Unknown kind of file",
-                    "The archive has no conversations.json in it.",
-                    "Give the archive that ChatGPT sent, or the file itself.",
-                )
-            if sum(entry.file_size for entry in entries) > _LARGEST_RATIO * length:
-                raise TransferError(
-                    "Archive is not believable",
-                    f"It would unpack to more than {_LARGEST_RATIO} times its size.",
-                    "Unpack it by hand, if it is from a source that can be trusted.",
-                )
-            for entry in sorted(entries, key=lambda entry: entry.filename):
-                with archive.open(entry) as file:
-                    yield file, entry.file_size
+        yield
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error) as error:
         raise TransferError(
             "Archive is damaged", f"{str(error) or 'It ends too soon'}.", "Download it again."

@@ -44,32 +44,26 @@ def read_llm(path: Path, notes: Counter[str]) -> Iterator[CarriedChat]:
     """
     try:
         with closing(_open(path)) as db:
-            yield from _chats(db, path, notes)
+            yield from _chats(db, notes)
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise TransferError(
-                "File is busy", f"Another program has locked {path}.", "Close that program, then try again."
+                "File is busy", "Another program has locked it.", "Close that program, then try again."
             ) from error
         raise TransferError(
-            "Log cannot be read", f"{path}: {printable(str(error))}.", "Copy it again from its source."
+            "Log cannot be read", f"{printable(str(error))}.", "Copy it again from its source."
         ) from error
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    log = path.with_name(f"{path.name}-wal")
-    # Without a log of changes nothing can be under way, and SQLite needs no lock and no files of its own beside it,
-    # which a read-only medium would refuse.
-    immutable = not (log.exists() and log.stat().st_size) and not path.with_name(f"{path.name}-journal").exists()
-    uri = f"{path.resolve().as_uri()}?mode=ro"
+    with path.open("rb") as file:
+        writes_ahead = file.read(20)[18:] == b"\2\2"
+    # Reading such a file makes two others beside it, and fails where that is not possible. While nobody has it open,
+    # which shows in its log not being there, it can be read as one that does not change; any other is locked.
+    unchanging = writes_ahead and not path.with_name(f"{path.name}-wal").exists()
+    uri = f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if unchanging else ''}"
     db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-    try:
-        db.execute("SELECT 1 FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError as error:
-        db.close()
-        if not immutable or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN:
-            raise
-        db = sqlite3.connect(f"{uri}&immutable=1", uri=True, isolation_level=None)
     db.execute("PRAGMA trusted_schema = OFF")
     db.execute("PRAGMA query_only = ON")
     db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_ITEM)
@@ -77,7 +71,7 @@ def _open(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _chats(db: sqlite3.Connection, path: Path, notes: Counter[str]) -> Iterator[CarriedChat]:
+def _chats(db: sqlite3.Connection, notes: Counter[str]) -> Iterator[CarriedChat]:
     db.execute("BEGIN")  # one state of the log, whatever `llm` writes meanwhile
     tables = {
         name: {str(row[1]) for row in db.execute(f"PRAGMA table_info({name})")}
@@ -88,7 +82,7 @@ def _chats(db: sqlite3.Connection, path: Path, notes: Counter[str]) -> Iterator[
         (application,) = db.execute("PRAGMA application_id").fetchone()
         raise TransferError(
             "Not a log of llm",
-            f"{path} is {'a history of edgechat' if application == APPLICATION_ID else 'a database of another program'}"
+            f"It is {'a history of edgechat' if application == APPLICATION_ID else 'a database of another program'}"
             ", without llm's table of responses.",
             "Chats of edgechat are carried with: edgechat chats export"
             if application == APPLICATION_ID
@@ -106,16 +100,16 @@ def _chats(db: sqlite3.Connection, path: Path, notes: Counter[str]) -> Iterator[
         )
     )
     for (conversation, _), group in groupby(rows, lambda row: (row["conversation_id"], row["conversation_id"] or row)):
-        yield _chat(list(_bounded(group, path)), names.get(str(conversation)), beside, notes)
+        yield _chat(list(_bounded(group)), names.get(str(conversation)), beside, notes)
 
 
-def _bounded(rows: Iterator[dict[str, Any]], path: Path) -> Iterator[dict[str, Any]]:
+def _bounded(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     size = 0
     for row in rows:
         size += sum(len(value) for value in row.values() if isinstance(value, str | bytes)) + 100
         if size > LARGEST_ITEM:
             raise TransferError(
-                "Chat is too large", f"{path}: one chat is larger than {LARGEST_ITEM >> 20} MB.", "Take it out."
+                "Chat is too large", f"One chat is larger than {LARGEST_ITEM >> 20} MB.", "Take it out."
             )
         yield row
 
