@@ -78,9 +78,14 @@ def export_chats(ids: tuple[int, ...], form: Format, out: Path | None, schema: b
 
 
 def _write(out: Path, pieces: Iterable[str]) -> None:
-    """Write a file that is there whole, or as it was."""
+    """Write a file that is there whole, or as it was; what is not a file, such as /dev/stderr, is written to."""
     part = ""
     try:
+        if out.exists() and not out.is_file():
+            with out.open("wb") as device:
+                for piece in pieces:
+                    device.write(piece.encode())
+            return
         handle, part = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
         with os.fdopen(handle, "wb") as file:
             for piece in pieces:
@@ -124,14 +129,14 @@ def import_chats(file: Path, dry_run: bool) -> None:
         if sys.stdin is None:
             raise TransferError("Nothing to import", "Standard input is closed.", "Name a file.")
         source = sys.stdin.buffer
-    with closing(Database.open(paths.history_path())) as database, ProgressLine("reading") as progress:
+    with closing(Database.open(paths.history_path())) as database, ProgressLine("importing") as line:
 
-        def told(done: int, total: int) -> None:
-            progress(done, total) if total else progress.show(f"reading, {done >> 20} MB")
+        def told(what: str, done: int, total: int) -> None:
+            line.show(f"{what} {done * 100 // total} %" if total else f"{what}, {done >> 20} MB so far")
 
         result = transfer.import_chats(database, source, dry_run=dry_run, progress=told)
     for words, times in result.notes.items():
-        narrate(f"{times:,} {words}")
+        narrate(f"{words} ({times:,})")
     known = f"; {_count(result.known, 'chat')} there already" if result.known else ""
     click.echo(
         f"{'would import' if dry_run else 'imported'} {_count(result.chats, 'chat')} with "

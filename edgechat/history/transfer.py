@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from edgechat.history.database import Database
 
-Progress = Callable[[int, int], None]
-"""Is told how many bytes of how many were read; the total is 0 where nobody knows."""
+Progress = Callable[[str, int, int], None]
+"""Is told what is being done, and how much of how much; the total is 0 where nobody knows."""
 
 _IN_MEMORY = 32 << 20
 _LARGEST_DIRECTORY = 64 << 20
@@ -74,18 +74,19 @@ def import_chats(
         database: The history.
         source: edgechat's own JSON, an export of ChatGPT or Open WebUI, or a log of `llm`: a file, or a stream of it.
         dry_run: Only tell what would be added.
-        progress: Is told how far the reading has come.
+        progress: Is told how far it has come.
 
     Raises:
         TransferError: The file cannot be read, is of no known form, or is damaged. Nothing was added.
         StorageError: The history cannot be read or written. Nothing was added.
     """
     notes: Counter[str] = Counter()
+    told = progress or (lambda _what, _done, _total: None)
     name = str(source) if isinstance(source, Path) else "standard input"
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as waiting:
         staged: list[tuple[float, int, int]] = []
         with _in_words(name), _opened(source) as (file, path):
-            for chat, ours in _chats(file, path, notes, progress or (lambda _done, _total: None)):
+            for chat, ours in _chats(file, path, notes, told):
                 packed = msgspec.msgpack.encode(chat)
                 # Our own files are in the order of the history; of others the chat changed last comes last.
                 staged.append((0.0 if ours else chat.updated, waiting.tell(), len(packed)))
@@ -93,7 +94,8 @@ def import_chats(
         staged.sort()
 
         def unpacked() -> Iterator[CarriedChat]:
-            for _, at, length in staged:
+            for n, (_, at, length) in enumerate(staged):
+                told("saving", n, len(staged))
                 waiting.seek(at)
                 yield msgspec.msgpack.decode(waiting.read(length), type=CarriedChat)
 
@@ -303,7 +305,7 @@ class _Counted:
     def read(self, size: int, /) -> bytes:
         data = self._file.read(size)
         self._done += len(data)
-        self._progress(self._done, self._size)
+        self._progress("reading", self._done, self._size)
         return data
 
 

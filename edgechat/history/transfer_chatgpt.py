@@ -115,8 +115,7 @@ def _node(node: _Node, created: float, notes: Counter[str]) -> Node:
     text = _text(content, notes, pictures_only=role == "tool")
     names = [attachment.name for attachment in metadata.attachments or ()]
     text = "\n\n".join([*(instead("attachment", name, notes) for name in names), *([text] if text else [])])
-    kept = _left_out(role, message, content, metadata, text, notes)
-    if not kept:
+    if not _kept(role, message, content, metadata, text, notes):
         return Node("none", node.parent, children)
     if role == "user":
         return Node("user", node.parent, children, text, time)
@@ -128,9 +127,7 @@ def _node(node: _Node, created: float, notes: Counter[str]) -> Node:
     return Node("assistant", node.parent, children, created=time, reply=CarriedReply(text, state, time, 0.0, model))
 
 
-def _left_out(
-    role: str, message: _Message, content: _Content, metadata: _Metadata, text: str, notes: Counter[str]
-) -> bool:
+def _kept(role: str, message: _Message, content: _Content, metadata: _Metadata, text: str, notes: Counter[str]) -> bool:
     """Whether a message is kept; tells what is not."""
     if role == "user" and not metadata.is_visually_hidden_from_conversation:
         return True

@@ -18,6 +18,7 @@ FORMAT = "edgechat-chats"
 VERSION = 1
 
 Index = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+Time = Annotated[float, msgspec.Meta(ge=-1e11, le=1e11)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 State = Literal["complete", "length", "stopped", "interrupted", "failed"]
 
@@ -40,7 +41,7 @@ class CarriedReply(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
 
     text: str
     state: State
-    created: float
+    created: Time
     seconds: float
     model: str = ""
     prompt_tokens: Count = 0
@@ -65,7 +66,7 @@ class CarriedTurn(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     """
 
     user: str
-    created: float
+    created: Time
     parent: Index | None = None
     replies: tuple[CarriedReply, ...] = ()
     active: Index | None = None
@@ -97,8 +98,8 @@ class CarriedChat(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     """
 
     title: str
-    created: float
-    updated: float
+    created: Time
+    updated: Time
     system: str = ""
     model: str = ""
     turns: tuple[CarriedTurn, ...] = ()

@@ -88,19 +88,21 @@ def _chats(db: sqlite3.Connection, notes: Counter[str]) -> Iterator[CarriedChat]
             if application == APPLICATION_ID
             else "`llm logs path` tells where the log is.",
         )
-    names: dict[str, Any] = {}
-    if {"id", "name"} <= tables.get("conversations", set()):
-        names = {str(id_): name for id_, name in db.execute("SELECT id, name FROM conversations")}
     beside = _beside(db, tables, notes)
-    columns = [name for name in _USED if name in tables["responses"]]
+    columns = [f"r.{name}" for name in _USED if name in tables["responses"]]
+    source = "responses r"
+    if {"id", "name"} <= tables.get("conversations", set()):
+        columns.append("c.name")
+        source += " LEFT JOIN conversations c ON c.id = r.conversation_id"
+    names = [column.partition(".")[2] for column in columns]
     rows = (
-        dict(zip(columns, row, strict=True))
+        dict(zip(names, row, strict=True))
         for row in db.execute(
-            f"SELECT {', '.join(columns)} FROM responses ORDER BY conversation_id, datetime_utc, id"  # noqa: S608
+            f"SELECT {', '.join(columns)} FROM {source} ORDER BY r.conversation_id, r.datetime_utc, r.id"  # noqa: S608
         )
     )
-    for (conversation, _), group in groupby(rows, lambda row: (row["conversation_id"], row["conversation_id"] or row)):
-        yield _chat(list(_bounded(group)), names.get(str(conversation)), beside, notes)
+    for _, group in groupby(rows, lambda row: (row["conversation_id"], row["conversation_id"] or row)):
+        yield _chat(list(_bounded(group)), beside, notes)
 
 
 def _bounded(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -114,7 +116,7 @@ def _bounded(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _chat(rows: list[dict[str, Any]], title: Any, beside: _Beside, notes: Counter[str]) -> CarriedChat:
+def _chat(rows: list[dict[str, Any]], beside: _Beside, notes: Counter[str]) -> CarriedChat:
     turns: list[CarriedTurn] = []
     systems: list[str] = []
     for row in rows:
@@ -137,7 +139,7 @@ def _chat(rows: list[dict[str, Any]], title: Any, beside: _Beside, notes: Counte
     if len(set(systems)) > 1:
         notes["system messages in the middle of a chat were left out"] += len(set(systems)) - 1
     return CarriedChat(
-        title_of("".join(_some(title, notes)) or turns[0].user[:60], notes),
+        title_of("".join(_some(rows[0].get("name"), notes)) or turns[0].user[:60], notes),
         turns[0].created,
         turns[-1].created,
         systems[0] if systems else "",
@@ -174,22 +176,27 @@ _KNOWN = frozenset(
 def _beside(db: sqlite3.Connection, tables: dict[str, set[str]], notes: Counter[str]) -> _Beside:
     found = _Beside()
     size = 0
+
+    def add(into: dict[str, list[str]], response: Any, texts: list[str]) -> None:
+        nonlocal size
+        size += sum(map(len, texts)) + 100
+        if size > LARGEST_ITEM:
+            raise TransferError("Log is too large", f"Its fragments exceed {LARGEST_ITEM >> 20} MB.", "Take some out.")
+        into[str(response)] += texts
+
     for kind, into in (("prompt", found.prompt), ("system", found.system)):
         if {f"{kind}_fragments", "fragments"} <= tables.keys():
-            for id_, content in db.execute(
+            for response, content in db.execute(
                 f"SELECT p.response_id, f.content FROM {kind}_fragments p JOIN fragments f ON f.id = p.fragment_id "  # noqa: S608
                 'ORDER BY p.response_id, p."order"'
             ):
-                into[str(id_)] += _some(content, notes)
-                size += len(into[str(id_)][-1]) if into[str(id_)] else 0
-                if size > LARGEST_ITEM:
-                    raise TransferError("Log is too large", f"Its fragments exceed {LARGEST_ITEM >> 20} MB.")
+                add(into, response, _some(content, notes))
     if {"prompt_attachments", "attachments"} <= tables.keys():
-        for id_, kind, path, url in db.execute(
+        for response, kind, path, url in db.execute(
             "SELECT p.response_id, a.type, a.path, a.url FROM prompt_attachments p "
             'JOIN attachments a ON a.id = p.attachment_id ORDER BY p.response_id, p."order"'
         ):
-            found.attachments[str(id_)].append(text_of(instead("attachment", path or url or kind, notes), notes))
+            add(found.attachments, response, [text_of(instead("attachment", path or url or kind, notes), notes)])
     for table, words in (
         ("tool_calls", "calls of tools were left out"),
         ("tool_results", "outputs of tools were left out"),

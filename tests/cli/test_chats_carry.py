@@ -89,6 +89,10 @@ def test_an_unknown_chat_and_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert kept.read_text() == "before"
     with pytest.raises(StorageError, match="cannot be written"):
         export("--out", str(tmp_path / "none" / "chats.json"))
+    with pytest.raises(StorageError, match="directory"):
+        export("--out", str(tmp_path))
+    export("--out", "/dev/null")
+    assert Path("/dev/null").is_char_device()
     assert [path.name for path in tmp_path.glob("*.json*")] == ["kept.json"]
 
 
@@ -104,7 +108,7 @@ def test_what_is_left_out_is_told_and_nothing_of_it_obeyed(tmp_path: Path) -> No
     file = tmp_path / "gpt.json"
     file.write_text(json.dumps([{"title": "\x1b]0;pwned\x07", "mapping": {"a": node}}]))
     result = import_(str(file))
-    assert "edgechat: 1 messages of an unknown role were left out" in result.stderr
+    assert "edgechat: messages of an unknown role were left out (1)\n" in result.stderr
     for form in ("json", "markdown"):
         assert "\x1b" not in export("--format", form).stdout
     bad = tmp_path / "bad.json"

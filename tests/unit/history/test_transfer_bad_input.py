@@ -78,6 +78,7 @@ def refused(database: Database, source: bytes | Path) -> str:
         (ours('{"title":"a","created":1}'), "Chat 1: .*updated"),
         (ours('{"title":"a","created":null,"updated":1}'), "created"),
         (ours('{"title":"a","created":1e999,"updated":1}'), "Chat 1"),
+        (ours('{"title":"a","created":1e12,"updated":1}'), "created"),
         (ours(GOOD, GOOD.replace("good", "x")[:-1] + ',"extra":1}'), "Chat 2: .*extra"),
         (ours(GOOD[:-1] + ',"leaf":0}'), "shows turn 0"),
         (ours(GOOD[:-1] + ',"leaf":-1}'), "leaf"),
@@ -278,6 +279,27 @@ def test_any_damage_is_imported_or_an_error(at: int, length: int, put: bytes) ->
     with closing(Database.in_memory()) as database:
         try:
             result = import_chats(database, io.BytesIO(whole[:at] + put + whole[at + length :]))
+        except EdgechatError:
+            assert chat_ids(database) == []
+        else:
+            assert len(chat_ids(database)) == result.chats
+
+
+@pytest.fixture(scope="module")
+def whole_log(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("log") / "logs.db"
+    rows = [f"INSERT INTO responses VALUES ({n}, 'm', 'p', '{'r' * 500}', {n % 7}, '2024-01-01')" for n in range(100)]
+    return log(path, RESPONSES, *rows).read_bytes()
+
+
+@settings(max_examples=100)
+@given(at=st.floats(0, 1), put=st.binary(min_size=1, max_size=200), cut=st.booleans())
+def test_a_damaged_log_is_imported_or_an_error(whole_log: bytes, at: float, put: bytes, cut: bool) -> None:
+    place = 16 + int(at * (len(whole_log) - 16))
+    damaged = whole_log[:place] + put + (b"" if cut else whole_log[place + len(put) :])
+    with closing(Database.in_memory()) as database:
+        try:
+            result = import_chats(database, io.BytesIO(damaged))
         except EdgechatError:
             assert chat_ids(database) == []
         else:

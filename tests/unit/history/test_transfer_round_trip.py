@@ -12,19 +12,29 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from edgechat.chat.conversation import ReplyState
 from edgechat.chat.text import storable
 from edgechat.history.database import Database
 from edgechat.history.store import HistoryStore
 from edgechat.history.transfer import import_chats
-from edgechat.history.transfer_form import CarriedChat, CarriedFile, CarriedReply, CarriedTurn, schema
+from edgechat.history.transfer_form import CarriedChat, CarriedFile, CarriedReply, CarriedSettings, CarriedTurn, schema
 from edgechat.history.transfer_out import Format, export
 from edgechat.history.whole import chat_ids, put_below
 
 TEXT = st.text(st.characters(codec=None), max_size=30).map(lambda text: storable(text)[0])
 TIME = st.floats(0, 1e11, allow_subnormal=False).map(abs)
 COUNT = st.integers(0, 2**53)
+
+
+def columns(table: str) -> set[str]:
+    with closing(Database.in_memory()) as database, database.reading() as db:
+        return {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+
+
+COLUMNS = {table: columns(table) for table in ("conversation", "turn", "reply")}
+"""What this history can hold; a value that it has no column for is told, and not kept."""
 
 
 @st.composite
@@ -40,6 +50,8 @@ def replies(draw: st.DrawFn) -> CarriedReply:
         draw(COUNT),
         draw(st.none() | TIME),
         draw(TEXT),
+        draw(st.sampled_from([-1, 0, 1])) if "rating" in COLUMNS["reply"] else 0,
+        draw(TEXT) if "note" in COLUMNS["reply"] else "",
     )
 
 
@@ -55,10 +67,20 @@ def chats(draw: st.DrawFn) -> CarriedChat:
                 draw(st.none() | st.integers(0, place - 1)) if place else None,
                 answers,
                 draw(st.integers(0, len(answers) - 1)) if answers else None,
+                "pinned" in COLUMNS["turn"] and draw(st.booleans()),
             )
         )
     leaf = draw(st.integers(0, len(turns) - 1)) if turns else None
-    return CarriedChat(draw(TEXT), draw(TIME), draw(TIME), draw(TEXT), draw(TEXT), tuple(turns), leaf)
+    settings = {
+        name: draw(st.none() | strategy)
+        for name, strategy in (("temperature", TIME), ("top_p", TIME), ("seed", st.integers(-(2**63), 2**63 - 1)))
+        if name in COLUMNS["conversation"]
+    }
+    chosen = replace(CarriedSettings(), **settings)
+    settled = None if chosen == CarriedSettings() else chosen
+    shelf = {name: draw(st.booleans()) for name in ("pinned", "archived") if name in COLUMNS["conversation"]}
+    held = (draw(TEXT), draw(TIME), draw(TIME), draw(TEXT), draw(TEXT), tuple(turns), leaf)
+    return replace(CarriedChat(*held, settings=settled), **shelf)
 
 
 def exported(database: Database, form: Format = "json") -> bytes:
