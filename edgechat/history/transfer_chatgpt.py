@@ -1,6 +1,7 @@
 """ChatGPT's data export: conversations.json, a list of chats, each a `mapping` of messages that know their parent.
 
-The form was never documented and has grown; what is not known is not needed, and what is needed is checked.
+The form was never documented and has grown. What makes a chat, its messages and their order, is checked; what is told
+beside that is taken where it is as expected.
 """
 
 from __future__ import annotations
@@ -30,20 +31,12 @@ class _Content(msgspec.Struct):
     user_instructions: str | None = None
 
 
-class _Finish(msgspec.Struct):
-    type: str | None = None
-
-
-class _Attachment(msgspec.Struct):
-    name: str | None = None
-
-
 class _Metadata(msgspec.Struct):
-    is_visually_hidden_from_conversation: bool | None = None
-    user_context_message_data: dict[str, Any] | None = None
-    model_slug: str | None = None
-    finish_details: _Finish | None = None
-    attachments: list[_Attachment] | None = None
+    is_visually_hidden_from_conversation: Any = None
+    user_context_message_data: Any = None
+    model_slug: Any = None
+    finish_details: Any = None
+    attachments: Any = None
 
 
 class _Message(msgspec.Struct):
@@ -113,40 +106,38 @@ def _node(node: _Node, created: float, notes: Counter[str]) -> Node:
     if instructions:
         return Node("system", node.parent, children, text_of(instructions, notes), time)
     text = _text(content, notes, pictures_only=role == "tool")
-    names = [attachment.name for attachment in metadata.attachments or ()]
-    text = "\n\n".join([*(instead("attachment", name, notes) for name in names), *([text] if text else [])])
+    files = metadata.attachments if isinstance(metadata.attachments, list) else []
+    names = [file.get("name") if isinstance(file, dict) else None for file in files]
+    text = text_of("\n\n".join([*(instead("attachment", name, notes) for name in names), text]).strip("\n"), notes)
     if not _kept(role, message, content, metadata, text, notes):
         return Node("none", node.parent, children)
     if role == "user":
         return Node("user", node.parent, children, text, time)
     if role == "system":
         return Node("system", node.parent, children, text, time)
-    finish = metadata.finish_details.type if metadata.finish_details else None
-    state: State = "interrupted" if message.status == "in_progress" else _STATES.get(finish or "", "complete")
-    model = text_of(metadata.model_slug or "", notes)
+    finish = metadata.finish_details if isinstance(metadata.finish_details, dict) else {}
+    state: State = "interrupted" if message.status == "in_progress" else "complete"
+    state = _STATES.get(str(finish.get("type")), state)
+    model = text_of(metadata.model_slug, notes) if isinstance(metadata.model_slug, str) else ""
     return Node("assistant", node.parent, children, created=time, reply=CarriedReply(text, state, time, 0.0, model))
 
 
 def _kept(role: str, message: _Message, content: _Content, metadata: _Metadata, text: str, notes: Counter[str]) -> bool:
-    """Whether a message is kept; tells what is not."""
-    if role == "user" and not metadata.is_visually_hidden_from_conversation:
+    """Whether a message is kept; counts those that are not."""
+    if role == "tool" and text:  # a picture that it made
         return True
-    if not text:
-        return role == "assistant" and content.content_type == "text" and message.recipient in (None, "all")
-    if metadata.is_visually_hidden_from_conversation:
-        notes["messages that ChatGPT hides were left out"] += 1
-    elif role == "system":
-        return True
-    elif role == "tool":
-        if text.startswith("[image"):
-            return True
+    if role == "tool":
         notes["outputs of tools were left out"] += 1
-    elif role != "assistant":
-        notes["messages of an unknown role were left out"] += 1
-    elif content.content_type in _THINKING:
+    elif role == "assistant" and content.content_type in _THINKING:
         notes["messages of a model to itself were left out"] += 1
-    elif message.recipient not in (None, "all"):
+    elif metadata.is_visually_hidden_from_conversation:
+        notes.update(["messages that ChatGPT hides were left out"] if text else [])
+    elif role == "assistant" and message.recipient not in (None, "all"):
         notes["calls of tools were left out"] += 1
+    elif role not in ("user", "assistant", "system"):
+        notes["messages of an unknown role were left out"] += 1
+    elif not text and content.content_type not in ("text", "multimodal_text"):
+        notes["messages of an unknown kind were left out"] += 1
     else:
         return True
     return False
@@ -154,31 +145,28 @@ def _kept(role: str, message: _Message, content: _Content, metadata: _Metadata, 
 
 def _instructions(content: _Content, metadata: _Metadata) -> str:
     """The user's custom instructions, which ChatGPT keeps beside the messages."""
-    data = metadata.user_context_message_data or {}
+    data = metadata.user_context_message_data if isinstance(metadata.user_context_message_data, dict) else {}
     told = [data.get("about_user_message"), data.get("about_model_message")]
     told += [content.user_profile, content.user_instructions]
     return "\n\n".join(words for words in told if isinstance(words, str) and words)
 
 
 def _text(content: _Content, notes: Counter[str], *, pictures_only: bool) -> str:
+    """The words of a message, with names in brackets for what is not words."""
     parts: list[str] = []
     for part in content.parts or ():
+        entry = part if isinstance(part, dict) else {}
+        kind, words = entry.get("content_type"), entry.get("text")
         if isinstance(part, str):
-            parts.append(text_of(part, notes))
-        elif isinstance(part, dict):
-            kind = part.get("content_type")
-            if kind == "image_asset_pointer":
-                parts.append(text_of(instead("image", part.get("asset_pointer"), notes), notes))
-            elif isinstance(part.get("text"), str):
-                parts.append(text_of(part["text"], notes))
-            elif not pictures_only:
-                parts.append(text_of(instead("attachment", kind, notes), notes))
-        elif part is not None:
-            parts.append(instead("attachment", None, notes))
+            parts.append(part)
+        elif kind == "image_asset_pointer":
+            parts.append(instead("image", entry.get("asset_pointer"), notes))
+        elif isinstance(words, str):
+            parts.append(words)
+        elif not pictures_only:
+            parts.append(instead("attachment", kind, notes))
     if content.text:
-        text = text_of(content.text, notes)
-        parts.append(fenced(text) if content.content_type == "code" else text)
+        parts.append(fenced(content.text) if content.content_type == "code" else content.text)
     if pictures_only:
-        pictures = [part for part in parts if part.startswith("[image")]
-        parts = pictures or parts
+        parts = [part for part in parts if part.startswith("[image: ")]
     return "\n\n".join(part for part in parts if part)

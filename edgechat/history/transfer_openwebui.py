@@ -1,7 +1,8 @@
 """Open WebUI's exports: a list of chats, each with `history.messages`, a map of messages that know their parent.
 
 "Export chats" writes what its database has (`{"title": ..., "chat": {...}, "created_at": ...}`); an older version, or
-another program, may write the inner part alone, and the oldest had a list of messages in place of the map.
+another program, may write the inner part alone, and the oldest had a list of messages in place of the map. What makes a
+chat is checked; what is told beside that is taken where it is as expected.
 """
 
 from __future__ import annotations
@@ -16,31 +17,19 @@ from edgechat.history.transfer_form import CarriedChat, CarriedReply, State
 from edgechat.history.transfer_tree import Node, grow
 
 
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_eval_count: int | None = None
-    eval_count: int | None = None
-
-
-class _Annotation(msgspec.Struct):
-    rating: float | str | None = None
-    comment: str | None = None
-
-
 class _Message(msgspec.Struct):
-    role: str
+    role: str = ""
     content: str | list[Any] | None = None
     parentId: str | None = None  # noqa: N815 - as it stands in the file
     childrenIds: list[str] | None = None  # noqa: N815
     timestamp: float | None = None
-    model: str | None = None
-    done: bool | None = None
+    model: Any = None
+    done: Any = None
     error: Any = None
-    files: list[Any] | None = None
-    usage: _Usage | None = None
-    info: _Usage | None = None
-    annotation: _Annotation | None = None
+    files: Any = None
+    usage: Any = None
+    info: Any = None
+    annotation: Any = None
 
 
 class _History(msgspec.Struct):
@@ -48,17 +37,13 @@ class _History(msgspec.Struct):
     currentId: str | None = None  # noqa: N815
 
 
-class _Params(msgspec.Struct):
-    system: str | None = None
-
-
 class _Inner(msgspec.Struct):
     title: str | None = None
     history: _History | None = None
     messages: list[_Message] | None = None
-    models: list[str] | None = None
-    params: _Params | None = None
-    system: str | None = None
+    models: Any = None
+    params: Any = None
+    system: Any = None
     timestamp: float | None = None
 
 
@@ -96,13 +81,14 @@ def read_openwebui(raw: bytes, notes: Counter[str], *, bare: bool) -> CarriedCha
         }
         current = str(len(listed) - 1)
     tree = grow({name: _node(message, created, notes) for name, message in messages.items()}, current, notes)
-    system = (chat.params.system if chat.params else None) or chat.system or ""
+    system = _some(chat.params, "system") or chat.system
+    model = chat.models[0] if isinstance(chat.models, list) and chat.models else None
     return CarriedChat(
         title_of(record.title or chat.title, notes),
         created,
         seconds(record.updated_at, created),
-        "\n\n".join(part for part in (text_of(system, notes), tree.system) if part),
-        text_of(chat.models[0] if chat.models else "", notes),
+        "\n\n".join(part for part in (_text_of(system, notes), tree.system) if part),
+        _text_of(model, notes),
         tree.turns,
         tree.leaf,
         bool(record.pinned),
@@ -121,44 +107,51 @@ def _node(message: _Message, created: float, notes: Counter[str]) -> Node:
         return Node("none", message.parentId, children)
     error = _error(message.error)
     state: State = "failed" if error else "interrupted" if message.done is False else "complete"
-    usage = message.usage or message.info or _Usage()
-    annotation = message.annotation or _Annotation()
+    usage = message.usage or message.info
+    rating = _some(message.annotation, "rating")
     reply = CarriedReply(
         text,
         state,
         time,
         0.0,
-        text_of(message.model or "", notes),
-        prompt_tokens=_count(usage.prompt_tokens, usage.prompt_eval_count),
-        completion_tokens=_count(usage.completion_tokens, usage.eval_count),
+        _text_of(message.model, notes),
+        prompt_tokens=_count(usage, "prompt_tokens", "prompt_eval_count"),
+        completion_tokens=_count(usage, "completion_tokens", "eval_count"),
         error=text_of(error, notes),
-        rating=1 if annotation.rating in (1, "1") else -1 if annotation.rating in (-1, "-1") else 0,
-        note=text_of(annotation.comment or "", notes),
+        rating=1 if rating in (1, "1") else -1 if rating in (-1, "-1") else 0,
+        note=_text_of(_some(message.annotation, "comment"), notes),
     )
     return Node("assistant", message.parentId, children, created=time, reply=reply)
 
 
 def _text(message: _Message, notes: Counter[str]) -> str:
     parts: list[str] = []
-    for file in message.files or ():
-        entry = file if isinstance(file, dict) else {}
-        kind = "image" if entry.get("type") == "image" else "attachment"
-        parts.append(instead(kind, entry.get("name"), notes))
+    for file in message.files if isinstance(message.files, list) else ():
+        kind = "image" if _some(file, "type") == "image" else "attachment"
+        parts.append(instead(kind, _some(file, "name"), notes))
     if isinstance(message.content, str):
         parts.append(message.content)
     for part in message.content if isinstance(message.content, list) else ():
-        if isinstance(part, dict) and isinstance(part.get("text"), str):
-            parts.append(part["text"])
-        else:
-            parts.append(instead("attachment", part.get("type") if isinstance(part, dict) else None, notes))
+        text = _some(part, "text")
+        parts.append(text if isinstance(text, str) else instead("attachment", _some(part, "type"), notes))
     return text_of("\n\n".join(part for part in parts if part), notes)
 
 
 def _error(error: Any) -> str:
-    if isinstance(error, dict):
-        error = error.get("content") or error.get("message") or True
-    return error if isinstance(error, str) else "It failed." if error else ""
+    words = _some(error, "content") or _some(error, "message") or error
+    return words if isinstance(words, str) else "It failed." if words else ""
 
 
-def _count(*counts: int | None) -> int:
-    return next((count for count in counts if count is not None and 0 <= count < 2**53), 0)
+def _some(value: Any, name: str) -> Any:
+    """A member of what may be an object."""
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def _text_of(value: Any, notes: Counter[str]) -> str:
+    """What may be a text."""
+    return text_of(value, notes) if isinstance(value, str) else ""
+
+
+def _count(usage: Any, *names: str) -> int:
+    counts = [_some(usage, name) for name in names]
+    return next((count for count in counts if type(count) is int and 0 <= count < 2**53), 0)

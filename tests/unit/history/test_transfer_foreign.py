@@ -94,11 +94,11 @@ def test_chatgpts_tools_and_thoughts_are_told_and_pictures_named(database: Datab
             metadata={"is_visually_hidden_from_conversation": True},
         ),
         question=gpt("user", {"content_type": "multimodal_text", "parts": [picture, "What is it?"]}, "about"),
-        thoughts=gpt("assistant", {"content_type": "thoughts", "text": "hm"}, "question"),
+        thoughts=gpt("assistant", {"content_type": "thoughts", "thoughts": [{"content": "hm"}]}, "question"),
         first=gpt("assistant", "I shall draw.", "thoughts"),
         call=gpt("assistant", {"content_type": "code", "text": "draw()"}, "first", recipient="dalle.text2im"),
         output=gpt("tool", {"content_type": "multimodal_text", "parts": [picture]}, "call"),
-        log=gpt("tool", {"content_type": "execution_output", "text": "done"}, "output"),
+        log=gpt("tool", {"content_type": "tether_browsing_display", "result": "done"}, "output"),
         answer=gpt("assistant", {"content_type": "code", "text": "x = '```'"}, "log"),
     )
     result, (chat,) = taken(database, export)
@@ -163,6 +163,7 @@ def test_open_webui(database: Database) -> None:
             "assistant", "From a", "question", model="a", done=True, usage={"prompt_tokens": 7, "eval_count": 3}
         ),
         "b": webui("assistant", "", "question", model="b", error={"content": "No such model"}),
+        "broken": {"parentId": "question", "childrenIds": [], "usage": 3, "files": 4, "annotation": "x"},
         "next": webui("user", [{"type": "text", "text": "And?"}], "a"),
         "last": webui("assistant", "Half", "next", done=False, annotation={"rating": -1, "comment": "No."}),
     }
