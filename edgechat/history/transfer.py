@@ -95,7 +95,7 @@ def import_chats(
 
         def unpacked() -> Iterator[CarriedChat]:
             for n, (_, at, length) in enumerate(staged):
-                told("saving", n, len(staged))
+                told("comparing" if dry_run else "saving", n, len(staged))
                 waiting.seek(at)
                 yield msgspec.msgpack.decode(waiting.read(length), type=CarriedChat)
 
@@ -173,10 +173,11 @@ def _chats(
 
 
 def _json(file: Readable, notes: Counter[str]) -> Iterator[tuple[CarriedChat, bool]]:
+    items = Items(file)
     members: dict[str, bytes] = {}
-    count = 0
-    for key, raw in Items(file):
-        if key == LIST_KEY or key is None:
+    size = count = 0
+    for key, raw in items:
+        if key is None or key == LIST_KEY:
             if "version" in members:
                 _check_form(members)
             count += 1
@@ -184,13 +185,21 @@ def _json(file: Readable, notes: Counter[str]) -> Iterator[tuple[CarriedChat, bo
                 yield _own(raw) if key else _foreign(raw, notes)
         else:
             members[key] = raw
-            if sum(map(len, members.values())) > LARGEST_ITEM:
-                raise TransferError("Not a file of chats", f"One chat is larger than {LARGEST_ITEM >> 20} MB.")
-    if count == 0 and "format" not in members and members:
-        pairs = (msgspec.json.encode(key) + b":" + raw for key, raw in members.items())
-        yield _foreign(b"{" + b",".join(pairs) + b"}", notes)
-    elif members or (count == 0 and LIST_KEY in members):
+            size += len(key) + len(raw) + 100
+            if size > LARGEST_ITEM:
+                raise TransferError(
+                    "Not a file of chats", f"One chat is larger than {LARGEST_ITEM >> 20} MB.", "Take that chat out."
+                )
+    if items.listed:
+        return
+    if count or "format" in members:
         _check_form(members)
+    else:
+        yield _foreign(_object(members), notes)
+
+
+def _object(members: dict[str, bytes]) -> bytes:
+    return b"{" + b",".join(msgspec.json.encode(key) + b":" + raw for key, raw in members.items()) + b"}"
 
 
 class _Form(msgspec.Struct):
@@ -201,9 +210,7 @@ class _Form(msgspec.Struct):
 
 
 def _check_form(members: dict[str, bytes]) -> None:
-    known = {name: members[name] for name in ("format", "version") if name in members}
-    pairs = (msgspec.json.encode(key) + b":" + raw for key, raw in known.items())
-    form = decode(b"{" + b",".join(pairs) + b"}", _Form)
+    form = decode(_object({name: members[name] for name in ("format", "version") if name in members}), _Form)
     if form.format != FORMAT:
         raise _unknown(members)
     if form.version > VERSION:

@@ -41,10 +41,15 @@ class Readable(Protocol):
 
 
 class Items:
-    """The items of a file: the elements of a list; of an object its members, and the elements of its member "chats"."""
+    """The items of a file: the elements of a list; of an object its members, and the elements of its member "chats".
+
+    Attributes:
+        listed: Whether the file is a list; known once the first item has been asked for.
+    """
 
     def __init__(self, file: Readable) -> None:
         """Begin at the current place of `file`, which is read and never sought."""
+        self.listed = False
         self._file = file
         self._buffer = b""
         self._at = 0
@@ -60,6 +65,7 @@ class Items:
         if not self._buffer and self._more() and self._buffer.startswith(b"\xef\xbb\xbf"):
             self._at = 3
         if self._next() == b"[":
+            self.listed = True
             for item in self._elements():
                 yield None, item
         elif self._next() == b"{":
