@@ -7,6 +7,7 @@ often that happened is counted for the end; nothing is left out in silence.
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -44,6 +45,33 @@ def seconds(time: float | None, otherwise: float = 0.0) -> float:
     while time > 1e11:
         time /= 1000
     return float(time)
+
+
+def utc(time: Any) -> float:
+    """Seconds since the epoch from a date and time as SQLite files hold them; 0 for what is none."""
+    try:
+        read = datetime.fromisoformat(time)
+        return max(0.0, (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp())
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+
+
+def count_of(value: Any) -> int:
+    """A number of tokens; 0 for what is none."""
+    return value if type(value) is int and 0 <= value < 2**53 else 0
+
+
+def texts(value: Any, notes: Counter[str]) -> list[str]:
+    """The text of a column, if there is any.
+
+    Raises:
+        TransferError: There is something else.
+    """
+    if value is None or value == "":
+        return []
+    if not isinstance(value, str):
+        raise TransferError("Log is damaged", "It holds something else where a text belongs.", "Copy it again.")
+    return [text_of(value, notes)]
 
 
 def text_of(text: str, notes: Counter[str]) -> str:

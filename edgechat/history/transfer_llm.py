@@ -1,5 +1,8 @@
 """The log of Simon Willison's `llm`: logs.db, an SQLite file with a row for each prompt and its response.
 
+That is how `llm` wrote for years; newer ones (0.36) write into other tables of the same file, which
+`transfer_llm_threads` reads. A file may hold both.
+
 The file belongs to another program and may come from anybody: it is opened to be read only, nothing that it defines is
 trusted, and what it holds is bounded and checked like any other import.
 """
@@ -9,16 +12,16 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict
 from contextlib import closing
-from datetime import UTC, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from edgechat.chat.text import printable
 from edgechat.errors import TransferError
 from edgechat.history.migrations import APPLICATION_ID
-from edgechat.history.transfer_foreign import instead, text_of, title_of
+from edgechat.history.transfer_foreign import count_of, instead, text_of, texts, title_of, utc
 from edgechat.history.transfer_form import CarriedChat, CarriedReply, CarriedTurn
 from edgechat.history.transfer_items import LARGEST_ITEM
+from edgechat.history.transfer_llm_threads import NEEDED, read_threads
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -28,8 +31,8 @@ if TYPE_CHECKING:
 BUSY_SECONDS = 2.0
 """How long to wait for `llm` to finish writing a response."""
 
-_NEEDED = ("id", "model", "prompt", "response", "conversation_id", "datetime_utc")
-_USED = (*_NEEDED, "system", "input_tokens", "output_tokens")
+_RESPONSES = ("id", "model", "prompt", "response", "conversation_id", "datetime_utc")
+_USED = (*_RESPONSES, "system", "input_tokens", "output_tokens")
 
 
 def read_llm(path: Path, notes: Counter[str]) -> Iterator[CarriedChat]:
@@ -78,16 +81,23 @@ def _chats(db: sqlite3.Connection, notes: Counter[str]) -> Iterator[CarriedChat]
         for name, sql in db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall()
         if name in _KNOWN and not str(sql).lstrip().upper().startswith("CREATE VIRTUAL")
     }
-    if not tables.get("responses", set()).issuperset(_NEEDED):
+    threads = all(tables.get(name, set()) >= columns for name, columns in NEEDED.items())
+    responses = tables.get("responses", set()).issuperset(_RESPONSES)
+    if not threads and not responses:
         (application,) = db.execute("PRAGMA application_id").fetchone()
+        ours = application == APPLICATION_ID
         raise TransferError(
             "Not a log of llm",
-            f"It is {'a history of edgechat' if application == APPLICATION_ID else 'a database of another program'}"
-            ", without llm's table of responses.",
-            "Chats of edgechat are carried with: edgechat chats export"
-            if application == APPLICATION_ID
-            else "`llm logs path` tells where the log is.",
+            f"It is a {'history of edgechat' if ours else 'database of another program'}, without the tables of llm.",
+            "Its chats are carried with: edgechat chats export" if ours else "`llm logs path` tells where the log is.",
         )
+    if responses:
+        yield from _conversations(db, tables, notes)
+    if threads:
+        yield from read_threads(db, notes)
+
+
+def _conversations(db: sqlite3.Connection, tables: dict[str, set[str]], notes: Counter[str]) -> Iterator[CarriedChat]:
     beside = _beside(db, tables, notes)
     columns = [f"r.{name}" for name in _USED if name in tables["responses"]]
     source = "responses r"
@@ -121,25 +131,25 @@ def _chat(rows: list[dict[str, Any]], beside: _Beside, notes: Counter[str]) -> C
     systems: list[str] = []
     for row in rows:
         id_ = str(row["id"])
-        ended = _time(row["datetime_utc"])
-        system = "\n".join([*beside.system[id_], *_some(row.get("system"), notes)])
+        ended = utc(row["datetime_utc"])
+        system = "\n".join([*beside.system[id_], *texts(row.get("system"), notes)])
         if system:
             systems.append(system)
-        user = "\n".join([*beside.prompt[id_], *_some(row["prompt"], notes), *beside.attachments[id_]])
+        user = "\n".join([*beside.prompt[id_], *texts(row["prompt"], notes), *beside.attachments[id_]])
         reply = CarriedReply(
-            "".join(_some(row["response"], notes)),
+            "".join(texts(row["response"], notes)),
             "complete",
             ended,
             0.0,
-            "".join(_some(row["model"], notes)),
-            prompt_tokens=_count(row.get("input_tokens")),
-            completion_tokens=_count(row.get("output_tokens")),
+            "".join(texts(row["model"], notes)),
+            prompt_tokens=count_of(row.get("input_tokens")),
+            completion_tokens=count_of(row.get("output_tokens")),
         )
         turns.append(CarriedTurn(user, ended, len(turns) - 1 if turns else None, (reply,), 0))
     if len(set(systems)) > 1:
         notes["system messages in the middle of a chat were left out"] += len(set(systems)) - 1
     return CarriedChat(
-        title_of("".join(_some(rows[0].get("name"), notes)) or turns[0].user[:60], notes),
+        title_of("".join(texts(rows[0].get("name"), notes)) or turns[0].user[:60], notes),
         turns[0].created,
         turns[-1].created,
         systems[0] if systems else "",
@@ -169,6 +179,7 @@ _KNOWN = frozenset(
         "prompt_attachments",
         "tool_calls",
         "tool_results",
+        *NEEDED,
     }
 )
 
@@ -190,7 +201,7 @@ def _beside(db: sqlite3.Connection, tables: dict[str, set[str]], notes: Counter[
                 f"SELECT p.response_id, f.content FROM {kind}_fragments p JOIN fragments f ON f.id = p.fragment_id "  # noqa: S608
                 'ORDER BY p.response_id, p."order"'
             ):
-                add(into, response, _some(content, notes))
+                add(into, response, texts(content, notes))
     if {"prompt_attachments", "attachments"} <= tables.keys():
         for response, kind, path, url in db.execute(
             "SELECT p.response_id, a.type, a.path, a.url FROM prompt_attachments p "
@@ -205,24 +216,3 @@ def _beside(db: sqlite3.Connection, tables: dict[str, set[str]], notes: Counter[
             (count,) = db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()  # noqa: S608
             notes.update({words: count} if count else {})
     return found
-
-
-def _some(value: Any, notes: Counter[str]) -> list[str]:
-    """Text of a column, if there is any."""
-    if value is None or value == "":
-        return []
-    if not isinstance(value, str):
-        raise TransferError("Log is damaged", "It holds something else where a text belongs.", "Copy it again.")
-    return [text_of(value, notes)]
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and 0 <= value < 2**53 else 0
-
-
-def _time(value: Any) -> float:
-    try:
-        time = datetime.fromisoformat(value)
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-    except (TypeError, ValueError, OverflowError):
-        return 0.0

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from edgechat.history.transfer_foreign import decode, instead, seconds, text_of, title_of
+from edgechat.history.transfer_foreign import count_of, decode, instead, seconds, text_of, title_of
 from edgechat.history.transfer_form import CarriedChat, CarriedReply, State
 from edgechat.history.transfer_tree import Node, grow
 
@@ -25,6 +25,7 @@ class _Message(msgspec.Struct):
     timestamp: float | None = None
     model: Any = None
     done: Any = None
+    output: Any = None
     error: Any = None
     files: Any = None
     usage: Any = None
@@ -131,6 +132,9 @@ def _text(message: _Message, notes: Counter[str]) -> str:
         parts.append(instead(kind, _some(file, "name"), notes))
     if isinstance(message.content, str):
         parts.append(message.content)
+    for item in message.output if not message.content and isinstance(message.output, list) else ():
+        for part in _some(item, "content") or () if _some(item, "type") == "message" else ():
+            parts.append(_text_of(_some(part, "text"), notes))
     for part in message.content if isinstance(message.content, list) else ():
         text = _some(part, "text")
         parts.append(text if isinstance(text, str) else instead("attachment", _some(part, "type"), notes))
@@ -153,5 +157,4 @@ def _text_of(value: Any, notes: Counter[str]) -> str:
 
 
 def _count(usage: Any, *names: str) -> int:
-    counts = [_some(usage, name) for name in names]
-    return next((count for count in counts if type(count) is int and 0 <= count < 2**53), 0)
+    return next((count for name in names if (count := count_of(_some(usage, name)))), 0)

@@ -199,6 +199,13 @@ def test_open_webui(database: Database) -> None:
     assert both[0].turns == both[1].turns
 
 
+def test_open_webuis_newest_form_has_the_words_beside_the_content(database: Database) -> None:
+    output = [{"type": "reasoning", "content": [{"text": "Hm"}]}, {"type": "message", "content": [{"text": "Ho"}]}]
+    messages = {"q": webui("user", "Hi", None), "a": webui("assistant", "", "q", output=output)}
+    _, (chat,) = taken(database, [{"title": "T", "chat": {"history": {"messages": messages, "currentId": "a"}}}])
+    assert [message.content for message in shown(chat).messages()] == ["Hi", "Ho"]
+
+
 def test_open_webuis_oldest_form_is_a_list(database: Database) -> None:
     listed = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
     _, (chat,) = taken(database, [{"title": "T", "chat": {"messages": listed}, "created_at": 1}])
@@ -259,6 +266,54 @@ def test_llms_log(database: Database, tmp_path: Path) -> None:
     assert result.notes["calls of tools were left out"] == 1
     assert [path.name for path in tmp_path.iterdir()] == ["logs?.db"]
     assert import_chats(database, io.BytesIO(log.read_bytes())).known == 4
+
+
+def test_llms_newer_log_of_threads(database: Database, tmp_path: Path) -> None:
+    """As llm 0.36 wrote it: a message is stored once, and a thread that was forked has two ends."""
+    with closing(llm_log(tmp_path / "logs.db")) as db:
+        db.executescript("""
+            DELETE FROM responses;
+            DELETE FROM tool_calls;
+            CREATE TABLE [threads] ([id] TEXT PRIMARY KEY, [name] TEXT, [tip_message_hash] TEXT, [forked_from] TEXT,
+                [datetime_utc] TEXT);
+            CREATE TABLE [turns] ([id] TEXT PRIMARY KEY, [thread_id] TEXT, [parent_message_hash] TEXT,
+                [tip_message_hash] TEXT, [model] TEXT, [input_tokens] INTEGER, [output_tokens] INTEGER,
+                [datetime_utc] TEXT);
+            CREATE TABLE [messages] ([hash] TEXT PRIMARY KEY, [parent_hash] TEXT, [role] TEXT);
+            CREATE TABLE [parts] ([id] INTEGER PRIMARY KEY, [message_hash] TEXT, [position] INTEGER, [type] TEXT,
+                [tool_name] TEXT, [text] TEXT, [payload] TEXT);
+            INSERT INTO threads VALUES ('t', 'Pumps', 'left', NULL, '2024-05-01 10:00:00+00:00');
+            INSERT INTO messages VALUES ('s', NULL, 'system'), ('u', 's', 'user'), ('a', 'u', 'assistant'),
+                ('left?', 'a', 'user'), ('left', 'left?', 'assistant'), ('right?', 'a', 'user'),
+                ('right', 'right?', 'assistant'), ('tool', 'right?', 'assistant');
+            INSERT INTO turns VALUES
+                ('1', 't', 'u', 'a', 'phi', 9, 3, '2024-05-01T10:00:00+00:00'),
+                ('2', 't', 'right?', 'right', 'phi', 12, 4, '2024-05-01T10:00:09+00:00'),
+                ('3', 't', 'left?', 'left', 'gpt-4o', 12, 4, '2024-05-01T10:00:20+00:00');
+            INSERT INTO parts (message_hash, position, type, text, payload) VALUES
+                ('s', 0, 'text', 'Be brief.', NULL),
+                ('u', 0, 'text', NULL, '{"text_ref": [{"fragment": 1}, {"literal": "\\nWhich valve?"}]}'),
+                ('u', 1, 'attachment', NULL, '{"attachment": {"id": "a"}}'),
+                ('a', 0, 'reasoning', 'Hm.', NULL),
+                ('a', 1, 'text', 'The red one.', NULL),
+                ('left?', 0, 'text', 'Left?', NULL),
+                ('left', 0, 'text', 'Yes.', NULL),
+                ('right?', 0, 'text', 'Right?', NULL),
+                ('right', 0, 'text', 'No.', NULL);
+        """)
+    result, (chat,) = taken(database, tmp_path / "logs.db")
+    assert shown(chat).messages() == (
+        Message("system", "Be brief."),
+        Message("user", "Long text\nWhich valve?\n\n[attachment: /tmp/x.png]"),
+        Message("assistant", "The red one."),
+        Message("user", "Left?"),
+        Message("assistant", "Yes."),
+    )
+    assert (chat.title, chat.model, chat.created, chat.updated) == ("Pumps", "gpt-4o", 1714557600.0, 1714557620.0)
+    assert [(turn.user, turn.parent) for turn in chat.turns[1:]] == [("Right?", 0), ("Left?", 0)]
+    (reply,) = chat.turns[0].replies
+    assert (reply.model, reply.prompt_tokens, reply.completion_tokens) == ("phi", 9, 3)
+    assert result.notes["messages of a model to itself were left out"] == 1
 
 
 def test_a_log_that_llm_is_writing_is_read_as_it_was(database: Database, tmp_path: Path) -> None:
