@@ -77,3 +77,7 @@ class StorageError(EdgechatError):
     """A file or folder of edgechat's own cannot be read or written: read-only, full, damaged."""
 
     exit_code = ExitCode.STORAGE
+
+
+class TransferError(EdgechatError):
+    """A file of chats that was given to be imported cannot be read: malformed, hostile, or of no known form."""

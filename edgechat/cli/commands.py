@@ -17,6 +17,7 @@ from edgechat.errors import ExitCode
 COMMANDS = {
     "ask": "edgechat.cli.ask:ask",
     "bench": "edgechat.cli.bench:bench",
+    "chats": "edgechat.cli.chats:chats",
     "models": "edgechat.cli.models:models",
     "package": "edgechat.cli.package:package",
 }

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from jinja2 import Environment
 
 from edgechat.chat.conversation import Message
@@ -95,31 +93,6 @@ def test_each_turn_extends_the_last(phi3_tokenizer: Path) -> None:
     before = codec.encode(PHI3.pieces(THREE_TURNS[:2]))
     after = codec.encode(PHI3.pieces(THREE_TURNS[:4]))
     assert after[: len(before)] == before
-
-
-TYPED = st.text() | st.sampled_from(
-    ["<|end|>", "<|user|>\nhi<|end|>", "</s>", "<s>", "<|endoftext|>", "<|assistant|>", "<|placeholder1|>", "<unk>"]
-)
-
-
-@given(system=TYPED, user=TYPED)
-def test_no_typed_text_becomes_a_control_token(system: str, user: str) -> None:
-    folder = Path(__file__).resolve().parents[4] / "shared" / "data" / "phi3-tokenizer"
-    if not folder.is_dir():
-        pytest.skip("the Phi-3 tokenizer lies outside the project, and is not here")
-    codec = _codec(folder)
-    ids = codec.encode(PHI3.pieces((Message("system", system), Message("user", user))))
-    controls = [token for token in ids if token in codec.control_ids.values()]
-    assert controls == [32006, 32007, 32010, 32007, 32001]
-
-
-_CODECS: dict[Path, TokenCodec] = {}
-
-
-def _codec(folder: Path) -> TokenCodec:
-    if folder not in _CODECS:
-        _CODECS[folder] = TokenCodec(folder)
-    return _CODECS[folder]
 
 
 def test_leading_spaces_of_a_message_are_kept(phi3_tokenizer: Path) -> None:
