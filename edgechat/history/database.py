@@ -16,7 +16,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from edgechat.errors import StorageError
-from edgechat.history import migrations
+from edgechat.history import migrations, search
 from edgechat.paths import make_private
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Database:
                     migrations.version(connection, path)
                 _hide_from_others(path)
                 _use_wal(connection)
+                search.register(connection)
                 # On macOS a plain fsync leaves the data in the disk's own cache; elsewhere this does nothing.
                 connection.execute("PRAGMA fullfsync = ON")
                 # A write transaction even when there is nothing to do: a read-only file is told now, not at the first
@@ -70,6 +71,7 @@ class Database:
         """A history that is gone when it is closed."""
         path = Path(":memory:")
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        search.register(connection)
         with _in_words(path), _transaction(connection, "BEGIN"):
             migrations.migrate(connection, path)
         connection.execute("PRAGMA foreign_keys = ON")
