@@ -19,7 +19,7 @@ from typing import Any
 import onnxruntime_genai as og
 
 from edgechat.chat.conversation import Message
-from edgechat.chat.template import split_controls
+from edgechat.chat.template import prompt_pieces, split_controls
 from edgechat.engine import sizing
 from edgechat.engine.base import Event, Finished, ModelInfo, Progress, Request, Sampling, TextDelta, Timings, Usage
 from edgechat.engine.batch import BatchWriter
@@ -134,8 +134,8 @@ class GenaiModel:
         return rendered
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
-        """Ids of the prompt that asks for the next reply."""
-        return self.codec.encode(self.form.pieces(messages))
+        """Ids of the prompt that asks for the next reply, or for more of the assistant's last message."""
+        return self.codec.encode(prompt_pieces(self.form, messages))
 
     def generate(self, request: Request, stopped: Callable[[], bool] = lambda: False) -> Iterator[Event]:
         """Write one reply.
@@ -214,7 +214,9 @@ class GenaiModel:
     ) -> Iterator[Event]:
         try:
             yield from until_stop(
-                lambda ended: self._run(request.sampling, prompt, limit, ended, began), request.stop, stopped
+                lambda ended: self._run(request.sampling, prompt, limit, request.begun, ended, began),
+                request.stop,
+                stopped,
             )
         except EngineError:
             raise
@@ -223,7 +225,7 @@ class GenaiModel:
             raise run_error(error) from error
 
     def _run(
-        self, sampling: Sampling, prompt: list[int], limit: int, stopped: Callable[[], bool], began: float
+        self, sampling: Sampling, prompt: list[int], limit: int, begun: str, stopped: Callable[[], bool], began: float
     ) -> Iterator[Event]:
         cached = self._prepare(sampling, prompt)
         held, generator = self._held, self._generator
@@ -240,7 +242,7 @@ class GenaiModel:
                 yield Progress("prefill", len(held) - cached, total - cached)
         prefilled = time.perf_counter()
         first_text = first_token = last_token = 0.0
-        reply = self._opened_reply()
+        reply = self._opened_reply(begun)
         reason = "cancelled" if cancelled else "length"
         while not cancelled and len(reply.ids) < limit:
             if stopped():
@@ -269,8 +271,8 @@ class GenaiModel:
             ),
         )
 
-    def _opened_reply(self) -> GrowingReply:
-        return GrowingReply(self._tokenizer.create_stream().decode, self.codec)
+    def _opened_reply(self, begun: str = "") -> GrowingReply:
+        return GrowingReply(self._tokenizer.create_stream().decode, self.codec, begun)
 
     def _prepare(self, sampling: Sampling, prompt: list[int]) -> int:
         """Bring the generator to where the prompt leaves what it holds; return how many tokens that is."""

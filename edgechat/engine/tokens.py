@@ -105,6 +105,10 @@ class TokenCodec:
         while len(self._replies) > REPLIES_KEPT:
             self._replies.popitem(last=False)
 
+    def reply_ids(self, reply: str) -> list[int]:
+        """The ids of a reply, those it was generated as where they are remembered."""
+        return list(self._replies.get(reply) or self.encode_text(reply)) if reply else []
+
     def encode(self, pieces: Sequence[Piece]) -> list[int]:
         """Ids of a prompt.
 
@@ -130,7 +134,7 @@ class TokenCodec:
                 run = ""
             if piece.kind == "reply":
                 strip = False
-                ids += self._replies.get(piece.text) or self.encode_text(piece.text)
+                ids += self.reply_ids(piece.text)
             else:
                 try:
                     ids.append(self.control_ids[piece.text])
