@@ -16,6 +16,7 @@ def chat(
     *,
     model_uri: str | None = None,
     resume: bool = False,
+    chat_id: int | None = None,
     system: str | None = None,
     history: bool | None = None,
     demo: bool = False,
@@ -25,6 +26,7 @@ def chat(
     Args:
         model_uri: The model named on the command line.
         resume: Go on with the last chat.
+        chat_id: Go on with that chat.
         system: System message named on the command line.
         history: Whether the command line asks for the chat to be kept.
         demo: Use the scripted engine.
@@ -34,7 +36,7 @@ def chat(
 
     Raises:
         ConfigError: A setting is not usable, or there is no terminal.
-        StorageError: The history cannot be opened.
+        StorageError: The history cannot be opened, or has no such chat.
     """
     if not (sys.stdin is not None and sys.stdin.isatty() and sys.stdout is not None and sys.stdout.isatty()):
         from edgechat.cli.desktop import open_in_terminal, started_from_desktop
@@ -48,9 +50,11 @@ def chat(
             'In a script use `edgechat ask "question"`.',
         )
     config = load_config(model_uri=model_uri, system=system, history=history)
-    if resume and not config.history:
-        raise ConfigError("Nothing to go on with", "No chats are kept here.", "Leave out --continue.")
+    if (resume or chat_id is not None) and not config.history:
+        flag = "--continue" if resume else "--chat"
+        raise ConfigError("Nothing to go on with", "No chats are kept here.", f"Leave out {flag}.")
     store = history_for(config)
+    conversation = store.latest() if resume else store.conversation(chat_id) if chat_id is not None else None
     engine: Engine
     if demo:
         from edgechat.engine.scripted import ScriptedEngine
@@ -61,7 +65,7 @@ def chat(
     session = Session(
         engine,
         store,
-        conversation=store.latest() if resume else None,
+        conversation=conversation,
         system=config.system,
         sampling=sampling_of(config),
         max_tokens=config.max_tokens,

@@ -17,6 +17,7 @@ from edgechat.errors import ExitCode
 COMMANDS = {
     "ask": "edgechat.cli.ask:ask",
     "bench": "edgechat.cli.bench:bench",
+    "chats": "edgechat.cli.chats:chats",
     "models": "edgechat.cli.models:models",
     "package": "edgechat.cli.package:package",
 }
@@ -65,6 +66,7 @@ def _version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
 @click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @model_option
 @click.option("-c", "--continue", "resume", is_flag=True, help="Go on with the last chat.")
+@click.option("--chat", "chat_id", type=int, metavar="ID", help="Go on with that chat of `edgechat chats list`.")
 @click.option("--system", metavar="TEXT", help="System message of new chats.")
 @history_option
 @click.option("--demo", is_flag=True, help="Show the interface with a scripted reply and no model.")
@@ -77,6 +79,7 @@ def cli(
     ctx: click.Context,
     model_uri: str | None,
     resume: bool,
+    chat_id: int | None,
     system: str | None,
     history: bool | None,
     demo: bool,
@@ -90,6 +93,7 @@ def cli(
     Examples:
       edgechat                             chat
       edgechat --continue                  go on with the last chat
+      edgechat --chat 12                   go on with that one; see edgechat chats list
       edgechat --model-uri ./model         chat with an MLflow model folder
       edgechat ask "What is ONNX?"         one answer on standard output
       cat log.txt | edgechat ask Explain   with text from a pipe
@@ -97,7 +101,12 @@ def cli(
     """
     ctx.obj = {"model_uri": model_uri, "system": system, "history": history}
     if ctx.invoked_subcommand is not None:
-        for given, flag in ((resume, "--continue"), (demo, "--demo"), (self_test, "--self-test")):
+        for given, flag in (
+            (resume, "--continue"),
+            (chat_id is not None, "--chat"),
+            (demo, "--demo"),
+            (self_test, "--self-test"),
+        ):
             if given:
                 raise click.UsageError(f"{flag} goes without a command, and not with `{ctx.invoked_subcommand}`.", ctx)
         return
@@ -105,9 +114,11 @@ def cli(
         from edgechat.cli.self_test import self_test as run_self_test
 
         ctx.exit(run_self_test(model_uri, history=history))
+    if resume and chat_id is not None:
+        raise click.UsageError("--continue and --chat name two chats; give one of them.", ctx)
     from edgechat.cli.chat import chat
 
-    ctx.exit(chat(model_uri=model_uri, resume=resume, system=system, history=history, demo=demo))
+    ctx.exit(chat(model_uri=model_uri, resume=resume, chat_id=chat_id, system=system, history=history, demo=demo))
 
 
 def invoke(arguments: Sequence[str]) -> int:
