@@ -77,3 +77,7 @@ class StorageError(EdgechatError):
     """A file or folder of edgechat's own cannot be read or written: read-only, full, damaged."""
 
     exit_code = ExitCode.STORAGE
+
+
+class DamagedError(StorageError):
+    """The history's file is not what was written to it: cut, overwritten, or never a database."""

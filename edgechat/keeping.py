@@ -134,6 +134,10 @@ class KeptChat:
             await asyncio.to_thread(self._store.shelf.configure, self._conversation.id, system, settings)
         self._conversation = replace(self._conversation, system=system, settings=settings)
 
+    async def housekeep(self) -> None:
+        """Make today's backup and purge what was deleted long ago, in a thread of their own. Raises StorageError."""
+        await asyncio.to_thread(self._store.housekeep)
+
     def _refuse_while_busy(self) -> None:
         if self.busy:
             raise EngineError("A reply is being written", "One message is answered at a time.", "Stop it, or wait.")

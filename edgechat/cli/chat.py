@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from edgechat import paths
-from edgechat.cli.opening import engine_for, history_for, pulled_notice, sampling_of
+from edgechat.cli.opening import engine_for, history_for, pulled_notice, sampling_of, set_aside
 from edgechat.config import Config, load_config
 from edgechat.engine.base import Engine
-from edgechat.errors import ConfigError, ExitCode
+from edgechat.errors import ConfigError, DamagedError, ExitCode
 from edgechat.session import Session
+
+if TYPE_CHECKING:
+    from edgechat.chat.conversation import Conversation
+    from edgechat.history.store import HistoryStore
 
 
 def chat(
@@ -53,8 +58,15 @@ def chat(
     if (resume or chat_id is not None) and not config.history:
         flag = "--continue" if resume else "--chat"
         raise ConfigError("Nothing to go on with", "No chats are kept here.", f"Leave out {flag}.")
-    store = history_for(config)
-    conversation = store.latest() if resume else store.conversation(chat_id) if chat_id is not None else None
+    told: list[str] = []
+    store = history_for(config, told.append)
+    try:
+        conversation = _wanted(store, resume, chat_id)
+    except DamagedError as error:  # of a kind that is only seen where the chat is read
+        store.close()
+        set_aside(paths.history_path(), error, told.append)
+        store = history_for(config, told.append)
+        conversation = _wanted(store, resume, chat_id)
     engine: Engine
     if demo:
         from edgechat.engine.scripted import ScriptedEngine
@@ -73,7 +85,14 @@ def chat(
     from edgechat.tui.app import run_tui
 
     pulled = pulled_notice(config) if not demo else ""
-    return run_tui(session, notices=(*((f"{pulled}.",) if pulled else ()), *_notices(config)))
+    return run_tui(session, notices=(*told, *((f"{pulled}.",) if pulled else ()), *_notices(config)))
+
+
+def _wanted(store: HistoryStore, resume: bool, chat_id: int | None) -> Conversation | None:
+    """The chat to go on with."""
+    if chat_id is not None:
+        return store.conversation(chat_id)
+    return store.latest() if resume else None
 
 
 def _notices(config: Config) -> tuple[str, ...]:

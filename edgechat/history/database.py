@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from edgechat.errors import StorageError
+from edgechat.errors import DamagedError, StorageError
 from edgechat.history import migrations, search
 from edgechat.paths import make_private
 
@@ -27,10 +27,14 @@ BUSY_SECONDS = 5.0
 
 
 class Database:
-    """One connection, shared by the threads of this process; each transaction has it alone."""
+    """One connection, shared by the threads of this process; each transaction has it alone.
+
+    Attributes:
+        path: The file; ":memory:" for a history that is not kept.
+    """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        self._path = path
+        self.path = path
         self._connection = connection
         self._lock = Lock()
 
@@ -84,7 +88,7 @@ class Database:
         Raises:
             StorageError: Whatever SQLite objected to.
         """
-        with self._lock, _in_words(self._path), _transaction(self._connection, "BEGIN"):
+        with self._lock, _in_words(self.path), _transaction(self._connection, "BEGIN"):
             yield self._connection
 
     @contextmanager
@@ -98,14 +102,14 @@ class Database:
         Raises:
             StorageError: Whatever SQLite objected to; nothing of the transaction is kept.
         """
-        with self._lock, _in_words(self._path):
+        with self._lock, _in_words(self.path):
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             with _transaction(self._connection, "BEGIN IMMEDIATE"):
                 yield self._connection
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
-        with self._lock, _in_words(self._path):
+        with self._lock, _in_words(self.path):
             self._connection.close()
 
 
@@ -187,8 +191,8 @@ def _in_words(path: Path) -> Iterator[None]:
         raise _damaged(path, error) from error
 
 
-def _damaged(path: Path, error: Exception | str) -> StorageError:
-    return StorageError(
+def _damaged(path: Path, error: Exception | str) -> DamagedError:
+    return DamagedError(
         "Chat history is damaged",
         f"{path}: {error}. It was left as it is.",
         f"Put back a copy of it, or move it and its companions ({path.name}-wal, {path.name}-shm) away "

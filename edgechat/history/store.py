@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from edgechat.chat.conversation import ChatSettings, Conversation, Reply, ReplyState, Turn
 from edgechat.errors import StorageError
 from edgechat.history import writer
+from edgechat.history.backup import back_up
 from edgechat.history.branches import Branches
 from edgechat.history.database import Database
 from edgechat.history.rows import (
@@ -32,7 +33,7 @@ from edgechat.history.rows import (
     touch,
 )
 from edgechat.history.search import Search
-from edgechat.history.shelf import Shelf
+from edgechat.history.shelf import KEPT_DAYS, Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -308,6 +309,17 @@ class HistoryStore:
             closed = reply_of(db.execute(f"SELECT {REPLY_COLUMNS} FROM reply r WHERE id = ?", (reply_id,)).fetchone())  # noqa: S608
         self._writing.discard(reply_id)
         return closed
+
+    def housekeep(self) -> None:
+        """What can wait until there is time: today's backup, and purging what was deleted long ago.
+
+        Raises:
+            StorageError: The backup could not be made; nothing else was done then.
+        """
+        if self._database.path.name == ":memory:":
+            return
+        back_up(self._database.path)
+        self.shelf.purge(time.time() - KEPT_DAYS * 24 * 3600)
 
     def close(self) -> None:
         """Close the file; a second call does nothing. Replies this store has not closed become INTERRUPTED."""

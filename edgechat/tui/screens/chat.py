@@ -21,6 +21,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from edgechat.chat.conversation import ReplyState
+from edgechat.chat.text import printable
 from edgechat.engine.base import Progress, TextDelta
 from edgechat.errors import EdgechatError
 from edgechat.session import Session, TurnClosed, TurnSaved
@@ -129,6 +130,11 @@ class ChatScreen(Screen[None]):
         await asyncio.to_thread(_import_the_rest)
         self._pauses = Pauses()
         self._pauses.settle()
+        try:
+            await self.session.housekeep()
+        except EdgechatError as error:  # the chat goes on without a backup, and says so
+            words = " ".join(part for part in (f"{error.title}.", error.message, error.hint) if part)
+            self.notify(printable(words), severity="warning", markup=False)
 
     def start_model(self) -> None:
         """Load the model in the background; nothing happens if it is being loaded."""
