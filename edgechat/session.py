@@ -16,7 +16,7 @@ from edgechat.chat.conversation import ChatSettings, Conversation, Reply, ReplyS
 from edgechat.chat.text import storable
 from edgechat.engine.base import Engine, Finished, ModelInfo, Progress, Request, Sampling, TextDelta, Timings, Usage
 from edgechat.errors import EdgechatError, EngineError, StorageError
-from edgechat.history.store import HistoryStore
+from edgechat.history.store import HistoryStore, title_of
 from edgechat.journal import Journal
 from edgechat.keeping import KeptChat
 
@@ -240,7 +240,8 @@ class Session(KeptChat):
                 conversation = replace(conversation, settings=asked.settings)
         parent = before[-1].id if before else None
         turn = self._store.add_turn(conversation.id, parent, message)
-        self._conversation = replace(conversation, turns=(*before, turn))
+        title = conversation.title or title_of(message)
+        self._conversation = replace(conversation, title=title, turns=(*before, turn))
         return turn
 
     def _request(self, begun: Reply | None) -> Request:

@@ -182,7 +182,7 @@ class HistoryStore:
             id_ = row_id(cursor)
             db.execute(
                 "UPDATE conversation SET leaf = ?, title = CASE title WHEN '' THEN ? ELSE title END WHERE id = ?",
-                (id_, _title(user), conversation_id),
+                (id_, title_of(user), conversation_id),
             )
             touch(db, conversation_id, now)
             siblings = siblings_of(db, conversation_id, parent)
@@ -356,7 +356,8 @@ class HistoryStore:
                 )
 
 
-def _title(user: str) -> str:
+def title_of(user: str) -> str:
+    """The title of a chat that begins with that message."""
     # The first thousand characters are plenty: a pasted book need not be split to find the first line of it.
     words = " ".join(user[:1000].split())
     return words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1].rstrip() + "…"

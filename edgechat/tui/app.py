@@ -19,7 +19,7 @@ from textual.binding import Binding, BindingType
 from textual.reactive import Reactive
 
 from edgechat.errors import EdgechatError
-from edgechat.tui.screens.chat import ChatScreen
+from edgechat.tui.screens.branching import BranchingScreen
 from edgechat.tui.themes import DARK, LIGHT
 from edgechat.tui.widgets.composer import Composer
 
@@ -68,7 +68,7 @@ class EdgechatApp(App[None]):
         self.session = session
         self._parsed_for = self.get_css_variables()
         self.failure: EdgechatError | None = None
-        self._chat = ChatScreen(session, notices)
+        self._chat = BranchingScreen(session, notices)
 
     @property
     def available_themes(self) -> dict[str, Theme]:
@@ -84,12 +84,12 @@ class EdgechatApp(App[None]):
         self._parsed_for = variables
         super().refresh_css(animate=animate)
 
-    def get_default_screen(self) -> ChatScreen:
+    def get_default_screen(self) -> BranchingScreen:
         """The chat."""
         return self._chat
 
     @property
-    def chat(self) -> ChatScreen:
+    def chat(self) -> BranchingScreen:
         """The chat screen, also while another is over it."""
         return self._chat
 
@@ -114,7 +114,7 @@ class EdgechatApp(App[None]):
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()
             return
-        sources: tuple[list[BindingType], ...] = (Composer.BINDINGS, ChatScreen.BINDINGS, self.BINDINGS)
+        sources: tuple[list[BindingType], ...] = (Composer.BINDINGS, BranchingScreen.BINDINGS, self.BINDINGS)
         bindings = [binding for source in sources for binding in source if isinstance(binding, Binding)]
         self.push_screen(HelpScreen(bindings))
 
@@ -133,6 +133,8 @@ class EdgechatApp(App[None]):
             yield SystemCommand("New chat", "Begin a new chat; this one stays saved (Ctrl+N)", chat.action_new_chat)
             yield SystemCommand("Stop the reply", "Stop writing and keep the text (Esc)", chat.action_stop)
             yield SystemCommand("Copy the last reply", "Put it into the clipboard as Markdown", chat.action_copy_reply)
+            for title, help_text, action in chat.commands():
+                yield SystemCommand(title, help_text, action)
         yield SystemCommand("Dark colours", "Light text on ink", lambda: self.action_theme(DARK.name))
         yield SystemCommand("Light colours", "Dark text on paper", lambda: self.action_theme(LIGHT.name))
         yield SystemCommand("Theme", "Choose from all themes", self.action_change_theme)
