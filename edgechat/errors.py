@@ -81,3 +81,7 @@ class StorageError(EdgechatError):
 
 class TransferError(EdgechatError):
     """A file of chats that was given to be imported cannot be read: malformed, hostile, or of no known form."""
+
+
+class DamagedError(StorageError):
+    """The history's file is not what was written to it: cut, overwritten, or never a database."""

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 
-from edgechat.chat.conversation import Conversation, Reply, ReplyState, Turn
+from edgechat.chat.conversation import ChatSettings, Conversation, Reply, ReplyState, Turn
 from edgechat.chat.text import storable
 from edgechat.chat.window import Policy, fullness_words
 from edgechat.engine.base import (
@@ -29,10 +29,9 @@ from edgechat.engine.base import (
 )
 from edgechat.engine.fitting import WindowKeeper, WindowMoved
 from edgechat.errors import EdgechatError, EngineError, StorageError
-from edgechat.history.store import HistoryStore
-
-JOURNAL_SECONDS = 0.25
-"""Text waits no longer than this before it is in the store, so that a kill loses less than half a second of it."""
+from edgechat.history.store import HistoryStore, title_of
+from edgechat.journal import Journal
+from edgechat.keeping import KeptChat
 
 CLOSE_SECONDS = 3.0
 """How long closing waits for a running reply to end by itself."""
@@ -42,10 +41,10 @@ _STATES = {"stop": ReplyState.COMPLETE, "length": ReplyState.LENGTH, "cancelled"
 
 @dataclass(frozen=True, slots=True)
 class TurnSaved:
-    """The user's message is in the store; always the first event of `Session.send`.
+    """What is to be answered is in the store; always the first event of a reply.
 
     Attributes:
-        turn: The new turn, without a reply yet.
+        turn: The turn, without a reply yet; in `Session.resume` with the one that is gone on with.
         notices: Words for the user about the message, such as characters that had to be replaced.
     """
 
@@ -55,7 +54,7 @@ class TurnSaved:
 
 @dataclass(frozen=True, slots=True)
 class TurnClosed:
-    """The reply is closed in the store; the last event of a `Session.send` that did not raise.
+    """The reply is closed in the store; the last event of a reply that did not raise.
 
     Attributes:
         turn: The turn with its reply, `turn.reply.state` being COMPLETE, LENGTH or STOPPED.
@@ -69,58 +68,7 @@ class TurnClosed:
 SessionEvent = TurnSaved | Progress | WindowMoved | TextDelta | TurnClosed
 
 
-class _Journal:
-    """Writes a streaming reply to the store, a quarter of a second at a time.
-
-    A store that cannot take the text must not end the reply on the screen: the error is kept for the end.
-    """
-
-    def __init__(self, store: HistoryStore, reply_id: int) -> None:
-        self._store = store
-        self._reply_id = reply_id
-        self._waiting: list[str] = []
-        self._flusher: asyncio.Task[None] | None = None
-        self.parts: list[str] = []
-        self.failure: StorageError | None = None
-
-    def add(self, text: str) -> None:
-        self.parts.append(text)
-        self._waiting.append(text)
-        if self._flusher is None or self._flusher.done():
-            self._flusher = asyncio.create_task(self._flush_soon(), name="journal")
-
-    async def _flush_soon(self) -> None:
-        await asyncio.sleep(JOURNAL_SECONDS)
-        while self._waiting and self.failure is None:
-            text = "".join(self._waiting)
-            self._waiting.clear()
-            try:
-                # In a thread: a slow disk may take its time to sync, the event loop may not.
-                await asyncio.to_thread(self._store.append_text, self._reply_id, text)
-            except StorageError as error:
-                self.failure = error
-
-    async def close(self, state: ReplyState, finished: Finished | None, ttft: float | None, error: str = "") -> Reply:
-        """Write the whole reply and end it. The text itself is the caller's truth, so nothing need be flushed first."""
-        if self._flusher is not None:
-            self._flusher.cancel()
-            await asyncio.wait({self._flusher})  # a write under way must not land after the closing one
-        usage = finished.usage if finished is not None else Usage(0, 0, 0)
-        return await asyncio.to_thread(
-            self._store.close_reply,
-            self._reply_id,
-            state,
-            text="".join(self.parts),
-            prompt_tokens=usage.prompt,
-            cached_tokens=usage.cached,
-            completion_tokens=usage.completion,
-            ttft=ttft,
-            seconds=finished.timings.decode if finished is not None else 0.0,
-            error=error,
-        )
-
-
-class Session:
+class Session(KeptChat):
     """Holds one conversation at a time on one engine.
 
     Attributes:
@@ -150,37 +98,28 @@ class Session:
             max_tokens: Upper bound of a reply; None is up to the end of the context.
             context_policy: What happens when a chat no longer fits into the context.
         """
+        super().__init__(store, conversation, system)
         self._engine = engine
-        self._store = store
-        self._system = system
-        self._conversation = conversation or Conversation(0, system=system)
         self.sampling = sampling or Sampling()
         self.max_tokens = max_tokens
         self.window = WindowKeeper(engine, context_policy)
         self._warming: asyncio.Task[None] | None = None
-        self._journal: _Journal | None = None
+        self._journal: Journal | None = None
         self._live: Turn | None = None
         self._stopping = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     @property
     def conversation(self) -> Conversation:
         """The conversation as it is now, the reply being streamed included. `id` is 0 until the first message."""
         if self._journal is None or self._live is None or self._live.reply is None:
             return self._conversation
-        live = replace(self._live, replies=(replace(self._live.reply, text="".join(self._journal.parts)),), active=0)
-        return self._with(live)
+        reply = replace(self._live.reply, text="".join(self._journal.parts))
+        return self._with(replace(self._live, replies=_with_reply(self._live, reply)))
 
     @property
     def info(self) -> ModelInfo | None:
         """The loaded model; None until it is loaded."""
         return self._engine.info
-
-    @property
-    def busy(self) -> bool:
-        """Whether a reply is running."""
-        return not self._idle.is_set()
 
     @property
     def context_used(self) -> int:
@@ -202,7 +141,8 @@ class Session:
         Called for whatever chat or branch comes into view. A message that is sent meanwhile does not wait for it.
         """
         self._cool()
-        seeded = self.sampling.seed is not None and self.sampling.temperature > 0  # computed from nothing each time
+        sampling = self._sampling
+        seeded = sampling.seed is not None and sampling.temperature > 0  # computed from nothing each time
         if self._engine.info is not None and not self.busy and not seeded:
             self._warming = asyncio.create_task(self._prefill(), name="warm")
 
@@ -237,8 +177,7 @@ class Session:
             asked = self._with_draft(draft)
             return await self._engine.prompt(self.window.messages(asked))
         last = turns[-1]
-        asked = replace(self._conversation, turns=(*turns[:-1], replace(last, replies=(), active=-1)))
-        prompt = await self._engine.prompt(self.window.messages(asked))
+        prompt = await self._engine.prompt(self.window.messages(self._asked(None)))
         if last.reply is None or last.reply.prompt_tokens != prompt.tokens:
             return prompt
         return Prompt(prompt.parts, last.reply.cached_tokens)  # by now, all of it would be
@@ -259,21 +198,80 @@ class Session:
             ContextFullError: Something would have to go; the message was not taken, unless the model was still loading.
             StorageError: The message could not be saved, and nothing was sent to the model; or the reply could not.
         """
-        if self.busy:
-            raise EngineError("A reply is being written", "One message is answered at a time.", "Stop it, or wait.")
+        async with aclosing(self._send(text, self._conversation.turns)) as events:
+            async for event in events:
+                yield event
+
+    async def edit(self, turn_id: int, text: str) -> AsyncGenerator[SessionEvent, None]:
+        """Say something else in the place of an earlier message: a sibling of its turn, answered like a new message.
+
+        The old branch stays, and `step` goes back to it. Yields and raises as `send`, and StorageError if the turn is
+        not on the path that is shown.
+        """
+        before = self._conversation.turns[: self._position(turn_id)]
+        async with aclosing(self._send(text, before)) as events:
+            async for event in events:
+                yield event
+
+    async def regenerate(self) -> AsyncGenerator[SessionEvent, None]:
+        """Answer the last message once more; the earlier replies stay its siblings. Yields and raises as `send`."""
+        self._refuse_while_busy()
+        turn = self._last_turn()
+        self._begin()
+        async with aclosing(self._hold(turn, replace(turn, replies=(), active=-1))) as events:
+            async for event in events:
+                yield event
+
+    async def resume(self) -> AsyncGenerator[SessionEvent, None]:
+        """Go on with the last reply, which was stopped, cut or interrupted; it stays one reply.
+
+        Yields and raises as `send`; TextDelta holds what is new.
+
+        Raises:
+            EngineError: The last reply ended by itself, or has no text to go on from.
+        """
+        self._refuse_while_busy()
+        turn = self._last_turn()
+        reply = turn.reply
+        if reply is None or not reply.text or reply.state in (ReplyState.COMPLETE, ReplyState.STREAMING):
+            raise EngineError(
+                "There is nothing to go on with",
+                "The last reply ended by itself, or has no text yet.",
+                "Ask for more in a message, or for another reply.",
+            )
+        self._begin()
+        async with aclosing(self._hold(turn, turn, reply)) as events:
+            async for event in events:
+                yield event
+
+    async def _send(self, text: str, before: tuple[Turn, ...]) -> AsyncGenerator[SessionEvent, None]:
+        """Save a message after those turns and answer it."""
+        self._refuse_while_busy()
         message, replaced = storable(text)
         if not message.strip():
             raise EngineError("The message is empty", "", "Write something to be answered.")
         notices = (f"{replaced} characters that are not text were replaced by \ufffd.",) if replaced else ()
-        self._stopping.clear()
-        self._idle.clear()
+        self._begin()
         self._cool()
         try:
-            if self._conversation.turns:
-                await self.window.check(self._with_draft(message), self.max_tokens)
-            turn = await asyncio.to_thread(self._save, message)
-            yield TurnSaved(turn, notices)
-            answer = self._answer(turn)
+            if before:
+                draft = replace(self._conversation, turns=(*before, Turn(0, None, message, 0.0)))
+                await self.window.check(draft, self._max_tokens)
+            turn = await asyncio.to_thread(self._save, message, before)
+        except BaseException:
+            self._idle.set()
+            raise
+        async with aclosing(self._hold(turn, turn, notices=notices)) as events:
+            async for event in events:
+                yield event
+
+    async def _hold(
+        self, turn: Turn, shown: Turn, begun: Reply | None = None, notices: tuple[str, ...] = ()
+    ) -> AsyncGenerator[SessionEvent, None]:
+        """Answer a turn that is saved, after `_begin`."""
+        try:
+            yield TurnSaved(shown, (*notices, *self._other_model()))
+            answer = self._answer(turn, begun)
             try:
                 async for event in answer:
                     yield event
@@ -283,17 +281,76 @@ class Session:
             self._journal = self._live = None
             self._idle.set()
 
-    def _save(self, message: str) -> Turn:
+    def _begin(self) -> None:
+        """From here on a stop counts, and nothing else begins."""
+        self._stopping.clear()
+        self._idle.clear()
+
+    def _last_turn(self) -> Turn:
+        if not self._conversation.turns:
+            raise EngineError("The chat is empty", "There is no message to answer.", "Write one.")
+        return self._conversation.turns[-1]
+
+    def _position(self, turn_id: int) -> int:
+        for position, turn in enumerate(self._conversation.turns):
+            if turn.id == turn_id:
+                return position
+        raise StorageError("No such message", "It is not in the branch that is shown.", "Go to its branch first.")
+
+    def _other_model(self) -> tuple[str, ...]:
+        """Tells, once a chat, that another model goes on with it."""
+        info, before = self._engine.info, self._conversation.model
+        if info is None or not before or before == info.name:
+            return ()
+        self._conversation = replace(self._conversation, model=info.name)
+        return (f"This chat was held with {before}; {info.name} goes on with it.",)
+
+    def _save(self, message: str, before: tuple[Turn, ...]) -> Turn:
         conversation = self._conversation
         if not conversation.id:
             info = self._engine.info
-            conversation = self._store.create_conversation(system=conversation.system, model=info.name if info else "")
-        parent = conversation.turns[-1].id if conversation.turns else None
+            asked = conversation
+            conversation = self._store.create_conversation(system=asked.system, model=info.name if info else "")
+            if asked.settings != ChatSettings():
+                self._store.shelf.configure(conversation.id, asked.system, asked.settings)
+                conversation = replace(conversation, settings=asked.settings)
+        parent = before[-1].id if before else None
         turn = self._store.add_turn(conversation.id, parent, message)
-        self._conversation = replace(conversation, turns=(*conversation.turns, turn))
+        title = conversation.title or title_of(message)
+        self._conversation = replace(conversation, title=title, turns=(*before, turn))
         return turn
 
-    async def _answer(self, turn: Turn) -> AsyncGenerator[SessionEvent, None]:
+    def _asked(self, begun: Reply | None) -> Conversation:
+        """The path that is shown, without the reply that is to be replaced."""
+        turns = self._conversation.turns
+        if begun is not None or not turns:
+            return self._conversation
+        return replace(self._conversation, turns=(*turns[:-1], replace(turns[-1], replies=(), active=-1)))
+
+    @property
+    def _max_tokens(self) -> int | None:
+        """Upper bound of a reply in this chat."""
+        own = self._conversation.settings.max_tokens
+        return self.max_tokens if own is None else own
+
+    @property
+    def _sampling(self) -> Sampling:
+        """How replies are sampled in this chat."""
+        own, general = self._conversation.settings, self.sampling
+        return Sampling(
+            temperature=general.temperature if own.temperature is None else own.temperature,
+            top_p=general.top_p if own.top_p is None else own.top_p,
+            repetition_penalty=(
+                general.repetition_penalty if own.repetition_penalty is None else own.repetition_penalty
+            ),
+            seed=general.seed if own.seed is None else own.seed,
+        )
+
+    def _request(self, begun: Reply | None) -> Request:
+        """What the engine is asked."""
+        return Request(self.window.messages(self._asked(begun)), self._sampling, self._max_tokens)
+
+    async def _answer(self, turn: Turn, begun: Reply | None) -> AsyncGenerator[SessionEvent, None]:
         clock = asyncio.get_running_loop().time
         began = clock()
         ready, failure = False, None
@@ -302,23 +359,28 @@ class Session:
         except EdgechatError as error:
             failure = error  # told below, where the reply that it ended can be marked
         info = self._engine.info
-        reply = await asyncio.to_thread(self._store.add_reply, turn.id, info.name if info else "")
-        journal = self._journal = _Journal(self._store, reply.id)
-        self._live = replace(turn, replies=(reply,), active=0)
+        if begun is not None:
+            reply = await asyncio.to_thread(self._store.resume_reply, begun.id)
+            self._live = replace(turn, replies=_with_reply(turn, reply))
+            self._conversation = self._with(self._live)
+        else:
+            reply = await asyncio.to_thread(self._store.add_reply, turn.id, info.name if info else "")
+            self._live = replace(turn, replies=(*turn.replies, reply), active=len(turn.replies))
+        turn = self._live
+        journal = self._journal = Journal(self._store, reply)
         ttft: float | None = None
         finished = Finished("cancelled", Usage(0, 0, 0), Timings(0.0, 0.0, 0.0))
         try:
             if failure is not None:
                 raise failure
             if ready:
-                fitting = self.window.fit(self._conversation, self.max_tokens, self._stopping.is_set)
+                fitting = self.window.fit(self._asked(begun), self._max_tokens, self._stopping.is_set)
                 async with aclosing(fitting) as moves:
                     async for move in moves:
                         yield move
                 ready = not self._stopping.is_set()
             if ready:
-                request = Request(self.window.messages(self._conversation), self.sampling, self.max_tokens)
-                async with aclosing(self._engine.stream(request)) as events:
+                async with aclosing(self._engine.stream(self._request(begun))) as events:
                     async for event in events:
                         if self._stopping.is_set():
                             await self._engine.stop()  # again: the first word may have come before the reply began
@@ -336,7 +398,7 @@ class Session:
         except (asyncio.CancelledError, GeneratorExit):
             self._close(turn, await journal.close(ReplyState.STOPPED, None, ttft))
             raise
-        closed = self._close(turn, await journal.close(_STATES[finished.reason], finished, ttft))
+        closed = self._close(turn, await journal.close(_STATES[finished.reason], finished if ready else None, ttft))
         if finished.usage.prompt:
             self.window.note(self._conversation, finished)
         if journal.failure is not None:
@@ -357,7 +419,7 @@ class Session:
             stop.cancel()
 
     def _close(self, turn: Turn, reply: Reply) -> Turn:
-        closed = replace(turn, replies=(reply,), active=0)
+        closed = replace(turn, replies=_with_reply(turn, reply))
         self._conversation = self._with(closed)
         return closed
 
@@ -372,15 +434,15 @@ class Session:
             await self._engine.stop()
 
     def new(self) -> None:
-        """Begin another chat with the same settings. The old one stays in the store.
-
-        Raises:
-            EngineError: A reply is running.
-        """
-        if self.busy:
-            raise EngineError("A reply is being written", "", "Stop it first.")
-        self._conversation = Conversation(0, system=self._system)
+        """See `KeptChat.new`."""
+        super().new()
         self.warm()
+
+    async def open(self, conversation_id: int) -> Conversation:
+        """See `KeptChat.open`."""
+        opened = await super().open(conversation_id)
+        self.warm()
+        return opened
 
     async def aclose(self) -> None:
         """Stop, close the store, end the engine. Safe to call twice."""
@@ -394,3 +456,8 @@ class Session:
         self._cool()
         await self._engine.aclose()
         await asyncio.to_thread(self._store.close)
+
+
+def _with_reply(turn: Turn, reply: Reply) -> tuple[Reply, ...]:
+    """The replies of a turn, that one in the place of the one that is shown."""
+    return (*turn.replies[: turn.active], reply, *turn.replies[turn.active + 1 :])

@@ -74,6 +74,8 @@ class Turn:
         parent: The turn before it on its branch; None for a first turn. Two turns with one parent are siblings.
         user: The text the user sent, exactly.
         replies: The generations, of which `active` (an index) is shown and continued from.
+        siblings: Ids of the turns that follow the same parent, itself included, oldest first.
+        pinned: Whether it stays in the window when older turns have to leave it.
     """
 
     id: int
@@ -82,11 +84,32 @@ class Turn:
     created: float
     replies: tuple[Reply, ...] = ()
     active: int = -1
+    siblings: tuple[int, ...] = ()
+    pinned: bool = False
 
     @property
     def reply(self) -> Reply | None:
         """The reply that is shown."""
         return self.replies[self.active] if self.replies else None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatSettings:
+    """What one chat wants otherwise than the user's settings; None is as they say.
+
+    Attributes:
+        temperature: 0 is greedy; up to 2.
+        top_p: The smallest set of tokens whose probabilities reach this sum, 0 to 1.
+        repetition_penalty: 1 is none.
+        seed: Makes sampling repeatable.
+        max_tokens: Upper bound of a reply.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    repetition_penalty: float | None = None
+    seed: int | None = None
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +123,9 @@ class Conversation:
         model: The URI or name of the model it was last held with.
         turns: The active path, first turn first. Turns of other branches stay in the store.
         created, updated: Seconds since the epoch.
+        pinned: Whether lists show it before the others.
+        archived: Whether lists leave it out.
+        settings: What it wants otherwise than the user's settings.
     """
 
     id: int
@@ -109,6 +135,9 @@ class Conversation:
     turns: tuple[Turn, ...] = field(default=())
     created: float = 0.0
     updated: float = 0.0
+    pinned: bool = False
+    archived: bool = False
+    settings: ChatSettings = ChatSettings()
 
     def messages(self) -> tuple[Message, ...]:
         """The active path as messages: system first, then user and assistant in turn.

@@ -51,6 +51,17 @@ class PromptForm(Protocol):
         """
 
 
+def prompt_pieces(form: PromptForm, messages: Sequence[Message]) -> tuple[Piece, ...]:
+    """The prompt that asks for what comes next: a new reply, or more of the assistant's last message.
+
+    Raises:
+        RequestError: The form cannot express these messages.
+    """
+    if messages and messages[-1].role == "assistant" and messages[-1].content:
+        return (*form.pieces(messages[:-1]), Piece("reply", messages[-1].content))
+    return form.pieces(messages)
+
+
 class Phi3Form:
     r"""`<|user|>\nU<|end|>\n<|assistant|>\n`, as the Phi-3 model card gives it.
 

@@ -67,7 +67,7 @@ def ask(
     text = _question(" ".join(question))
     if pulled := pulled_notice(config):
         _narrate(pulled)
-    store = history_for(config)
+    store = history_for(config, _narrate)
     session = Session(
         engine_for(config),
         store,

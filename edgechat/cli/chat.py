@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from edgechat import paths
-from edgechat.cli.opening import engine_for, history_for, pulled_notice, sampling_of
+from edgechat.cli.opening import engine_for, history_for, pulled_notice, sampling_of, set_aside
 from edgechat.config import Config, load_config
 from edgechat.engine.base import Engine
-from edgechat.errors import ConfigError, ExitCode
+from edgechat.errors import ConfigError, DamagedError, ExitCode
 from edgechat.session import Session
+
+if TYPE_CHECKING:
+    from edgechat.chat.conversation import Conversation
+    from edgechat.history.store import HistoryStore
 
 
 def chat(
     *,
     model_uri: str | None = None,
     resume: bool = False,
+    chat_id: int | None = None,
     system: str | None = None,
     history: bool | None = None,
     context_policy: str | None = None,
@@ -26,6 +32,7 @@ def chat(
     Args:
         model_uri: The model named on the command line.
         resume: Go on with the last chat.
+        chat_id: Go on with that chat.
         system: System message named on the command line.
         history: Whether the command line asks for the chat to be kept.
         context_policy: What happens when a chat no longer fits, as the command line has it.
@@ -36,7 +43,7 @@ def chat(
 
     Raises:
         ConfigError: A setting is not usable, or there is no terminal.
-        StorageError: The history cannot be opened.
+        StorageError: The history cannot be opened, or has no such chat.
     """
     if not (sys.stdin is not None and sys.stdin.isatty() and sys.stdout is not None and sys.stdout.isatty()):
         from edgechat.cli.desktop import open_in_terminal, started_from_desktop
@@ -50,9 +57,18 @@ def chat(
             'In a script use `edgechat ask "question"`.',
         )
     config = load_config(model_uri=model_uri, system=system, history=history, context_policy=context_policy)
-    if resume and not config.history:
-        raise ConfigError("Nothing to go on with", "No chats are kept here.", "Leave out --continue.")
-    store = history_for(config)
+    if (resume or chat_id is not None) and not config.history:
+        flag = "--continue" if resume else "--chat"
+        raise ConfigError("Nothing to go on with", "No chats are kept here.", f"Leave out {flag}.")
+    told: list[str] = []
+    store = history_for(config, told.append)
+    try:
+        conversation = _wanted(store, resume, chat_id)
+    except DamagedError as error:  # of a kind that is only seen where the chat is read
+        store.close()
+        set_aside(paths.history_path(), error, told.append)
+        store = history_for(config, told.append)
+        conversation = _wanted(store, resume, chat_id)
     engine: Engine
     if demo:
         from edgechat.engine.scripted import ScriptedEngine
@@ -63,7 +79,7 @@ def chat(
     session = Session(
         engine,
         store,
-        conversation=store.latest() if resume else None,
+        conversation=conversation,
         system=config.system,
         sampling=sampling_of(config),
         max_tokens=config.max_tokens,
@@ -72,7 +88,14 @@ def chat(
     from edgechat.tui.app import run_tui
 
     pulled = pulled_notice(config) if not demo else ""
-    return run_tui(session, notices=(*((f"{pulled}.",) if pulled else ()), *_notices(config)))
+    return run_tui(session, notices=(*told, *((f"{pulled}.",) if pulled else ()), *_notices(config)))
+
+
+def _wanted(store: HistoryStore, resume: bool, chat_id: int | None) -> Conversation | None:
+    """The chat to go on with."""
+    if chat_id is not None:
+        return store.conversation(chat_id)
+    return store.latest() if resume else None
 
 
 def _notices(config: Config) -> tuple[str, ...]:

@@ -1,16 +1,292 @@
-"""Chats: list, show, search, carry."""
+"""`edgechat chats`: what was talked about, found again and put in order, without a model.
+
+The answer goes to standard output, for people or as JSON; what is going on goes to standard error. What people and
+models said reaches a terminal only as text: nothing in it is obeyed.
+"""
 
 from __future__ import annotations
 
+import sys
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
 import click
 
+from edgechat import paths
+from edgechat.chat.text import printable, storable
 from edgechat.cli.chats_carry import export_chats, import_chats
+from edgechat.cli.narration import json_option, narrate, print_json
+from edgechat.errors import ExitCode, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from edgechat.chat.conversation import Conversation
+    from edgechat.history.search import SearchHit
+    from edgechat.history.store import HistoryStore
+
+WIDTH = 80
+
+id_argument = click.argument("chat", type=int, metavar="ID")
 
 
 @click.group()
 def chats() -> None:
-    """Chats: list, show, search, carry."""
+    """Chats: list, show, search, carry.
+
+    Every chat has a number, its ID, which `list` and `search` show. Deleted chats can be had back for 30 days.
+
+    \b
+    Examples:
+      edgechat chats list
+      edgechat chats search lighthouse keeper
+      edgechat chats show 12
+      edgechat --chat 12
+    """
 
 
 chats.add_command(export_chats)
 chats.add_command(import_chats)
+
+
+@contextmanager
+def history() -> Iterator[HistoryStore]:
+    """The user's history, open for a command."""
+    from edgechat.history.store import HistoryStore
+
+    store = HistoryStore.open(paths.history_path())
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@chats.command("list")
+@click.option("--archived", is_flag=True, help="List the archived chats instead.")
+@click.option("--limit", type=click.IntRange(1), default=1_000, show_default=True, help="The most to list.")
+@json_option
+def list_chats(archived: bool, limit: int, as_json: bool) -> None:
+    """List the chats, pinned ones first, then the newest.
+
+    A star marks those that are pinned.
+
+    \b
+    Examples:
+      edgechat chats list
+      edgechat chats list --json | jq -r ".[].title"
+    """
+    with history() as store:
+        found = store.list_conversations(limit, archived=archived)
+    if as_json:
+        print_json([asdict(chat) for chat in found])
+        return
+    if not found:
+        narrate("no chat is archived" if archived else "no chat is kept here yet")
+    for chat in found:
+        turns = f"{chat.turns:,} {'message' if chat.turns == 1 else 'messages'}"
+        line = f"{'*' if chat.pinned else ' '} {chat.id:>5}  {_day(chat.updated)}  {turns:>13}  {_title(chat.title)}"
+        click.echo(line)
+
+
+@chats.command()
+@id_argument
+@json_option
+def show(chat: int, as_json: bool) -> None:
+    """Show the chat ID, in the branch that was shown last.
+
+    \b
+    Examples:
+      edgechat chats show 12
+      edgechat chats show 12 --json
+    """
+    with history() as store:
+        found = store.conversation(chat)
+    if as_json:
+        print_json(asdict(found))
+        return
+    for line in _lines(found):
+        # A terminal obeys escape sequences, a file does not: what is piped on stays exactly what was said.
+        sys.stdout.write(f"{printable(line) if sys.stdout.isatty() else line}\n")
+
+
+@chats.command()
+@click.argument("words", nargs=-1, required=True)
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="The most to show.")
+@json_option
+def search(words: tuple[str, ...], limit: int, as_json: bool) -> None:
+    """Find the messages and replies that hold all the WORDS, the best first.
+
+    A word may be the beginning of one. Case and accents do not matter, and no character has a special meaning. Every
+    branch of every chat is searched, archived ones too.
+
+    \b
+    Examples:
+      edgechat chats search lighthouse keeper
+      edgechat chats search 日本 --limit 5
+    """
+    with history() as store:
+        found = store.search.find(" ".join(words), limit)
+    if as_json:
+        print_json([asdict(hit) for hit in found])
+        return
+    if not found:
+        narrate("nothing was found")
+    for hit in found:
+        who = "you" if hit.reply is None else "reply"
+        click.echo(f"{hit.conversation:>5}  {_day(hit.updated)}  {_title(hit.title)}")
+        click.echo(f"       {who}: {_marked(hit)}")
+
+
+@chats.command()
+@id_argument
+@click.argument("title")
+def rename(chat: int, title: str) -> None:
+    """Give the chat ID another TITLE."""
+    words = storable(" ".join(title.split()))[0]
+    if not words:
+        raise click.UsageError("A title has at least one letter.")
+    with history() as store:
+        store.shelf.rename(chat, words)
+
+
+def _toggle(name: str, text: str, act: Callable[[HistoryStore, int], None]) -> None:
+    @chats.command(name, help=text)
+    @click.argument("ids", type=int, nargs=-1, required=True, metavar="ID...")
+    def command(ids: tuple[int, ...]) -> None:
+        with history() as store:
+            for chat in ids:
+                act(store, chat)
+
+
+_toggle("pin", "Let lists show chats before the others.", lambda store, chat: store.shelf.pin(chat, True))
+_toggle("unpin", "No longer show chats before the others.", lambda store, chat: store.shelf.pin(chat, False))
+_toggle(
+    "archive",
+    "Let lists leave out chats; search still finds them.",
+    lambda store, chat: store.shelf.archive(chat, True),
+)
+_toggle("unarchive", "Let lists show chats again.", lambda store, chat: store.shelf.archive(chat, False))
+_toggle("undelete", "Have back deleted chats that are not purged yet.", lambda store, chat: store.shelf.undelete(chat))
+
+
+@chats.command()
+@id_argument
+@click.option("--title", default="", help="What to call the copy.")
+def duplicate(chat: int, title: str) -> None:
+    """Copy the chat ID with all its branches, and print the ID of the copy."""
+    with history() as store:
+        click.echo(store.shelf.duplicate(chat, storable(title)[0]))
+
+
+@chats.command("set")
+@id_argument
+@click.option("--system", metavar="TEXT", help="Its system message; empty for none.")
+@click.option("--temperature", type=click.FloatRange(0, 2), help="0 always takes the likeliest word.")
+@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), help="Choose among words of this probability.")
+@click.option("--repetition-penalty", type=click.FloatRange(0.1, 10), help="1 is none.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Makes replies repeatable.")
+@click.option("--max-tokens", type=click.IntRange(1), help="Upper bound of a reply.")
+@click.option("--defaults", is_flag=True, help="First forget what was set for it before, but for the system message.")
+def set_chat(chat: int, system: str | None, defaults: bool, **given: Any) -> None:
+    """Give the chat ID a system message and settings of its own.
+
+    Where nothing is given for a chat, the settings of edgechat hold.
+
+    \b
+    Example:
+      edgechat chats set 12 --system "Answer in French." --temperature 0
+    """
+    from edgechat.chat.conversation import ChatSettings
+
+    wanted = {name: value for name, value in given.items() if value is not None}
+    with history() as store:
+        found = store.conversation(chat)
+        settings = replace(ChatSettings() if defaults else found.settings, **wanted)
+        store.shelf.configure(chat, found.system if system is None else storable(system)[0], settings)
+
+
+@chats.command()
+@click.argument("ids", type=int, nargs=-1, required=True, metavar="ID...")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def delete(ids: tuple[int, ...], yes: bool) -> None:
+    """Delete chats.
+
+    `edgechat chats undelete ID` has them back for 30 days; `edgechat chats purge` takes them from the disk at once.
+
+    \b
+    Examples:
+      edgechat chats delete 12
+      edgechat chats delete 12 13 --yes
+    """
+    with history() as store:
+        titles = [store.conversation(chat).title for chat in ids]  # all of them exist before one of them goes
+        what = f"the chat {_title(titles[0])!r}" if len(ids) == 1 else f"{len(ids)} chats"
+        _confirm(f"Delete {what}?", yes)
+        for chat in dict.fromkeys(ids):
+            store.shelf.delete(chat)
+    narrate(f"deleted {what}; to have it back: edgechat chats undelete {' '.join(map(str, ids))}")
+
+
+@chats.command()
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def purge(yes: bool) -> None:
+    """Take from the disk what was deleted; it cannot be had back then.
+
+    Without this command it goes after 30 days. The daily backups of the last seven days keep theirs.
+    """
+    _confirm("Take all deleted chats and messages from the disk?", yes)
+    with history() as store:
+        gone, turns = store.shelf.purge()
+    of_others = f"{turns:,} {'message' if turns == 1 else 'messages'} of others"
+    narrate(f"purged {gone:,} {'chat' if gone == 1 else 'chats'} and {of_others}")
+
+
+def _confirm(question: str, yes: bool) -> None:
+    if yes:
+        return
+    try:
+        confirmed = click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin is not None and sys.stdin.isatty():
+            raise
+        raise StorageError("Not deleted", "Nobody confirmed it.", "Add --yes.") from None
+    if not confirmed:
+        narrate("nothing was deleted")
+        raise click.exceptions.Exit(ExitCode.ERROR)
+
+
+def _lines(chat: Conversation) -> Iterator[str]:
+    """A chat for people."""
+    yield f"# {' '.join(chat.title.split())}"
+    if chat.system:
+        yield f"\nSystem:\n\n{chat.system}"
+    for turn in chat.turns:
+        beside = f" ({turn.siblings.index(turn.id) + 1} of {len(turn.siblings)})" if len(turn.siblings) > 1 else ""
+        yield f"\nYou{beside}:\n\n{turn.user}"
+        if turn.reply is not None:
+            count = f" ({turn.active + 1} of {len(turn.replies)})" if len(turn.replies) > 1 else ""
+            state = "" if turn.reply.state == "complete" else f" [{turn.reply.state}]"
+            yield f"\n{turn.reply.model or 'Reply'}{count}{state}:\n\n{turn.reply.text or turn.reply.error}"
+
+
+def _marked(hit: SearchHit) -> str:
+    """The snippet with its words in bold; `click.echo` drops the bold where no terminal is."""
+    out, end = "", 0
+    for begin, stop in hit.matches:
+        out += printable(hit.snippet[end:begin]) + click.style(printable(hit.snippet[begin:stop]), bold=True)
+        end = stop
+    return out + printable(hit.snippet[end:])
+
+
+def _title(title: str) -> str:
+    words = printable(" ".join(title.split())) or "(no title)"
+    return words if len(words) <= WIDTH - 36 else f"{words[: WIDTH - 37]}\u2026"
+
+
+def _day(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+    except (OverflowError, OSError, ValueError):  # a clock that was out of its mind
+        return f"{'?':<16}"

@@ -66,6 +66,7 @@ def _version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
 @click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @model_option
 @click.option("-c", "--continue", "resume", is_flag=True, help="Go on with the last chat.")
+@click.option("--chat", "chat_id", type=int, metavar="ID", help="Go on with that chat of `edgechat chats list`.")
 @click.option("--system", metavar="TEXT", help="System message of new chats.")
 @history_option
 @click.option(
@@ -83,6 +84,7 @@ def cli(
     ctx: click.Context,
     model_uri: str | None,
     resume: bool,
+    chat_id: int | None,
     system: str | None,
     history: bool | None,
     context_policy: str | None,
@@ -97,6 +99,7 @@ def cli(
     Examples:
       edgechat                             chat
       edgechat --continue                  go on with the last chat
+      edgechat --chat 12                   go on with that one; see edgechat chats list
       edgechat --model-uri ./model         chat with an MLflow model folder
       edgechat ask "What is ONNX?"         one answer on standard output
       cat log.txt | edgechat ask Explain   with text from a pipe
@@ -104,7 +107,13 @@ def cli(
     """
     ctx.obj = {"model_uri": model_uri, "system": system, "history": history}
     if ctx.invoked_subcommand is not None:
-        flags = {"--continue": resume, "--context-policy": context_policy, "--demo": demo, "--self-test": self_test}
+        flags = {
+            "--continue": resume,
+            "--chat": chat_id is not None,
+            "--context-policy": context_policy,
+            "--demo": demo,
+            "--self-test": self_test,
+        }
         for flag, given in flags.items():
             if given:
                 raise click.UsageError(f"{flag} goes without a command, and not with `{ctx.invoked_subcommand}`.", ctx)
@@ -113,12 +122,15 @@ def cli(
         from edgechat.cli.self_test import self_test as run_self_test
 
         ctx.exit(run_self_test(model_uri, history=history))
+    if resume and chat_id is not None:
+        raise click.UsageError("--continue and --chat name two chats; give one of them.", ctx)
     from edgechat.cli.chat import chat
 
     ctx.exit(
         chat(
             model_uri=model_uri,
             resume=resume,
+            chat_id=chat_id,
             system=system,
             history=history,
             context_policy=context_policy,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from edgechat import paths
 from edgechat.config import Config
 from edgechat.engine.base import Progress, Sampling
-from edgechat.errors import ModelError
+from edgechat.errors import DamagedError, ModelError
 
 if TYPE_CHECKING:
     from edgechat.engine.client import EngineClient, ModelSource
@@ -31,11 +31,34 @@ def sampling_of(config: Config) -> Sampling:
     )
 
 
-def history_for(config: Config) -> HistoryStore:
-    """The user's history, or one that forgets where the settings want none. Raises StorageError."""
+def history_for(config: Config, tell: Callable[[str], None]) -> HistoryStore:
+    """The user's history, or one that forgets where the settings want none. Raises StorageError.
+
+    A damaged file is set aside, and the newest backup takes its place; `tell` is given the words for it.
+    """
     from edgechat.history.store import HistoryStore
 
-    return HistoryStore.open(paths.history_path()) if config.history else HistoryStore.forgetful()
+    if not config.history:
+        return HistoryStore.forgetful()
+    path = paths.history_path()
+    try:
+        return HistoryStore.open(path)
+    except DamagedError as error:
+        set_aside(path, error, tell)
+    return HistoryStore.open(path)
+
+
+def set_aside(path: Path, error: DamagedError, tell: Callable[[str], None]) -> None:
+    """Move a damaged history away and tell of it; raises the error again where that is not the way out."""
+    from edgechat.history import backup
+
+    try:
+        words = backup.set_aside(path)
+    except OSError:
+        raise error from None
+    if words is None:  # another edgechat has done it meanwhile, or the damage is of a kind that SQLite does not see
+        raise error
+    tell(words)
 
 
 def engine_for(config: Config) -> EngineClient:

@@ -35,7 +35,8 @@ class Request(msgspec.Struct, frozen=True):
     """One reply asked for.
 
     Attributes:
-        messages: The conversation up to and including the user message to answer.
+        messages: The conversation up to and including the user message to answer, or the assistant's to go on with:
+            a last message of the assistant is continued where it breaks off, and only what follows is yielded.
         sampling: How to choose tokens.
         max_tokens: Upper bound of the reply's length; None is up to the end of the context.
         stop: Strings that end the reply where one of them begins, none of them empty.
@@ -45,6 +46,12 @@ class Request(msgspec.Struct, frozen=True):
     sampling: Sampling = Sampling()
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
+
+    @property
+    def begun(self) -> str:
+        """The text of the reply that is gone on with; empty where a new reply is asked for."""
+        last = self.messages[-1] if self.messages else None
+        return last.content if last is not None and last.role == "assistant" else ""
 
 
 class PromptPart(msgspec.Struct, frozen=True):

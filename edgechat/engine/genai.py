@@ -19,7 +19,7 @@ from typing import Any
 import onnxruntime_genai as og
 
 from edgechat.chat.conversation import Message
-from edgechat.chat.template import split_controls
+from edgechat.chat.template import prompt_pieces, split_controls
 from edgechat.engine import sizing
 from edgechat.engine.base import (
     Event,
@@ -162,8 +162,8 @@ class GenaiModel:
         return rendered
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
-        """Ids of the prompt that asks for the next reply."""
-        return self.codec.encode(self.form.pieces(messages))
+        """Ids of the prompt that asks for the next reply, or for more of the assistant's last message."""
+        return self.codec.encode(prompt_pieces(self.form, messages))
 
     def prompt(self, messages: Sequence[Message]) -> Prompt:
         """See `LoadedModel.prompt`."""
@@ -262,7 +262,9 @@ class GenaiModel:
     ) -> Iterator[Event]:
         try:
             yield from until_stop(
-                lambda ended: self._run(request.sampling, prompt, limit, ended, began), request.stop, stopped
+                lambda ended: self._run(request.sampling, prompt, limit, request.begun, ended, began),
+                request.stop,
+                stopped,
             )
         except EngineError:
             raise
@@ -271,7 +273,7 @@ class GenaiModel:
             raise run_error(error) from error
 
     def _run(
-        self, sampling: Sampling, prompt: list[int], limit: int, stopped: Callable[[], bool], began: float
+        self, sampling: Sampling, prompt: list[int], limit: int, begun: str, stopped: Callable[[], bool], began: float
     ) -> Iterator[Event]:
         cache, cached = self._prepare(sampling, prompt)
         generator = cache.generator
@@ -282,7 +284,7 @@ class GenaiModel:
         cancelled = len(cache.tokens) < total
         prefilled = time.perf_counter()
         first_text = first_token = last_token = 0.0
-        reply = self._opened_reply()
+        reply = self._opened_reply(begun)
         reason = "cancelled" if cancelled else "length"
         while not cancelled and len(reply.ids) < limit:
             if stopped():
@@ -311,8 +313,8 @@ class GenaiModel:
             ),
         )
 
-    def _opened_reply(self) -> GrowingReply:
-        return GrowingReply(self._tokenizer.create_stream().decode, self.codec)
+    def _opened_reply(self, begun: str = "") -> GrowingReply:
+        return GrowingReply(self._tokenizer.create_stream().decode, self.codec, begun)
 
     @staticmethod
     def _compute(cache: Cache, prompt: list[int], stopped: Callable[[], bool]) -> Iterator[int]:

@@ -20,6 +20,7 @@ import torch
 import transformers
 
 from edgechat.chat.conversation import Message
+from edgechat.chat.template import prompt_pieces
 from edgechat.engine import sizing
 from edgechat.engine.base import (
     Event,
@@ -139,8 +140,8 @@ class HfModel:
         return rendered
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
-        """Ids of the prompt that asks for the next reply."""
-        return self.codec.encode(self.form.pieces(messages))
+        """Ids of the prompt that asks for the next reply, or for more of the assistant's last message."""
+        return self.codec.encode(prompt_pieces(self.form, messages))
 
     def prompt(self, messages: Sequence[Message]) -> Prompt:
         """See `LoadedModel.prompt`."""
@@ -165,7 +166,9 @@ class HfModel:
         prompt, limit = fit(request, self._context.tokens, self.encode)
         try:
             yield from until_stop(
-                lambda ended: self._run(request.sampling, prompt, limit, ended, began), request.stop, stopped
+                lambda ended: self._run(request.sampling, prompt, limit, request.begun, ended, began),
+                request.stop,
+                stopped,
             )
         except EdgechatError:
             raise
@@ -174,7 +177,7 @@ class HfModel:
             raise run_error(error) from error
 
     def _run(
-        self, sampling: Sampling, prompt: list[int], limit: int, stopped: Callable[[], bool], began: float
+        self, sampling: Sampling, prompt: list[int], limit: int, begun: str, stopped: Callable[[], bool], began: float
     ) -> Iterator[Event]:
         cached = self._prepare(sampling, prompt)
         total = len(prompt)
@@ -189,7 +192,10 @@ class HfModel:
         if limit < 1:
             yield _finished("length", prompt, cached, [], began, time.perf_counter())
             return
-        stream = _TokenStream(self._tokenizer, self.codec.decoder())
+        step, begun_ids = self.codec.decoder(), self.codec.reply_ids(begun)
+        for token in begun_ids:  # so that the decoder knows of half a character, and that this is no beginning
+            step(token)
+        stream = _TokenStream(self._tokenizer, step)
         writing = _Writing(lambda stop: self._write(sampling, prompt, limit, stream, stop), stream)
         text: list[str] = []
         first_text = 0.0
@@ -219,7 +225,7 @@ class HfModel:
         else:
             reason = "length" if len(reply) >= limit else "cancelled"
         if reply:
-            self.codec.remember("".join(text), reply)
+            self.codec.remember(begun + "".join(text), [*begun_ids, *reply])
         decode = stream.times[len(reply) - 1] - stream.times[0] if reply else 0.0
         yield _finished(reason, prompt, cached, reply, began, stream.times[0], first_text, decode)
 

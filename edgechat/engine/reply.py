@@ -12,27 +12,32 @@ class GrowingReply:
     """The tokens of one reply and their text.
 
     Attributes:
-        ids: Tokens so far.
-        text: Characters so far.
+        ids: Tokens so far, those of a reply that is gone on with left out.
+        text: Their characters.
     """
 
-    def __init__(self, decode: Callable[[int], str], codec: TokenCodec) -> None:
+    def __init__(self, decode: Callable[[int], str], codec: TokenCodec, begun: str = "") -> None:
         """Begin a reply.
 
         Args:
             decode: Turns the next token into the characters that are complete with it; made anew for each reply.
             codec: Remembers the reply's own ids.
+            begun: The text of a reply that is gone on with.
         """
         self._decode = decode
         self._codec = codec
         self.ids: list[int] = []
         self.text = ""
+        self._begun = begun
+        self._begun_ids = codec.reply_ids(begun)
+        for token in self._begun_ids:  # so that the decoder knows of half a character, and that this is no beginning
+            decode(token)
 
     def add(self, token: int) -> str:
         """Take a token; return the characters that are complete with it, which may be none."""
         self.ids.append(token)
         delta = self._decode(token)
-        if delta and not self.text and self._codec.prepends_space:
+        if delta and not self.text and not self._begun and self._codec.prepends_space:
             delta = delta.removeprefix(" ")
         self.text += delta
         return delta
@@ -40,7 +45,7 @@ class GrowingReply:
     def close(self) -> None:
         """Remember the ids."""
         if self.ids:
-            self._codec.remember(self.text, self.ids)
+            self._codec.remember(self._begun + self.text, [*self._begun_ids, *self.ids])
 
 
 def collect(events: Iterable[Event]) -> tuple[str, Finished]:

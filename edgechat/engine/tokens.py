@@ -106,6 +106,10 @@ class TokenCodec:
         while len(self._replies) > REPLIES_KEPT:
             self._replies.popitem(last=False)
 
+    def reply_ids(self, reply: str) -> list[int]:
+        """The ids of a reply, those it was generated as where they are remembered."""
+        return list(self._replies.get(reply) or self.encode_text(reply)) if reply else []
+
     def encode(self, pieces: Sequence[Piece]) -> list[int]:
         """Ids of a prompt; see `parts`."""
         return [token for part in self.parts(pieces) for token in part.ids]
@@ -134,8 +138,7 @@ class TokenCodec:
                 run = ""
             if piece.kind == "reply":
                 strip = False
-                ids = self._replies.get(piece.text) or tuple(self.encode_text(piece.text))
-                yield PromptPart("reply", piece.text, ids)
+                yield PromptPart("reply", piece.text, tuple(self.reply_ids(piece.text)))
             else:
                 try:
                     yield PromptPart("control", piece.text, (self.control_ids[piece.text],))

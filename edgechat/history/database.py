@@ -15,8 +15,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from edgechat.errors import StorageError
-from edgechat.history import migrations
+from edgechat.errors import DamagedError, StorageError
+from edgechat.history import migrations, search
 from edgechat.paths import make_private
 
 if TYPE_CHECKING:
@@ -27,10 +27,14 @@ BUSY_SECONDS = 5.0
 
 
 class Database:
-    """One connection, shared by the threads of this process; each transaction has it alone."""
+    """One connection, shared by the threads of this process; each transaction has it alone.
+
+    Attributes:
+        path: The file; ":memory:" for a history that is not kept.
+    """
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        self._path = path
+        self.path = path
         self._connection = connection
         self._lock = Lock()
 
@@ -53,6 +57,7 @@ class Database:
                     migrations.version(connection, path)
                 _hide_from_others(path)
                 _use_wal(connection)
+                search.register(connection)
                 # On macOS a plain fsync leaves the data in the disk's own cache; elsewhere this does nothing.
                 connection.execute("PRAGMA fullfsync = ON")
                 # A write transaction even when there is nothing to do: a read-only file is told now, not at the first
@@ -70,6 +75,7 @@ class Database:
         """A history that is gone when it is closed."""
         path = Path(":memory:")
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        search.register(connection)
         with _in_words(path), _transaction(connection, "BEGIN"):
             migrations.migrate(connection, path)
         connection.execute("PRAGMA foreign_keys = ON")
@@ -82,7 +88,7 @@ class Database:
         Raises:
             StorageError: Whatever SQLite objected to.
         """
-        with self._lock, _in_words(self._path), _transaction(self._connection, "BEGIN"):
+        with self._lock, _in_words(self.path), _transaction(self._connection, "BEGIN"):
             yield self._connection
 
     @contextmanager
@@ -96,14 +102,14 @@ class Database:
         Raises:
             StorageError: Whatever SQLite objected to; nothing of the transaction is kept.
         """
-        with self._lock, _in_words(self._path):
+        with self._lock, _in_words(self.path):
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             with _transaction(self._connection, "BEGIN IMMEDIATE"):
                 yield self._connection
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
-        with self._lock, _in_words(self._path):
+        with self._lock, _in_words(self.path):
             self._connection.close()
 
 
@@ -185,8 +191,8 @@ def _in_words(path: Path) -> Iterator[None]:
         raise _damaged(path, error) from error
 
 
-def _damaged(path: Path, error: Exception | str) -> StorageError:
-    return StorageError(
+def _damaged(path: Path, error: Exception | str) -> DamagedError:
+    return DamagedError(
         "Chat history is damaged",
         f"{path}: {error}. It was left as it is.",
         f"Put back a copy of it, or move it and its companions ({path.name}-wal, {path.name}-shm) away "

@@ -98,6 +98,71 @@ MIGRATIONS: tuple[Migration, ...] = (
             """,
         ),
     ),
+    Migration(
+        "branches, the shelf and the index of words",
+        (
+            # `deleted` is when, in seconds since the epoch; NULL is not at all. What is deleted stays until it is
+            # purged, so that it can be had back.
+            "ALTER TABLE conversation ADD COLUMN deleted REAL",
+            "ALTER TABLE conversation ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE conversation ADD COLUMN archived INTEGER NOT NULL DEFAULT 0",
+            # NULL is as the user's settings say.
+            "ALTER TABLE conversation ADD COLUMN temperature REAL",
+            "ALTER TABLE conversation ADD COLUMN top_p REAL",
+            "ALTER TABLE conversation ADD COLUMN repetition_penalty REAL",
+            "ALTER TABLE conversation ADD COLUMN seed INTEGER",
+            "ALTER TABLE conversation ADD COLUMN max_tokens INTEGER",
+            "ALTER TABLE turn ADD COLUMN deleted REAL",
+            "ALTER TABLE turn ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
+            "CREATE INDEX conversation_shelf ON conversation (archived, pinned, touched) WHERE deleted IS NULL",
+            "CREATE INDEX turn_parent ON turn (parent)",
+            "CREATE INDEX reply_streaming ON reply (id) WHERE state = 'streaming'",
+            # The index of words, kept true by triggers whoever writes. It holds no text of its own (`content=''`): to
+            # take a row out, the text that was put in is told again. `searchable` is `history.search.searchable`.
+            # Row 2n is the message of turn n, row 2n + 1 the text of reply n. A reply is put in when its text is
+            # written as a whole, not while it is journalled.
+            """
+            CREATE VIRTUAL TABLE words USING fts5 (
+                body, content='', tokenize = "unicode61 remove_diacritics 0 categories 'L* M* N* Co'"
+            )
+            """,
+            """
+            CREATE TRIGGER turn_words_in AFTER INSERT ON turn BEGIN
+                INSERT INTO words (rowid, body) VALUES (new.id * 2, searchable(new.user));
+            END
+            """,
+            """
+            CREATE TRIGGER turn_words_out AFTER DELETE ON turn BEGIN
+                INSERT INTO words (words, rowid, body) VALUES ('delete', old.id * 2, searchable(old.user));
+            END
+            """,
+            """
+            CREATE TRIGGER turn_words_changed AFTER UPDATE OF user ON turn BEGIN
+                INSERT INTO words (words, rowid, body) VALUES ('delete', old.id * 2, searchable(old.user));
+                INSERT INTO words (rowid, body) VALUES (new.id * 2, searchable(new.user));
+            END
+            """,
+            """
+            CREATE TRIGGER reply_words_in AFTER INSERT ON reply WHEN new.text != '' BEGIN
+                INSERT INTO words (rowid, body) VALUES (new.id * 2 + 1, searchable(new.text));
+            END
+            """,
+            """
+            CREATE TRIGGER reply_words_out AFTER DELETE ON reply WHEN old.text != '' BEGIN
+                INSERT INTO words (words, rowid, body) VALUES ('delete', old.id * 2 + 1, searchable(old.text));
+            END
+            """,
+            """
+            CREATE TRIGGER reply_words_changed AFTER UPDATE OF text ON reply WHEN old.text != new.text BEGIN
+                INSERT INTO words (words, rowid, body)
+                SELECT 'delete', old.id * 2 + 1, searchable(old.text) WHERE old.text != '';
+                INSERT INTO words (rowid, body) SELECT new.id * 2 + 1, searchable(new.text) WHERE new.text != '';
+            END
+            """,
+            "INSERT INTO words (rowid, body) SELECT id * 2, searchable(user) FROM turn",
+            "INSERT INTO words (rowid, body) SELECT id * 2 + 1, searchable(text) FROM reply WHERE text != ''",
+        ),
+    ),
 )
 
 

@@ -9,28 +9,38 @@ shown twice. The store never decides how a chat goes on, and never raises anythi
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edgechat.chat.conversation import Conversation, Reply, ReplyState, Turn
+from edgechat.chat.conversation import ChatSettings, Conversation, Reply, ReplyState, Turn
 from edgechat.errors import StorageError
 from edgechat.history import writer
+from edgechat.history.backup import back_up
+from edgechat.history.branches import Branches
 from edgechat.history.database import Database
+from edgechat.history.rows import (
+    REPLY_COLUMNS,
+    active_path,
+    fold,
+    has_turn,
+    live_chat,
+    missing,
+    reply_of,
+    row_id,
+    siblings_of,
+    touch,
+)
+from edgechat.history.search import Search
+from edgechat.history.shelf import KEPT_DAYS, Shelf
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable
     from pathlib import Path
 
 TITLE_LENGTH = 60
 """Characters of the first message that become the title."""
-
-_REPLY = (
-    "r.id, r.text, r.state, r.model, r.prompt_tokens, r.cached_tokens, r.completion_tokens, r.ttft, r.seconds, r.error"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,8 @@ class ConversationSummary:
         model: The URI or name of the model it was last held with.
         updated: Seconds since the epoch, by the clock of that moment. Lists are not sorted by it.
         turns: How many turns it has, those of other branches included.
+        pinned: Whether lists show it before the others.
+        archived: Whether lists leave it out.
     """
 
     id: int
@@ -50,16 +62,26 @@ class ConversationSummary:
     model: str
     updated: float
     turns: int
+    pinned: bool = False
+    archived: bool = False
 
 
 class HistoryStore:
     """The chats of one user. All methods may be called from any thread; each is one transaction.
 
     Several stores, in one process or in many, may have the same file open.
+
+    Attributes:
+        branches: Which branch of a chat is shown, and deleted turns.
+        shelf: Names, pins, archive, copies and deleted chats.
+        search: The words of every message.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.branches = Branches(database)
+        self.shelf = Shelf(database)
+        self.search = Search(database)
         self._writing: set[int] = set()
 
     @classmethod
@@ -84,8 +106,8 @@ class HistoryStore:
                 "INSERT INTO conversation (title, system, model, created, updated, touched) VALUES (?, ?, ?, ?, ?, 0)",
                 (title, system, model, now, now),
             )
-            id_ = _row_id(cursor)
-            _touch(db, id_, now)
+            id_ = row_id(cursor)
+            touch(db, id_, now)
         return Conversation(id_, title, system, model, created=now, updated=now)
 
     def conversation(self, id: int) -> Conversation:  # noqa: A002 - named as the field it looks up
@@ -99,28 +121,43 @@ class HistoryStore:
         dead = self._bury(id)
         with self._database.reading() as db:
             row = db.execute(
-                "SELECT id, title, system, model, created, updated FROM conversation WHERE id = ?", (id,)
+                "SELECT id, title, system, model, created, updated, pinned, archived, "
+                "temperature, top_p, repetition_penalty, seed, max_tokens "
+                "FROM conversation WHERE id = ? AND deleted IS NULL",
+                (id,),
             ).fetchone()
             if row is None:
-                raise _missing("chat", id)
-            turns = _active_path(db, id, dead)
-        id_, title, system, model, created, updated = row
-        return Conversation(id_, title, system, model, turns, created, updated)
+                raise missing("chat", id)
+            turns = active_path(db, id, dead)
+        id_, title, system, model, created, updated, pinned, archived, *settings = row
+        return Conversation(
+            id_, title, system, model, turns, created, updated, bool(pinned), bool(archived), ChatSettings(*settings)
+        )
 
     def latest(self) -> Conversation | None:
-        """The chat that was changed last; None when there is none."""
-        newest = self.list_conversations(1)
-        return self.conversation(newest[0].id) if newest else None
+        """The chat that was changed last and is neither archived nor deleted; None when there is none."""
+        with self._database.reading() as db:
+            row = db.execute(
+                "SELECT id FROM conversation WHERE deleted IS NULL AND NOT archived ORDER BY touched DESC LIMIT 1"
+            ).fetchone()
+        return self.conversation(row[0]) if row is not None else None
 
-    def list_conversations(self, limit: int = 100) -> list[ConversationSummary]:
-        """The chats, the one changed last first, in the order of the changes whatever the clock said."""
+    def list_conversations(self, limit: int = 100, *, archived: bool = False) -> list[ConversationSummary]:
+        """The chats, pinned ones first, then the one changed last, in the order of the changes whatever the clock said.
+
+        Args:
+            limit: The most to return.
+            archived: Return those that are archived, instead of those that are not.
+        """
         with self._database.reading() as db:
             rows = db.execute(
-                "SELECT id, title, model, updated, (SELECT COUNT(*) FROM turn WHERE conversation = c.id) "
-                "FROM conversation c ORDER BY touched DESC LIMIT ?",
-                (limit,),
+                "SELECT id, title, model, updated, "
+                "(SELECT COUNT(*) FROM turn WHERE conversation = c.id AND deleted IS NULL), pinned, archived "
+                "FROM conversation c WHERE deleted IS NULL AND archived = ? "
+                "ORDER BY pinned DESC, touched DESC LIMIT ?",
+                (archived, limit),
             ).fetchall()
-        return [ConversationSummary(*row) for row in rows]
+        return [ConversationSummary(*row[:5], *map(bool, row[5:])) for row in rows]
 
     def add_turn(self, conversation_id: int, parent: int | None, user: str) -> Turn:
         """Keep a message of the user, on disk before this returns, and make it the end of the active path.
@@ -135,22 +172,21 @@ class HistoryStore:
         """
         now = time.time()
         with self._database.writing() as db:
-            chat = db.execute("SELECT title FROM conversation WHERE id = ?", (conversation_id,)).fetchone()
-            if chat is None:
-                raise _missing("chat", conversation_id)
-            if parent is not None and not _has_turn(db, parent, conversation_id):
-                raise _missing("turn", parent)
+            live_chat(db, conversation_id)
+            if parent is not None and not has_turn(db, parent, conversation_id):
+                raise missing("turn", parent)
             cursor = db.execute(
                 "INSERT INTO turn (conversation, parent, user, created) VALUES (?, ?, ?, ?)",
                 (conversation_id, parent, user, now),
             )
-            id_ = _row_id(cursor)
+            id_ = row_id(cursor)
             db.execute(
-                "UPDATE conversation SET leaf = ?, title = ? WHERE id = ?",
-                (id_, chat[0] or _title(user), conversation_id),
+                "UPDATE conversation SET leaf = ?, title = CASE title WHEN '' THEN ? ELSE title END WHERE id = ?",
+                (id_, title_of(user), conversation_id),
             )
-            _touch(db, conversation_id, now)
-        return Turn(id_, parent, user, now)
+            touch(db, conversation_id, now)
+            siblings = siblings_of(db, conversation_id, parent)
+        return Turn(id_, parent, user, now, siblings=siblings)
 
     @cached_property
     def _me(self) -> str:
@@ -167,17 +203,44 @@ class HistoryStore:
         with self._database.writing(durable=False) as db:
             turn = db.execute("SELECT conversation FROM turn WHERE id = ?", (turn_id,)).fetchone()
             if turn is None:
-                raise _missing("turn", turn_id)
+                raise missing("turn", turn_id)
             cursor = db.execute(
                 "INSERT INTO reply (turn, state, model, created, writer) VALUES (?, ?, ?, ?, ?)",
                 (turn_id, ReplyState.STREAMING, model, now, self._me),
             )
-            id_ = _row_id(cursor)
+            id_ = row_id(cursor)
             db.execute("UPDATE turn SET active = ? WHERE id = ?", (id_, turn_id))
             db.execute("UPDATE conversation SET model = ? WHERE id = ? AND ? != ''", (model, turn[0], model))
-            _touch(db, turn[0], now)
+            touch(db, turn[0], now)
         self._writing.add(id_)
         return Reply(id_, model=model)
+
+    def resume_reply(self, reply_id: int) -> Reply:
+        """Go on with a reply that had ended: it is STREAMING again and written by this process, with the text it has.
+
+        Raises:
+            StorageError: It could not be kept, there is no such reply, or it is being written.
+        """
+        with self._database.writing(durable=False) as db:
+            row = db.execute(
+                "SELECT t.conversation, r.state, r.writer FROM reply r JOIN turn t ON t.id = r.turn WHERE r.id = ?",
+                (reply_id,),
+            ).fetchone()
+            if row is None:
+                raise missing("reply", reply_id)
+            if row[1] == ReplyState.STREAMING and writer.lives(row[2]):
+                raise StorageError(
+                    "Reply is being written", "Another window of edgechat is writing it.", "Wait, or stop it there."
+                )
+            fold(db, reply_id, None)
+            db.execute(
+                "UPDATE reply SET state = ?, writer = ?, error = '' WHERE id = ?",
+                (ReplyState.STREAMING, self._me, reply_id),
+            )
+            touch(db, row[0], time.time())
+            reply = reply_of(db.execute(f"SELECT {REPLY_COLUMNS} FROM reply r WHERE id = ?", (reply_id,)).fetchone())  # noqa: S608
+        self._writing.add(reply_id)
+        return reply
 
     def append_text(self, reply_id: int, text: str) -> None:
         """Journal a piece of a reply that this process writes. Costs the same however long the reply has become.
@@ -235,17 +298,28 @@ class HistoryStore:
                 "SELECT t.conversation FROM reply r JOIN turn t ON t.id = r.turn WHERE r.id = ?", (reply_id,)
             ).fetchone()
             if row is None:
-                raise _missing("reply", reply_id)
-            _fold(db, reply_id, text)
+                raise missing("reply", reply_id)
+            fold(db, reply_id, text)
             db.execute(
                 "UPDATE reply SET state = ?, prompt_tokens = ?, cached_tokens = ?, completion_tokens = ?, ttft = ?, "
                 "seconds = ?, error = ?, writer = NULL WHERE id = ?",
                 (state, prompt_tokens, cached_tokens, completion_tokens, ttft, seconds, error, reply_id),
             )
-            _touch(db, row[0], time.time())
-            closed = _reply(db.execute(f"SELECT {_REPLY} FROM reply r WHERE id = ?", (reply_id,)).fetchone())  # noqa: S608
+            touch(db, row[0], time.time())
+            closed = reply_of(db.execute(f"SELECT {REPLY_COLUMNS} FROM reply r WHERE id = ?", (reply_id,)).fetchone())  # noqa: S608
         self._writing.discard(reply_id)
         return closed
+
+    def housekeep(self) -> None:
+        """What can wait until there is time: today's backup, and purging what was deleted long ago.
+
+        Raises:
+            StorageError: The backup could not be made; nothing else was done then.
+        """
+        if self._database.path.name == ":memory:":
+            return
+        back_up(self._database.path)
+        self.shelf.purge(time.time() - KEPT_DAYS * 24 * 3600)
 
     def close(self) -> None:
         """Close the file; a second call does nothing. Replies this store has not closed become INTERRUPTED."""
@@ -274,7 +348,7 @@ class HistoryStore:
     def _interrupt(self, replies: Iterable[int]) -> None:
         with self._database.writing() as db:
             for id_ in replies:
-                _fold(db, id_, None)
+                fold(db, id_, None)
                 # The writer stays: should it live after all, it may go on.
                 db.execute(
                     "UPDATE reply SET state = ? WHERE id = ? AND state = ?",
@@ -282,84 +356,8 @@ class HistoryStore:
                 )
 
 
-def _active_path(db: sqlite3.Connection, conversation_id: int, dead: frozenset[int]) -> tuple[Turn, ...]:
-    pieces: dict[int, list[str]] = defaultdict(list)
-    for reply_id, text in db.execute(
-        "SELECT f.reply, f.text FROM turn t JOIN reply r ON r.turn = t.id JOIN fragment f ON f.reply = r.id "
-        "WHERE t.conversation = ? ORDER BY f.reply, f.n",
-        (conversation_id,),
-    ).fetchall():
-        pieces[reply_id].append(text)
-    replies: dict[int, list[Reply]] = defaultdict(list)
-    for turn_id, *row in db.execute(
-        f"SELECT r.turn, {_REPLY} FROM turn t JOIN reply r ON r.turn = t.id WHERE t.conversation = ? ORDER BY r.id",  # noqa: S608
-        (conversation_id,),
-    ).fetchall():
-        reply = _reply(row)
-        replies[turn_id].append(
-            replace(
-                reply,
-                text=reply.text + "".join(pieces[reply.id]),
-                # Marked here as well, for when it could not be stored.
-                state=ReplyState.INTERRUPTED
-                if reply.id in dead and reply.state is ReplyState.STREAMING
-                else reply.state,
-            )
-        )
-    turns = []
-    for id_, parent, user, created, active in db.execute(
-        "WITH RECURSIVE path (id, parent, user, created, active) AS ("
-        " SELECT t.id, t.parent, t.user, t.created, t.active FROM turn t JOIN conversation c ON c.leaf = t.id"
-        " WHERE c.id = ?"
-        " UNION ALL"
-        " SELECT t.id, t.parent, t.user, t.created, t.active FROM turn t JOIN path p ON t.id = p.parent AND t.id < p.id"
-        ") SELECT * FROM path ORDER BY id",
-        (conversation_id,),
-    ).fetchall():
-        siblings = tuple(replies[id_])
-        index = next((n for n, reply in enumerate(siblings) if reply.id == active), len(siblings) - 1)
-        turns.append(Turn(id_, parent, user, created, siblings, index))
-    return tuple(turns)
-
-
-def _fold(db: sqlite3.Connection, reply_id: int, text: str | None) -> None:
-    """Make `text`, or what the journal holds, the text of the reply, and empty its journal."""
-    if text is None:
-        (before,) = db.execute("SELECT text FROM reply WHERE id = ?", (reply_id,)).fetchone()
-        pieces = db.execute("SELECT text FROM fragment WHERE reply = ? ORDER BY n", (reply_id,)).fetchall()
-        text = before + "".join(piece for (piece,) in pieces)
-    db.execute("UPDATE reply SET text = ? WHERE id = ?", (text, reply_id))
-    db.execute("DELETE FROM fragment WHERE reply = ?", (reply_id,))
-
-
-def _touch(db: sqlite3.Connection, conversation_id: int, now: float) -> None:
-    """Make it the chat that was changed last."""
-    db.execute(
-        "UPDATE conversation SET updated = ?, touched = (SELECT MAX(touched) + 1 FROM conversation) WHERE id = ?",
-        (now, conversation_id),
-    )
-
-
-def _has_turn(db: sqlite3.Connection, turn_id: int, conversation_id: int) -> bool:
-    found = db.execute("SELECT 1 FROM turn WHERE id = ? AND conversation = ?", (turn_id, conversation_id)).fetchone()
-    return found is not None
-
-
-def _reply(row: Iterable[Any]) -> Reply:
-    id_, text, state, *rest = row
-    return Reply(id_, text, ReplyState(state), *rest)
-
-
-def _row_id(cursor: sqlite3.Cursor) -> int:
-    assert cursor.lastrowid is not None  # every table here has integer keys
-    return cursor.lastrowid
-
-
-def _title(user: str) -> str:
+def title_of(user: str) -> str:
+    """The title of a chat that begins with that message."""
     # The first thousand characters are plenty: a pasted book need not be split to find the first line of it.
     words = " ".join(user[:1000].split())
     return words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1].rstrip() + "…"
-
-
-def _missing(kind: str, id_: int) -> StorageError:
-    return StorageError(f"No such {kind}", f"The history has no {kind} {id_}.", "It may have been deleted meanwhile.")

@@ -20,7 +20,7 @@ from textual.binding import Binding, BindingType
 from textual.reactive import Reactive
 
 from edgechat.errors import EdgechatError
-from edgechat.tui.screens.chat import ChatScreen
+from edgechat.tui.screens.branching import BranchingScreen
 from edgechat.tui.themes import DARK, LIGHT
 from edgechat.tui.widgets.composer import Composer
 
@@ -76,7 +76,7 @@ class EdgechatApp(App[None]):
         self.session = session
         self._parsed_for = self.get_css_variables()
         self.failure: EdgechatError | None = None
-        self._chat = ChatScreen(session, notices)
+        self._chat = BranchingScreen(session, notices)
 
     @property
     def available_themes(self) -> dict[str, Theme]:
@@ -92,12 +92,12 @@ class EdgechatApp(App[None]):
         self._parsed_for = variables
         super().refresh_css(animate=animate)
 
-    def get_default_screen(self) -> ChatScreen:
+    def get_default_screen(self) -> BranchingScreen:
         """The chat."""
         return self._chat
 
     @property
-    def chat(self) -> ChatScreen:
+    def chat(self) -> BranchingScreen:
         """The chat screen, also while another is over it."""
         return self._chat
 
@@ -122,7 +122,7 @@ class EdgechatApp(App[None]):
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()
             return
-        sources: tuple[list[BindingType], ...] = (Composer.BINDINGS, ChatScreen.BINDINGS, self.BINDINGS)
+        sources: tuple[list[BindingType], ...] = (Composer.BINDINGS, BranchingScreen.BINDINGS, self.BINDINGS)
         bindings = [binding for source in sources for binding in source if isinstance(binding, Binding)]
         self.push_screen(HelpScreen(bindings))
 
@@ -146,6 +146,8 @@ class EdgechatApp(App[None]):
                 yield SystemCommand(
                     f"When the chat is full: {title}", words, partial(chat.action_choose_policy, policy)
                 )
+            for title, help_text, action in chat.commands():
+                yield SystemCommand(title, help_text, action)
         yield SystemCommand("Dark colours", "Light text on ink", lambda: self.action_theme(DARK.name))
         yield SystemCommand("Light colours", "Dark text on paper", lambda: self.action_theme(LIGHT.name))
         yield SystemCommand("Theme", "Choose from all themes", self.action_change_theme)

@@ -116,6 +116,18 @@ async def test_the_next_turn_computes_only_what_is_new(engine: Engine) -> None:
 
 
 @talkative
+async def test_a_reply_that_was_cut_goes_on_where_it_ended(engine: Engine) -> None:
+    text, first, _ = await collect(engine, asking(max_tokens=6))
+    more, second, _ = await collect(engine, asking(*HELLO, Message("assistant", text), max_tokens=6))
+    assert more
+    assert second.usage.completion == 6
+    assert second.usage.cached >= first.usage.context - 1
+    # What it goes on from is what was said in both parts, as the model itself had spelled it.
+    _, third, _ = await collect(engine, asking(*HELLO, Message("assistant", text + more), max_tokens=6))
+    assert third.usage.cached >= second.usage.context - 1
+
+
+@talkative
 async def test_stop_keeps_what_came_and_the_engine_goes_on(engine: Engine) -> None:
     texts: list[str] = []
     finished: Finished | None = None

@@ -14,7 +14,8 @@ from edgechat.engine.base import TextDelta
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.errors import EngineError, ModelError, StorageError
 from edgechat.history.store import HistoryStore
-from edgechat.session import JOURNAL_SECONDS, Session, SessionEvent, TurnClosed, TurnSaved
+from edgechat.journal import JOURNAL_SECONDS
+from edgechat.session import Session, SessionEvent, TurnClosed, TurnSaved
 
 LONG = "word " * 400
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
@@ -20,11 +20,12 @@ from textual.containers import Vertical
 from textual.widgets import Static
 
 from edgechat.chat.conversation import ReplyState
+from edgechat.chat.text import printable
 from edgechat.chat.window import moved_words
 from edgechat.engine.base import Progress, TextDelta
 from edgechat.engine.fitting import WindowMoved
 from edgechat.errors import EdgechatError
-from edgechat.session import Session, TurnClosed, TurnSaved
+from edgechat.session import Session, SessionEvent, TurnClosed, TurnSaved
 from edgechat.tui.messages import (
     ModelFailed,
     ModelProgressed,
@@ -138,6 +139,11 @@ class ChatScreen(ContextScreen):
         await asyncio.to_thread(_import_the_rest)
         self._pauses = Pauses()
         self._pauses.settle()
+        try:
+            await self.session.housekeep()
+        except EdgechatError as error:  # the chat goes on without a backup, and says so
+            words = " ".join(part for part in (f"{error.title}.", error.message, error.hint) if part)
+            self.notify(printable(words), severity="warning", markup=False)
 
     def start_model(self) -> None:
         """Load the model in the background; nothing happens if it is being loaded."""
@@ -187,6 +193,19 @@ class ChatScreen(ContextScreen):
             self.composer.restore(message.text)
             self._keep()
             return
+        self.hold(self.answer_to(message.text), message.text)
+
+    def answer_to(self, text: str) -> AsyncGenerator[SessionEvent, None]:
+        """What the session does with a message that is sent."""
+        return self.session.send(text)
+
+    def hold(self, told: AsyncGenerator[SessionEvent, None], text: str = "") -> None:
+        """Follow a reply from its begin to its end; nothing else may be running.
+
+        Args:
+            told: What the session yields.
+            text: The message, to be given back if it cannot be saved.
+        """
         self.composer.accepting = False
         self._sending, self._saved, self._stop_asked = True, False, False
         self._fragments = 0
@@ -197,17 +216,17 @@ class ChatScreen(ContextScreen):
             self._show(Activity.LOADING)
         else:
             self._show(Activity.READING)
-        self.run_worker(self._send(message.text), name="send", group="send")
+        self.run_worker(self._send(told, text), name="send", group="send")
 
     @on(Composer.Refused)
     def _keep(self) -> None:
         self.composer.hint("a reply is being written; Esc stops it", urgent=True)
 
-    async def _send(self, text: str) -> None:
+    async def _send(self, told: AsyncGenerator[SessionEvent, None], text: str) -> None:
         failure: EdgechatError | None = None
         try:
             # Closed on every way out: leaving the generator to the collector would leave the reply running.
-            async with aclosing(self.session.send(text)) as told:
+            async with aclosing(told):
                 async for event in told:
                     self.post_message(SessionYielded(event))
         except EdgechatError as error:
@@ -219,7 +238,7 @@ class ChatScreen(ContextScreen):
         match message.event:
             case TurnSaved(turn, notices):
                 self._saved = True
-                await self.view.begin_turn(turn, notices)
+                await self.view.begin_turn(turn, notices, path=self.session.conversation.turns)
                 if self._stop_asked:  # before there was anything to stop
                     self.action_stop()
             case Progress() as progress:
@@ -237,6 +256,7 @@ class ChatScreen(ContextScreen):
             case TurnClosed(turn, finished):
                 if self.view.live is not None:
                     await self.view.live.close(turn.reply)
+                    await self.view.live.tell_version(turn)
                     await self.warn_of_context(self.view.live)
                 stopped = turn.reply is not None and turn.reply.state is ReplyState.STOPPED
                 self._show(Activity.STOPPED if stopped else Activity.READY, finished=finished)
@@ -262,7 +282,7 @@ class ChatScreen(ContextScreen):
         self._show(Activity.ERROR, error.title)
         shown = self.explain_full(error)
         # If the model was still being loaded, the chat has the message already; it is to be sent again all the same.
-        if not self._saved or shown is not error:
+        if (not self._saved or shown is not error) and text:
             self.composer.restore(text)
         if not self._saved:
             await self.view.show_error(shown)
@@ -320,8 +340,16 @@ class ChatScreen(ContextScreen):
     async def _begin_chat(self) -> None:
         self.session.new()
         self.forget_context()
-        welcome = await self.view.begin_chat()
-        welcome.info = self.session.info
+        await self.redraw()
+
+    async def redraw(self) -> None:
+        """Show the chat that the session holds now."""
+        turns = self.session.conversation.turns
+        if turns:
+            await self.view.show(turns)
+        else:
+            welcome = await self.view.begin_chat()
+            welcome.info = self.session.info
         if self.session.info is not None:
             self._show(Activity.READY)
         self.composer.focus()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
-from edgechat.chat.conversation import Reply, ReplyState
+from edgechat.chat.conversation import Reply, ReplyState, Turn
 from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
 from edgechat.tui.themes import MUTED
@@ -45,6 +45,23 @@ class Mark(Static):
 
     def __init__(self, words: str) -> None:
         super().__init__(Content(f"\u25a0 {printable(words)}"))
+
+
+class Version(Static):
+    """The quiet line under a turn of which there are several versions."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(Content(words))
+
+
+def version_of(turn: Turn) -> str:
+    """Which of its siblings a message is, and which of its replies is shown; empty where there is one of each."""
+    parts = []
+    if len(turn.siblings) > 1 and turn.id in turn.siblings:
+        parts.append(f"message {turn.siblings.index(turn.id) + 1} of {len(turn.siblings)}")
+    if len(turn.replies) > 1:
+        parts.append(f"reply {turn.active % len(turn.replies) + 1} of {len(turn.replies)}")
+    return f"\u2039 {', '.join(parts)} \u203a" if parts else ""
 
 
 def mark_of(reply: Reply) -> str:

@@ -92,12 +92,24 @@ class ConversationView(VerticalScroll):
         if self._unmounted:
             self.run_worker(self._mount_page(), group="earlier", exclusive=True)
 
-    async def begin_turn(self, turn: Turn, notices: Sequence[str] = ()) -> None:
-        """Show a message that was just sent, and where its reply will be."""
+    async def begin_turn(self, turn: Turn, notices: Sequence[str] = (), *, path: Sequence[Turn] = ()) -> None:
+        """Show a message that is being answered, and where its reply will be or goes on.
+
+        Args:
+            turn: The turn; it may be shown already, if it is answered again.
+            notices: Words for the user about the message.
+            path: The branch that is shown from now on; turns that are not in it go.
+        """
         await self.query(Welcome).remove()
         await self.clear_passing()
+        stays = {other.id for other in path} - {turn.id}
+        if path:
+            self._unmounted = tuple(other for other in self._unmounted if other.id in stays)
+            await self.column.remove_children([view for view in self.query(TurnView) if view.turn.id not in stays])
         self.live = TurnView(turn, live=True, notices=notices)
         await self.column.mount(self.live)
+        if turn.reply is not None and turn.reply.text:
+            self.live.write(turn.reply.text)
         self.anchor()
 
     async def end_turn(self) -> None:
@@ -113,6 +125,13 @@ class ConversationView(VerticalScroll):
     async def clear_passing(self) -> None:
         """Take away the errors that are no longer true."""
         await self.query("ErrorCard.-passing").remove()
+
+    async def show(self, turns: Sequence[Turn]) -> None:
+        """Show another chat, or another branch of this one, from its end on."""
+        self.live = None
+        await self.column.remove_children()
+        self._unmounted = tuple(turns)
+        await self.open()
 
     async def begin_chat(self) -> Welcome:
         """Show an empty chat."""

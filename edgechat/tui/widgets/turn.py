@@ -16,7 +16,7 @@ from edgechat.chat.conversation import Reply, Turn
 from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
 from edgechat.tui.themes import MUTED
-from edgechat.tui.widgets.cards import ErrorCard, Mark, Notice, mark_of
+from edgechat.tui.widgets.cards import ErrorCard, Mark, Notice, Version, mark_of, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,6 +89,8 @@ class TurnView(Vertical):
                 yield self._view(reply.text)
             if words := mark_of(reply):
                 yield Mark(words)
+        if not self._live and (words := version_of(self.turn)):
+            yield Version(words)
 
     @property
     def reply_text(self) -> str:
@@ -121,6 +123,12 @@ class TurnView(Vertical):
             await self.mount(ErrorCard(error))
         elif reply is not None and (words := mark_of(reply)):
             await self.mount(Mark(words))
+
+    async def tell_version(self, turn: Turn) -> None:
+        """Say which of several versions this is, once its reply is closed."""
+        self.turn = turn
+        if words := version_of(turn):
+            await self.mount(Version(words))
 
     def _view(self, text: str, *, streaming: bool = False) -> ReplyView:
         from edgechat.tui.widgets.reply import ReplyView  # a fifth of the start-up; nothing needs it before

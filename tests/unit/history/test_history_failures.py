@@ -243,7 +243,7 @@ from tests.rights import bound_by_rights
 store = HistoryStore.open(Path(sys.argv[1]))
 chat = store.create_conversation()
 reply = store.add_reply(store.add_turn(chat.id, None, "question").id)
-resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
 count = 0
 try:
     while True:

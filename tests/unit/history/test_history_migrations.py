@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edgechat.chat.conversation import ChatSettings
 from edgechat.errors import StorageError
-from edgechat.history import migrations
+from edgechat.history import migrations, search
 from edgechat.history.store import HistoryStore
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 RELEASED = {
     "chats as trees of turns": "d39761c07261aeaa657e3dd629bdb6f468f765869f5e03a2f171bc581cde9833",
+    "branches, the shelf and the index of words": "38e8642841291025e41546c79d4a82855fcbd66cadc7ccb1d5950caae638130f",
 }
 """Each step that files on disk may have taken, and the SHA-256 of its SQL. Add to it; never change a line."""
 
@@ -29,6 +31,7 @@ def schema(path: Path) -> tuple[int, list[tuple[str, str]]]:
 def at_version(path: Path, version: int) -> None:
     """A file that has taken the first steps only, as an older edgechat left it."""
     with closing(sqlite3.connect(path)) as db:
+        search.register(db)
         for migration in migrations.MIGRATIONS[:version]:
             for statement in migration.statements:
                 db.execute(statement)
@@ -79,6 +82,16 @@ def test_a_chat_of_version_1_is_read(tmp_path: Path) -> None:
     assert [turn.user for turn in chat.turns] == ["One?", "Two?"]
     assert chat.turns[0].reply is not None
     assert chat.turns[0].reply.text == "Yes."
+    assert (chat.pinned, chat.archived, chat.settings) == (False, False, ChatSettings())
+
+
+def test_the_words_of_a_chat_of_version_1_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    version_1(path)
+    store = HistoryStore.open(path)
+    assert [(hit.turn, hit.reply) for hit in store.search.find("yes")] == [(1, 1)]
+    assert [(hit.turn, hit.reply) for hit in store.search.find("two")] == [(2, None)]
+    store.close()
 
 
 def test_steps_to_come_are_taken_once_and_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

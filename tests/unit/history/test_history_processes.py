@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from edgechat.chat.conversation import ReplyState
+from edgechat.history import search
 from edgechat.history.store import HistoryStore
 
 if TYPE_CHECKING:
@@ -80,6 +81,83 @@ for n in range(40):
     for _ in range(5):
         store.append_text(reply.id, str(n))
 store.close()
+"""
+
+
+# Forks two writers at a time, kills both at a random moment, and looks what is there; forked, because starting Python
+# and importing the store would take most of the time. Each writer says what the store has confirmed.
+NURSERY = """
+import json, os, random, signal, sys, time
+from pathlib import Path
+from edgechat.chat.conversation import ReplyState
+from edgechat.history.store import HistoryStore
+
+path, seed, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+chance = random.Random(seed)
+
+def write(out):
+    store = HistoryStore.open(path)
+    chat = store.create_conversation()
+    parent = None
+    for n in range(100_000):
+        parent = store.add_turn(chat.id, parent, f"question {n}").id
+        os.write(out, b"q" + json.dumps([chat.id, parent]).encode() + b"\\n")
+        for attempt in range(2):
+            reply = store.add_reply(parent)
+            for k in range(4):
+                store.append_text(reply.id, f"<{n}.{attempt}.{k}>")
+                os.write(out, b"p" + json.dumps([reply.id, k]).encode() + b"\\n")
+            if chance.random() < 0.7:
+                store.close_reply(reply.id, ReplyState.STOPPED)
+                store.resume_reply(reply.id)
+            store.append_text(reply.id, "end")
+            store.close_reply(reply.id, ReplyState.COMPLETE)
+
+killed = messages = pieces = 0
+for _ in range(rounds):
+    children = []
+    for _ in range(2):
+        reading, writing = os.pipe()
+        chance.random()
+        pid = os.fork()
+        if not pid:
+            os.close(reading)
+            try:
+                write(writing)
+            finally:
+                os._exit(1)
+        os.close(writing)
+        children.append((pid, reading))
+    time.sleep(chance.uniform(0.0, 0.08))
+    confirmed = b""
+    for pid, _ in children:
+        os.kill(pid, signal.SIGKILL)
+    for pid, reading in children:
+        _, status = os.waitpid(pid, 0)
+        assert os.WIFSIGNALED(status), "a writer failed"
+        killed += 1
+        with os.fdopen(reading, "rb") as told:
+            confirmed += told.read()
+    store = HistoryStore.open(path)
+    chats, replies = {}, {}
+    for line in confirmed.splitlines(keepends=True):
+        if not line.endswith(b"\\n"):
+            continue
+        kind, (first, second) = line[:1], json.loads(line[1:])
+        if kind == b"q":
+            messages += 1
+            if first not in chats:
+                chats[first] = {turn.id: turn for turn in store.conversation(first).turns}
+                replies |= {reply.id: reply for turn in chats[first].values() for reply in turn.replies}
+            assert chats[first][second].user.startswith("question ")
+        else:
+            pieces += 1
+            assert f".{second}>" in replies[first].text, (replies[first], second)
+            assert replies[first].state is not ReplyState.STREAMING
+    for turns in chats.values():
+        assert [turn.user for turn in turns.values()] == [f"question {n}" for n in range(len(turns))]
+    store.close()
+print(killed, messages, pieces)
 """
 
 
@@ -147,6 +225,26 @@ def test_a_killed_writer_loses_nothing_that_was_confirmed(tmp_path: Path) -> Non
         assert db.execute("PRAGMA foreign_key_check").fetchall() == []
         assert db.execute("SELECT COUNT(*) FROM reply WHERE state = 'streaming'").fetchone() == (0,)
         assert db.execute("SELECT COUNT(*) FROM fragment").fetchone() == (0,)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no fork, and cannot be killed so often in a test")
+def test_two_hundred_kills_lose_no_message_and_no_journalled_text(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    run = subprocess.run(
+        [sys.executable, "-c", NURSERY, str(path), str(seed), "100"], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, f"seed {seed}: {run.stderr[-3000:]}"
+    killed, messages, pieces = map(int, run.stdout.split())
+    assert killed == 200
+    assert min(messages, pieces) > 100
+    with closing(sqlite3.connect(path)) as db:
+        search.register(db)
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert db.execute("SELECT COUNT(*) FROM fragment").fetchone() == (0,)
+        db.execute("INSERT INTO words (words) VALUES ('integrity-check')")
 
 
 def test_the_reply_of_another_window_streams_until_that_window_dies(tmp_path: Path) -> None:

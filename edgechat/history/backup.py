@@ -1,0 +1,140 @@
+"""Copies of the history for the day it is damaged, and what happens on that day.
+
+A backup is made once a day, by SQLite itself while the chat goes on, and only one that was read whole and found sound
+takes its place among the seven that are kept. A damaged file is never repaired, opened for writing or overwritten: it
+is renamed, with its companions, and the newest sound backup is copied to where it was.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing, suppress
+from datetime import datetime
+from pathlib import Path
+
+from edgechat.errors import StorageError
+from edgechat.paths import make_private
+
+KEPT = 7
+"""Backups that are kept, one a day."""
+
+_COMPANIONS = ("", "-wal", "-shm")
+
+
+def folder_of(path: Path) -> Path:
+    """Where the backups of the history at `path` are."""
+    return path.with_name("backups")
+
+
+def back_up(path: Path) -> Path | None:
+    """Make today's backup and drop those that are too many.
+
+    Returns:
+        The backup; None if today's is there already, or there is nothing to keep.
+
+    Raises:
+        StorageError: It could not be made, or the history is damaged; older backups stay then.
+    """
+    folder = make_private(folder_of(path))
+    today = folder / f"{path.stem}-{datetime.now():%Y-%m-%d}.db"
+    if today.exists():
+        return None
+    part = folder / f"{today.name}.{os.getpid()}.part"
+    try:
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with closing(_read_only(path)) as source, closing(sqlite3.connect(part)) as copy:
+            if not source.execute("SELECT EXISTS (SELECT 1 FROM conversation)").fetchone()[0]:
+                return None
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE").fetchone()  # one file, that can be copied as it is
+        if words := damage(part):
+            raise StorageError(
+                "Chat history is damaged",
+                f"{path}: {words}. No backup of it was made; older ones are in {folder}.",
+                "Leave edgechat and start it again.",
+            )
+        part.replace(today)
+    except (OSError, sqlite3.Error) as error:
+        raise StorageError(
+            "No backup was made", f"{folder}: {error}.", "Free some space, or make the folder writable."
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+    for old in _backups(path)[KEPT:]:
+        old.unlink(missing_ok=True)
+    return today
+
+
+def damage(path: Path) -> str:
+    """What SQLite finds wrong with a file, in its own words; empty if it is sound. The whole file is read."""
+    try:
+        with closing(_read_only(path)) as db:
+            db.execute("SELECT COUNT(*) FROM conversation").fetchone()
+            found = str(db.execute("PRAGMA quick_check (1)").fetchone()[0])
+    except sqlite3.Error as error:
+        return str(error)
+    return "" if found == "ok" else " ".join(found.split())
+
+
+def set_aside(path: Path) -> str | None:
+    """Move a damaged history out of the way, under a name with the date, and put the newest sound backup in its place.
+
+    Returns:
+        What was done, for the user; None if the file turns out to be sound, and nothing was done.
+
+    Raises:
+        OSError: The file cannot be moved; it is as it was.
+    """
+    if path.exists() and path.stat().st_size and not damage(path):
+        return None
+    aside = _free_name(path.with_name(f"{path.stem}.damaged-{datetime.now():%Y-%m-%dT%H%M%S}.db"))
+    # The log goes first: should this be interrupted, the file without its log is still found to be damaged or whole,
+    # while a log without its file could be taken for one of the file that comes next.
+    for end in reversed(_COMPANIONS):
+        with suppress(FileNotFoundError):
+            Path(f"{path}{end}").rename(f"{aside}{end}")
+    told = f"The chat history was damaged. It was set aside as {aside}, and nothing in it was changed."
+    for backup in _backups(path):
+        if damage(backup):
+            continue
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        shutil.copyfile(backup, part)
+        part.chmod(0o600)
+        try:
+            _put(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+        day = backup.stem.removeprefix(f"{path.stem}-")
+        return f"{told} The chats are those of the backup of {day}; what was said later is only in that file."
+    return f"{told} There is no backup, so the history begins anew."
+
+
+def _put(part: Path, path: Path) -> None:
+    """Give a finished file its name, unless another edgechat was faster."""
+    try:
+        os.link(part, path)  # unlike a rename, it overwrites nothing
+    except FileExistsError:
+        return
+    except OSError:  # a disk without hard links
+        if not path.exists():
+            part.rename(path)
+
+
+def _backups(path: Path) -> list[Path]:
+    """The backups, newest first."""
+    return sorted(folder_of(path).glob(f"{path.stem}-????-??-??.db"), reverse=True)
+
+
+def _free_name(path: Path) -> Path:
+    number = 2
+    free = path
+    while any(Path(f"{free}{end}").exists() for end in _COMPANIONS):
+        free = path.with_stem(f"{path.stem}-{number}")
+        number += 1
+    return free
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)

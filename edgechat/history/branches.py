@@ -1,0 +1,114 @@
+"""The tree of a chat: which branch is shown, and turns that are deleted and had back.
+
+A branch is never lost by showing another. Deleting a turn takes with it what followed it, and marks it only; the shelf
+purges what was deleted long ago. Nothing here writes what people or models said.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from edgechat.history.rows import missing, newest_leaf, siblings_of
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from edgechat.history.database import Database
+
+_BRANCH = (
+    "WITH RECURSIVE branch (id) AS (VALUES (:turn) UNION ALL"
+    " SELECT t.id FROM turn t JOIN branch b ON t.parent = b.id AND t.id > b.id) "
+)
+"""A turn and all that follows it."""
+
+
+class Branches:
+    """The branches of every chat. Each method is one transaction; those that change something are on disk at return."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def show_turn(self, turn_id: int) -> None:
+        """Make the branch of a turn the one that is shown, as far as its newest turn.
+
+        Raises:
+            StorageError: There is no such turn.
+        """
+        with self._database.writing() as db:
+            chat, _ = _turn(db, turn_id)
+            db.execute("UPDATE conversation SET leaf = ? WHERE id = ?", (newest_leaf(db, turn_id), chat))
+
+    def show_reply(self, reply_id: int) -> None:
+        """Make a reply the one of its turn that is shown and gone on from.
+
+        Raises:
+            StorageError: There is no such reply.
+        """
+        with self._database.writing() as db:
+            row = db.execute("SELECT turn FROM reply WHERE id = ?", (reply_id,)).fetchone()
+            if row is None:
+                raise missing("reply", reply_id)
+            db.execute("UPDATE turn SET active = ? WHERE id = ?", (reply_id, row[0]))
+
+    def pin_turn(self, turn_id: int, pinned: bool) -> None:
+        """Let a turn stay in the window when older ones have to leave it, or no longer.
+
+        Raises:
+            StorageError: There is no such turn.
+        """
+        with self._database.writing() as db:
+            _turn(db, turn_id)
+            db.execute("UPDATE turn SET pinned = ? WHERE id = ?", (pinned, turn_id))
+
+    def delete_turn(self, turn_id: int) -> None:
+        """Delete a turn and all that follows it; `undelete_turn` has it back until it is purged.
+
+        The branch beside it is shown then, or the chat up to the turn before it.
+
+        Raises:
+            StorageError: There is no such turn.
+        """
+        with self._database.writing() as db:
+            chat, parent = _turn(db, turn_id)
+            beside = [other for other in siblings_of(db, chat, parent) if other != turn_id]
+            before = max((other for other in beside if other < turn_id), default=None)
+            nearest = before or min(beside, default=None)
+            shown = newest_leaf(db, nearest) if nearest is not None else parent
+            db.execute(
+                _BRANCH + "UPDATE conversation SET leaf = :shown WHERE id = :chat AND leaf IN (SELECT id FROM branch)",  # noqa: S608
+                {"turn": turn_id, "shown": shown, "chat": chat},
+            )
+            db.execute(
+                _BRANCH + "UPDATE turn SET deleted = :now WHERE id IN (SELECT id FROM branch) AND deleted IS NULL",  # noqa: S608
+                {"turn": turn_id, "now": time.time()},
+            )
+
+    def undelete_turn(self, turn_id: int) -> None:
+        """Have back a turn and what was deleted with it, and show its branch.
+
+        Raises:
+            StorageError: There is no such turn, or the one before it is deleted; it may have been purged.
+        """
+        with self._database.writing() as db:
+            row = db.execute(
+                "SELECT t.conversation, t.deleted FROM turn t LEFT JOIN turn p ON p.id = t.parent "
+                "WHERE t.id = ? AND p.deleted IS NULL",
+                (turn_id,),
+            ).fetchone()
+            if row is None:
+                raise missing("turn", turn_id)
+            chat, deleted = row
+            db.execute(
+                _BRANCH + "UPDATE turn SET deleted = NULL WHERE id IN (SELECT id FROM branch) AND deleted = :deleted",  # noqa: S608
+                {"turn": turn_id, "deleted": deleted},
+            )
+            db.execute("UPDATE conversation SET leaf = ? WHERE id = ?", (newest_leaf(db, turn_id), chat))
+
+
+def _turn(db: sqlite3.Connection, turn_id: int) -> tuple[int, int | None]:
+    """The chat and the parent of a turn that is not deleted."""
+    row = db.execute("SELECT conversation, parent FROM turn WHERE id = ? AND deleted IS NULL", (turn_id,)).fetchone()
+    if row is None:
+        raise missing("turn", turn_id)
+    return row[0], row[1]

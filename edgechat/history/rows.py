@@ -1,0 +1,137 @@
+"""Rows to values and back: what the store, its branches, its shelf and its search all need of the schema.
+
+Each function works inside a transaction that its caller holds, and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from edgechat.chat.conversation import Reply, ReplyState, Turn
+from edgechat.errors import StorageError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
+REPLY_COLUMNS = (
+    "r.id, r.text, r.state, r.model, r.prompt_tokens, r.cached_tokens, r.completion_tokens, r.ttft, r.seconds, r.error"
+)
+
+
+def active_path(db: sqlite3.Connection, conversation_id: int, dead: frozenset[int]) -> tuple[Turn, ...]:
+    """The turns from the first to the leaf of a chat; the streaming replies in `dead` count as interrupted."""
+    pieces: dict[int, list[str]] = defaultdict(list)
+    for reply_id, text in db.execute(
+        "SELECT f.reply, f.text FROM turn t JOIN reply r ON r.turn = t.id JOIN fragment f ON f.reply = r.id "
+        "WHERE t.conversation = ? ORDER BY f.reply, f.n",
+        (conversation_id,),
+    ).fetchall():
+        pieces[reply_id].append(text)
+    replies: dict[int, list[Reply]] = defaultdict(list)
+    for turn_id, *row in db.execute(
+        f"SELECT r.turn, {REPLY_COLUMNS} FROM turn t JOIN reply r ON r.turn = t.id "  # noqa: S608
+        "WHERE t.conversation = ? ORDER BY r.id",
+        (conversation_id,),
+    ).fetchall():
+        reply = reply_of(row)
+        replies[turn_id].append(
+            replace(
+                reply,
+                text=reply.text + "".join(pieces[reply.id]),
+                # Marked here as well, for when it could not be stored.
+                state=ReplyState.INTERRUPTED
+                if reply.id in dead and reply.state is ReplyState.STREAMING
+                else reply.state,
+            )
+        )
+    turns = []
+    for id_, parent, user, created, active, pinned in db.execute(
+        "WITH RECURSIVE path (id, parent, user, created, active, pinned) AS ("
+        " SELECT t.id, t.parent, t.user, t.created, t.active, t.pinned"
+        " FROM turn t JOIN conversation c ON c.leaf = t.id WHERE c.id = ?"
+        " UNION ALL"
+        " SELECT t.id, t.parent, t.user, t.created, t.active, t.pinned"
+        " FROM turn t JOIN path p ON t.id = p.parent AND t.id < p.id"
+        ") SELECT * FROM path ORDER BY id",
+        (conversation_id,),
+    ).fetchall():
+        generations = tuple(replies[id_])
+        index = next((n for n, reply in enumerate(generations) if reply.id == active), len(generations) - 1)
+        siblings = siblings_of(db, conversation_id, parent)
+        turns.append(Turn(id_, parent, user, created, generations, index, siblings, bool(pinned)))
+    return tuple(turns)
+
+
+def siblings_of(db: sqlite3.Connection, conversation_id: int, parent: int | None) -> tuple[int, ...]:
+    """The turns of a chat that follow that parent, oldest first, without the deleted ones."""
+    if parent is None:
+        rows = db.execute(
+            "SELECT id FROM turn WHERE conversation = ? AND parent IS NULL AND deleted IS NULL ORDER BY id",
+            (conversation_id,),
+        )
+    else:
+        rows = db.execute("SELECT id FROM turn WHERE parent = ? AND deleted IS NULL ORDER BY id", (parent,))
+    return tuple(id_ for (id_,) in rows.fetchall())
+
+
+def newest_leaf(db: sqlite3.Connection, turn_id: int) -> int:
+    """Where the branch of a turn ends, going to the newest turn at each fork."""
+    while True:
+        (newest,) = db.execute(
+            "SELECT MAX(id) FROM turn WHERE parent = ? AND id > ? AND deleted IS NULL", (turn_id, turn_id)
+        ).fetchone()
+        if newest is None:
+            return turn_id
+        turn_id = newest
+
+
+def fold(db: sqlite3.Connection, reply_id: int, text: str | None) -> None:
+    """Make `text`, or what the journal holds, the text of the reply, and empty its journal."""
+    if text is None:
+        (before,) = db.execute("SELECT text FROM reply WHERE id = ?", (reply_id,)).fetchone()
+        pieces = db.execute("SELECT text FROM fragment WHERE reply = ? ORDER BY n", (reply_id,)).fetchall()
+        text = before + "".join(piece for (piece,) in pieces)
+    db.execute("UPDATE reply SET text = ? WHERE id = ?", (text, reply_id))
+    db.execute("DELETE FROM fragment WHERE reply = ?", (reply_id,))
+
+
+def touch(db: sqlite3.Connection, conversation_id: int, now: float) -> None:
+    """Make it the chat that was changed last."""
+    db.execute(
+        "UPDATE conversation SET updated = ?, touched = (SELECT MAX(touched) + 1 FROM conversation) WHERE id = ?",
+        (now, conversation_id),
+    )
+
+
+def has_turn(db: sqlite3.Connection, turn_id: int, conversation_id: int) -> bool:
+    """Whether the chat has that turn, not deleted."""
+    found = db.execute(
+        "SELECT 1 FROM turn WHERE id = ? AND conversation = ? AND deleted IS NULL", (turn_id, conversation_id)
+    ).fetchone()
+    return found is not None
+
+
+def reply_of(row: Iterable[Any]) -> Reply:
+    """A reply from a row of `REPLY_COLUMNS`."""
+    id_, text, state, *rest = row
+    return Reply(id_, text, ReplyState(state), *rest)
+
+
+def row_id(cursor: sqlite3.Cursor) -> int:
+    """The id of the row that was just inserted."""
+    assert cursor.lastrowid is not None  # every table here has integer keys
+    return cursor.lastrowid
+
+
+def live_chat(db: sqlite3.Connection, conversation_id: int) -> None:
+    """Raise StorageError unless there is such a chat, not deleted."""
+    if not db.execute("SELECT 1 FROM conversation WHERE id = ? AND deleted IS NULL", (conversation_id,)).fetchone():
+        raise missing("chat", conversation_id)
+
+
+def missing(kind: str, id_: int) -> StorageError:
+    """What is told of an id that is not there."""
+    return StorageError(f"No such {kind}", f"The history has no {kind} {id_}.", "It may have been deleted meanwhile.")

@@ -1,0 +1,167 @@
+"""Chats as things on a shelf: named, pinned, archived, duplicated, deleted and had back.
+
+Deleting marks only. What has been deleted for thirty days is purged when the program has time, or at once on demand;
+nothing else ever takes a chat from the disk. Nothing here changes what was said in a chat.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import astuple
+from typing import TYPE_CHECKING
+
+from edgechat.history.rows import REPLY_COLUMNS, fold, live_chat, missing, row_id, touch
+
+if TYPE_CHECKING:
+    from edgechat.chat.conversation import ChatSettings
+    from edgechat.history.database import Database
+
+KEPT_DAYS = 30
+"""Days for which a deleted chat or turn can be had back."""
+
+_PLAIN_REPLY = REPLY_COLUMNS.replace("r.", "").removeprefix("id, ")
+
+
+class Shelf:
+    """All chats of a history. Each method is one transaction, on disk when it returns.
+
+    Every method raises StorageError where there is no such chat, or where it cannot be written.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def rename(self, conversation_id: int, title: str) -> None:
+        """Give a chat another title."""
+        with self._database.writing() as db:
+            live_chat(db, conversation_id)
+            db.execute("UPDATE conversation SET title = ? WHERE id = ?", (title, conversation_id))
+
+    def pin(self, conversation_id: int, pinned: bool) -> None:
+        """Let lists show a chat before the others, or no longer."""
+        with self._database.writing() as db:
+            live_chat(db, conversation_id)
+            db.execute("UPDATE conversation SET pinned = ? WHERE id = ?", (pinned, conversation_id))
+
+    def archive(self, conversation_id: int, archived: bool) -> None:
+        """Let lists leave out a chat, or no longer. Search still finds it."""
+        with self._database.writing() as db:
+            live_chat(db, conversation_id)
+            db.execute("UPDATE conversation SET archived = ? WHERE id = ?", (archived, conversation_id))
+
+    def configure(self, conversation_id: int, system: str, settings: ChatSettings) -> None:
+        """Give a chat another system message and other settings; its next reply obeys them."""
+        with self._database.writing() as db:
+            live_chat(db, conversation_id)
+            db.execute(
+                "UPDATE conversation SET system = ?, temperature = ?, top_p = ?, repetition_penalty = ?, seed = ?, "
+                "max_tokens = ? WHERE id = ?",
+                (system, *astuple(settings), conversation_id),
+            )
+
+    def duplicate(self, conversation_id: int, title: str = "") -> int:
+        """Copy a chat with all its branches; what is deleted in it stays behind.
+
+        Args:
+            conversation_id: The chat.
+            title: What to call the copy; the same with " (copy)" if empty.
+
+        Returns:
+            The id of the copy.
+        """
+        now = time.time()
+        with self._database.writing() as db:
+            live_chat(db, conversation_id)
+            copy = row_id(
+                db.execute(
+                    "INSERT INTO conversation (title, system, model, created, updated, touched, temperature, top_p, "
+                    "repetition_penalty, seed, max_tokens) "
+                    "SELECT CASE WHEN ? != '' THEN ? ELSE title || ' (copy)' END, system, model, ?, ?, 0, "
+                    "temperature, top_p, repetition_penalty, seed, max_tokens FROM conversation WHERE id = ?",
+                    (title, title, now, now, conversation_id),
+                )
+            )
+            turns: dict[int | None, int | None] = {None: None}
+            for id_, parent, active in db.execute(
+                "SELECT id, parent, active FROM turn WHERE conversation = ? AND deleted IS NULL ORDER BY id",
+                (conversation_id,),
+            ).fetchall():
+                turns[id_] = turn = row_id(
+                    db.execute(
+                        "INSERT INTO turn (conversation, parent, user, created, pinned) "
+                        "SELECT ?, ?, user, created, pinned FROM turn WHERE id = ?",
+                        (copy, turns[parent], id_),
+                    )
+                )
+                for (reply,) in db.execute("SELECT id FROM reply WHERE turn = ? ORDER BY id", (id_,)).fetchall():
+                    twin = row_id(
+                        db.execute(
+                            f"INSERT INTO reply (turn, created, {_PLAIN_REPLY}) "  # noqa: S608
+                            f"SELECT ?, created, {_PLAIN_REPLY} FROM reply WHERE id = ?",
+                            (turn, reply),
+                        )
+                    )
+                    # One that is being written is copied as far as it has come, and nobody writes the copy on.
+                    db.execute(
+                        "INSERT INTO fragment (reply, n, text) SELECT ?, n, text FROM fragment WHERE reply = ?",
+                        (twin, reply),
+                    )
+                    fold(db, twin, None)
+                    db.execute("UPDATE reply SET state = 'interrupted' WHERE id = ? AND state = 'streaming'", (twin,))
+                    if reply == active:
+                        db.execute("UPDATE turn SET active = ? WHERE id = ?", (twin, turn))
+            (leaf,) = db.execute("SELECT leaf FROM conversation WHERE id = ?", (conversation_id,)).fetchone()
+            db.execute("UPDATE conversation SET leaf = ? WHERE id = ?", (turns.get(leaf), copy))
+            touch(db, copy, now)
+        return copy
+
+    def delete(self, conversation_id: int) -> None:
+        """Delete a chat; `undelete` has it back until it is purged."""
+        with self._database.writing() as db:
+            live_chat(db, conversation_id)
+            db.execute("UPDATE conversation SET deleted = ? WHERE id = ?", (time.time(), conversation_id))
+
+    def undelete(self, conversation_id: int) -> None:
+        """Have back a deleted chat; nothing happens to one that is not deleted."""
+        with self._database.writing() as db:
+            cursor = db.execute("UPDATE conversation SET deleted = NULL WHERE id = ?", (conversation_id,))
+            if not cursor.rowcount:
+                raise missing("chat", conversation_id)
+
+    def purge(self, before: float | None = None) -> tuple[int, int]:
+        """Take deleted chats and turns from the disk, for good.
+
+        Args:
+            before: Those deleted before that moment, in seconds since the epoch; None is all, and then their words are
+                also overwritten in the index. Backups keep theirs until they are as old as they get.
+
+        Returns:
+            How many chats, and how many turns of other chats.
+        """
+        limit = float("inf") if before is None else before
+        with self._database.writing() as db:
+            db.execute("CREATE TEMP TABLE doomed (id INTEGER PRIMARY KEY)")
+            # With all that follows them: a clock that was set back may have dated a turn before its parent.
+            db.execute(
+                "INSERT INTO doomed WITH RECURSIVE branch (id) AS ("
+                " SELECT id FROM turn WHERE deleted < :limit"
+                " UNION SELECT t.id FROM turn t JOIN conversation c ON c.id = t.conversation WHERE c.deleted < :limit"
+                " UNION SELECT t.id FROM turn t JOIN branch b ON t.parent = b.id) SELECT id FROM branch",
+                {"limit": limit},
+            )
+            (turns,) = db.execute(
+                "SELECT COUNT(*) FROM doomed d JOIN turn t USING (id) JOIN conversation c ON c.id = t.conversation "
+                "WHERE c.deleted IS NULL OR c.deleted >= ?",
+                (limit,),
+            ).fetchone()
+            db.execute("UPDATE conversation SET leaf = NULL WHERE leaf IN (SELECT id FROM doomed)")
+            db.execute("UPDATE turn SET active = NULL WHERE id IN (SELECT id FROM doomed)")
+            of_turn = "reply IN (SELECT r.id FROM reply r JOIN doomed d ON d.id = r.turn)"
+            db.execute(f"DELETE FROM fragment WHERE {of_turn}")  # noqa: S608
+            db.execute("DELETE FROM reply WHERE turn IN (SELECT id FROM doomed)")
+            db.execute("DELETE FROM turn WHERE id IN (SELECT id FROM doomed)")
+            chats = db.execute("DELETE FROM conversation WHERE deleted < ?", (limit,)).rowcount
+            db.execute("DROP TABLE doomed")
+            if before is None:
+                db.execute("INSERT INTO words (words) VALUES ('optimize')")
+        return chats, turns

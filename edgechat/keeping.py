@@ -1,0 +1,143 @@
+"""Which chat is held, and everything about it but talking: its branches, its name, deleting with undo.
+
+The session talks in the chat that is held here. Nothing here needs an engine, and nothing changes the chat while a
+reply is being written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from edgechat.chat.conversation import ChatSettings, Conversation
+from edgechat.chat.text import storable
+from edgechat.errors import EngineError
+from edgechat.history.search import SearchHit
+from edgechat.history.store import ConversationSummary, HistoryStore
+
+
+class KeptChat:
+    """One chat at a time, of those in a history."""
+
+    def __init__(self, store: HistoryStore, conversation: Conversation | None, system: str) -> None:
+        self._store = store
+        self._system = system
+        self._conversation = conversation or Conversation(0, system=system)
+        self._deleted: list[tuple[int, int | None]] = []
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a reply is running."""
+        return not self._idle.is_set()
+
+    def new(self) -> None:
+        """Begin another chat with the same settings. The old one stays in the store.
+
+        Raises:
+            EngineError: A reply is running.
+        """
+        self._refuse_while_busy()
+        self._conversation = Conversation(0, system=self._system)
+
+    async def open(self, conversation_id: int) -> Conversation:
+        """Go to another chat. An empty one is not kept.
+
+        Raises:
+            EngineError: A reply is running.
+            StorageError: There is no such chat.
+        """
+        self._refuse_while_busy()
+        self._conversation = await asyncio.to_thread(self._store.conversation, conversation_id)
+        return self._conversation
+
+    async def chats(self, words: str = "") -> list[ConversationSummary] | list[SearchHit]:
+        """The chats to choose from, or, for some words, where they were said."""
+        if words.strip():
+            return await asyncio.to_thread(self._store.search.find, words)
+        return await asyncio.to_thread(self._store.list_conversations)
+
+    async def step(self, by: int) -> bool:
+        """Show the next (1) or the previous (-1) version of the chat.
+
+        Those are the replies to the last message, then the siblings of that message, then those of the one before it,
+        and so on: the first of these that has another one in that direction.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            EngineError: A reply is running.
+            StorageError: The history cannot be written.
+        """
+        self._refuse_while_busy()
+        turns = self._conversation.turns
+        for turn in reversed(turns):
+            if turn is turns[-1] and 0 <= turn.active + by < len(turn.replies):
+                await asyncio.to_thread(self._store.branches.show_reply, turn.replies[turn.active + by].id)
+                break
+            place = turn.siblings.index(turn.id) + by if turn.id in turn.siblings else -1
+            if 0 <= place < len(turn.siblings):
+                await asyncio.to_thread(self._store.branches.show_turn, turn.siblings[place])
+                break
+        else:
+            return False
+        await self.open(self._conversation.id)
+        return True
+
+    async def delete_turn(self) -> bool:
+        """Delete the last message and its replies; `undelete` has it back. Returns whether there was one."""
+        self._refuse_while_busy()
+        if not self._conversation.turns:
+            return False
+        turn, chat = self._conversation.turns[-1].id, self._conversation.id
+        await asyncio.to_thread(self._store.branches.delete_turn, turn)
+        self._deleted.append((chat, turn))
+        await self.open(chat)
+        return True
+
+    async def delete_chat(self) -> bool:
+        """Delete the chat and begin another; `undelete` has it back. Returns whether there was one."""
+        self._refuse_while_busy()
+        if not (chat := self._conversation.id):
+            return False
+        await asyncio.to_thread(self._store.shelf.delete, chat)
+        self._deleted.append((chat, None))
+        self.new()
+        return True
+
+    async def undelete(self) -> bool:
+        """Have back what was deleted last here, and go to its chat. Returns whether there was anything."""
+        self._refuse_while_busy()
+        if not self._deleted:
+            return False
+        chat, turn = self._deleted.pop()
+        if turn is None:
+            await asyncio.to_thread(self._store.shelf.undelete, chat)
+        else:
+            await asyncio.to_thread(self._store.branches.undelete_turn, turn)
+        await self.open(chat)
+        return True
+
+    async def rename(self, title: str) -> None:
+        """Give the chat another title; nothing happens to one without a message."""
+        words = storable(" ".join(title.split()))[0]
+        if self._conversation.id and words:
+            await asyncio.to_thread(self._store.shelf.rename, self._conversation.id, words)
+            self._conversation = replace(self._conversation, title=words)
+
+    async def configure(self, system: str, settings: ChatSettings) -> None:
+        """Give the chat a system message and settings of its own, for its next reply."""
+        self._refuse_while_busy()
+        if self._conversation.id:
+            await asyncio.to_thread(self._store.shelf.configure, self._conversation.id, system, settings)
+        self._conversation = replace(self._conversation, system=system, settings=settings)
+
+    async def housekeep(self) -> None:
+        """Make today's backup and purge what was deleted long ago, in a thread of their own. Raises StorageError."""
+        await asyncio.to_thread(self._store.housekeep)
+
+    def _refuse_while_busy(self) -> None:
+        if self.busy:
+            raise EngineError("A reply is being written", "One message is answered at a time.", "Stop it, or wait.")

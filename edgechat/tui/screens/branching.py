@@ -1,0 +1,189 @@
+"""What can be done with a chat beside talking: its branches, deleting with undo, its name, and other chats.
+
+It is the chat screen with these keys. Each action asks the session and shows what the session holds then; nothing of a
+chat is kept here but a draft that waits while an earlier message is edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding, BindingType
+
+from edgechat.chat.conversation import ReplyState
+from edgechat.chat.text import printable
+from edgechat.errors import EdgechatError
+from edgechat.tui.screens.chat import ChatScreen
+
+if TYPE_CHECKING:
+    from edgechat.session import Session, SessionEvent
+
+
+class BranchingScreen(ChatScreen):
+    """The chat screen, and all that changes which chat or branch it shows."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *ChatScreen.BINDINGS,
+        Binding("ctrl+r", "regenerate", "Again", id="chat.regenerate", tooltip="Answer the last message once more"),
+        Binding("ctrl+g", "resume", "Go on", id="chat.resume", tooltip="Go on with a reply that was stopped or cut"),
+        Binding("ctrl+up", "edit", "Edit", id="chat.edit", tooltip="Edit the last message; the old one stays"),
+        Binding("alt+left,f3", "step(-1)", "Previous", id="chat.previous", tooltip="The previous version of the chat"),
+        Binding("alt+right,f4", "step(1)", "Next", id="chat.next", tooltip="The next version of the chat"),
+        Binding("f8", "delete_turn", "Delete", id="chat.delete", tooltip="Delete the last message and its replies"),
+        Binding("f9", "undelete", "Undo", id="chat.undelete", tooltip="Have back what was deleted last"),
+        Binding("f2", "rename", "Rename", id="chat.rename", tooltip="Give the chat another title"),
+        Binding("ctrl+o", "chats", "Chats", id="chat.open", tooltip="Open another chat, or search in all of them"),
+    ]
+
+    def __init__(self, session: Session, notices: Sequence[str] = ()) -> None:
+        """Make the screen; see `ChatScreen`."""
+        super().__init__(session, notices)
+        self._edited: int | None = None
+        self._draft = ""
+
+    def commands(self) -> Iterator[tuple[str, str, Callable[[], object]]]:
+        """The commands of the palette: title, help and action."""
+        yield "Answer again", "Another reply to the last message; the old one stays (Ctrl+R)", self.action_regenerate
+        yield "Go on with the reply", "Where it was stopped, cut or interrupted (Ctrl+G)", self.action_resume
+        yield "Edit the last message", "The old one and its replies stay (Ctrl+Up)", self.action_edit
+        yield "Previous version", "The reply or branch before this one (Alt+Left)", lambda: self.action_step(-1)
+        yield "Next version", "The reply or branch after this one (Alt+Right)", lambda: self.action_step(1)
+        yield "Delete the last message", "With its replies; F9 has it back (F8)", self.action_delete_turn
+        yield "Delete this chat", "F9 has it back, for 30 days", self.action_delete_chat
+        yield "Undo deleting", "Have back what was deleted last (F9)", self.action_undelete
+        yield "Rename this chat", "Give it another title (F2)", self.action_rename
+        yield "Open another chat", "Choose from all, or search in them (Ctrl+O)", self.action_chats
+
+    # Replies
+
+    def answer_to(self, text: str) -> AsyncGenerator[SessionEvent, None]:
+        """A message that is sent while an earlier one is edited takes its place."""
+        if self._edited is None:
+            return super().answer_to(text)
+        edited, self._edited = self._edited, None
+        self._give_back_draft()
+        return self.session.edit(edited, text)
+
+    def action_regenerate(self) -> None:
+        """Answer the last message once more."""
+        if not self._free():
+            return
+        if self.session.conversation.turns:
+            self.hold(self.session.regenerate())
+        else:
+            self._tell("There is no message to answer.")
+
+    def action_resume(self) -> None:
+        """Go on with the last reply."""
+        if not self._free():
+            return
+        turns = self.session.conversation.turns
+        reply = turns[-1].reply if turns else None
+        if reply is not None and reply.text and reply.state is not ReplyState.COMPLETE:
+            self.hold(self.session.resume())
+        else:
+            self._tell("The last reply ended by itself; there is nothing to go on with.")
+
+    def action_edit(self) -> None:
+        """Take the last message into the composer; what was written there waits."""
+        turns = self.session.conversation.turns
+        if not self._free() or self._edited is not None or not turns:
+            return
+        self._edited, self._draft = turns[-1].id, self.composer.text
+        self.composer.load_text(turns[-1].user)
+        self.composer.move_cursor(self.composer.document.end)
+        self.composer.hint("editing the last message; Esc leaves it as it is")
+        self.composer.focus()
+
+    def action_stop(self) -> None:
+        """Leave the message as it is while it is edited; else see `ChatScreen`."""
+        if self._edited is None or self.sending:
+            super().action_stop()
+            return
+        self._edited = None
+        self._give_back_draft()
+        self.composer.hint("")
+
+    def _give_back_draft(self) -> None:
+        draft, self._draft = self._draft, ""
+        self.composer.load_text(draft)
+        self.composer.move_cursor(self.composer.document.end)
+
+    # Branches and chats
+
+    async def action_step(self, by: int) -> None:
+        """Show the next or the previous version of the chat."""
+        await self._change(self.session.step(by), "There is no other version in that direction.")
+
+    async def action_delete_turn(self) -> None:
+        """Delete the last message and its replies."""
+        if await self._change(self.session.delete_turn(), "There is no message to delete."):
+            self._tell("The last message is deleted. F9 has it back.")
+
+    async def action_delete_chat(self) -> None:
+        """Delete the chat and begin another."""
+        if await self._change(self.session.delete_chat(), "There is no chat to delete."):
+            self._tell("The chat is deleted. F9 has it back, for 30 days.")
+
+    async def action_undelete(self) -> None:
+        """Have back what was deleted last."""
+        await self._change(self.session.undelete(), "Nothing was deleted here.")
+
+    def action_rename(self) -> None:
+        """Ask for another title."""
+        from edgechat.tui.screens.chats import TitleScreen
+
+        if not self.session.conversation.id:
+            self._tell("The chat has no message yet; its first one becomes its title.")
+            return
+        title = printable(self.session.conversation.title)
+
+        async def rename(wanted: str | None) -> None:
+            if wanted and wanted != title:
+                await self._try(self.session.rename(wanted))
+
+        self.app.push_screen(TitleScreen(title), rename)
+
+    def action_chats(self) -> None:
+        """Choose another chat."""
+        from edgechat.tui.screens.chats import ChatsScreen
+
+        async def open_chat(chosen: int | None) -> None:
+            if chosen is not None and chosen != self.session.conversation.id:
+                await self._change(self.session.open(chosen), "")
+
+        if self._free():
+            self.app.push_screen(ChatsScreen(self.session), open_chat)
+
+    async def redraw(self) -> None:
+        """See `ChatScreen`; what was edited may not be there any more."""
+        if self._edited is not None:
+            self.action_stop()
+        await super().redraw()
+
+    async def _change(self, change: Awaitable[object], otherwise: str) -> bool:
+        """Let the session change what it holds and show it; without a change say those words."""
+        done = await self._try(change)
+        if done:
+            await self.redraw()
+        elif done is False:
+            self._tell(otherwise)
+        return bool(done)
+
+    async def _try(self, change: Awaitable[object]) -> object:
+        """The result, or None after an error, which is told."""
+        try:
+            return await change
+        except EdgechatError as error:
+            self._tell(" ".join(part for part in (f"{error.title}.", error.message, error.hint) if part), "error")
+            return None
+
+    def _free(self) -> bool:
+        """Whether no reply is being written; else say what to do."""
+        if self.sending:
+            self._tell("A reply is being written; Esc stops it.")
+        return not self.sending
+
+    def _tell(self, words: str, severity: str = "information") -> None:
+        self.notify(printable(words), severity="error" if severity == "error" else "information", markup=False)

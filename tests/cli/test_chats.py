@@ -1,0 +1,161 @@
+"""`edgechat chats`: its answers, its exit codes, and what it does not let through to a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from click.testing import CliRunner, Result
+
+from edgechat import paths
+from edgechat.chat.conversation import ChatSettings, ReplyState
+from edgechat.cli import main
+from edgechat.cli.chats import chats
+from edgechat.errors import ExitCode, StorageError
+from edgechat.history.store import HistoryStore
+
+
+def run(*arguments: str, typed: str | None = None) -> Result:
+    """Run the command; errors are raised as they reach `edgechat.cli.main`."""
+    result = CliRunner().invoke(chats, arguments, input=typed)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture
+def store(own_home: object) -> Iterator[HistoryStore]:
+    store = HistoryStore.open(paths.history_path())
+    yield store
+    store.close()
+
+
+def chat_of(store: HistoryStore, question: str, answer: str) -> str:
+    chat = store.create_conversation().id
+    turn = store.add_turn(chat, None, question)
+    store.close_reply(store.add_reply(turn.id, "phi").id, ReplyState.COMPLETE, text=answer)
+    return str(chat)
+
+
+@pytest.fixture
+def lighthouse(store: HistoryStore) -> str:
+    return chat_of(store, "Tell me of a lighthouse.", "A keeper lived in it.")
+
+
+def listed(*arguments: str) -> list[str]:
+    return [str(chat["id"]) for chat in json.loads(run("list", "--json", *arguments).stdout)]
+
+
+def test_every_command_has_a_help_with_an_end() -> None:
+    for name, command in chats.commands.items():
+        assert command.get_short_help_str(limit=200), name
+        assert run(name, "--help").exit_code == 0
+
+
+def test_an_empty_history_is_told(own_home: object) -> None:
+    for arguments in (("list",), ("list", "--archived"), ("search", "x")):
+        result = run(*arguments)
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert result.stderr
+
+
+def test_list_pin_and_archive(store: HistoryStore, lighthouse: str) -> None:
+    other = chat_of(store, "Another", "one")
+    assert listed() == [other, lighthouse]
+    run("pin", lighthouse)
+    assert listed() == [lighthouse, other]
+    assert "*     1" in run("list").stdout
+    assert "Tell me of a lighthouse." in run("list").stdout
+    run("archive", lighthouse, other)
+    assert (listed(), listed("--archived")) == ([], [lighthouse, other])
+    run("unarchive", lighthouse, other)
+    run("unpin", lighthouse)
+    assert listed() == [other, lighthouse]
+    assert listed("--limit", "1") == [other]
+
+
+def test_show(lighthouse: str) -> None:
+    shown = run("show", lighthouse).stdout
+    assert shown == "# Tell me of a lighthouse.\n\nYou:\n\nTell me of a lighthouse.\n\nphi:\n\nA keeper lived in it.\n"
+    data = json.loads(run("show", lighthouse, "--json").stdout)
+    assert data["turns"][0]["replies"][0]["text"] == "A keeper lived in it."
+
+
+def test_search(store: HistoryStore, lighthouse: str) -> None:
+    chat_of(store, "Another", "one")
+    shown = run("search", "keeper", "lived").stdout
+    assert "reply: A keeper lived in it." in shown
+    assert "Tell me of a lighthouse." in shown
+    [hit] = json.loads(run("search", "LIGHT", "--json").stdout)
+    assert (hit["conversation"], hit["reply"], hit["matches"]) == (int(lighthouse), None, [[13, 18]])
+    assert run("search", 'a" OR NEAR(').stdout == ""
+
+
+def test_nothing_said_reaches_a_terminal_as_a_command(store: HistoryStore) -> None:
+    hostile = "wombat \x1b[31m\x9b2J\x1b]0;title\x07 \u202eevil"
+    chat = chat_of(store, hostile, hostile)
+    for arguments in (("list",), ("search", "wombat")):
+        assert "wombat" in run(*arguments).stdout
+        assert not set("\x1b\x9b\x07\u202e") & set(run(*arguments).stdout)
+    assert hostile in run("show", chat).stdout  # into a file, exactly
+
+
+def test_rename_and_duplicate(store: HistoryStore, lighthouse: str) -> None:
+    run("rename", lighthouse, " The\nkeeper ")
+    assert store.conversation(int(lighthouse)).title == "The keeper"
+    copy = run("duplicate", lighthouse).stdout.strip()
+    assert store.conversation(int(copy)).title == "The keeper (copy)"
+    named = run("duplicate", lighthouse, "--title", "Mine").stdout.strip()
+    assert store.conversation(int(named)).title == "Mine"
+    assert run("rename", lighthouse, "  ").exit_code == ExitCode.USAGE
+
+
+def test_settings_of_a_chat(store: HistoryStore, lighthouse: str) -> None:
+    run("set", lighthouse, "--system", "Be brief.", "--temperature", "0")
+    run("set", lighthouse, "--max-tokens", "5")
+    found = store.conversation(int(lighthouse))
+    assert (found.system, found.settings) == ("Be brief.", ChatSettings(temperature=0.0, max_tokens=5))
+    run("set", lighthouse, "--defaults", "--seed", "3")
+    found = store.conversation(int(lighthouse))
+    assert (found.system, found.settings) == ("Be brief.", ChatSettings(seed=3))
+
+
+def test_deleting_asks_and_can_be_undone(lighthouse: str) -> None:
+    assert run("delete", lighthouse, typed="n\n").exit_code == ExitCode.ERROR
+    with pytest.raises(StorageError, match="Not deleted"):
+        run("delete", lighthouse, typed="")
+    assert listed() == [lighthouse]
+    told = run("delete", lighthouse, typed="y\n").stderr
+    assert f"undelete {lighthouse}" in told
+    assert listed() == []
+    run("undelete", lighthouse)
+    assert listed() == [lighthouse]
+
+
+def test_one_unknown_chat_keeps_all_from_being_deleted(lighthouse: str) -> None:
+    with pytest.raises(StorageError, match="No such chat"):
+        run("delete", lighthouse, "99", "--yes")
+    assert listed() == [lighthouse]
+
+
+def test_purged_chats_are_gone(lighthouse: str) -> None:
+    run("delete", lighthouse, "--yes")
+    assert run("purge", typed="n\n").exit_code == ExitCode.ERROR
+    assert "purged 1 chat" in run("purge", "--yes").stderr
+    with pytest.raises(StorageError, match="No such chat"):
+        run("undelete", lighthouse)
+
+
+@pytest.mark.parametrize("name", ["show", "pin", "archive", "undelete", "duplicate", "set"])
+def test_an_unknown_chat_is_an_error(own_home: object, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["chats", name, "7"]) == ExitCode.STORAGE
+    told = capsys.readouterr()
+    assert "no chat 7" in told.err
+    assert told.out == ""
+
+
+def test_chat_and_continue_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["--continue", "--chat", "1"]) == ExitCode.USAGE
+    assert main.run(["--chat", "1", "ask", "x"]) == ExitCode.USAGE
+    assert "--chat goes without a command" in capsys.readouterr().err
