@@ -104,6 +104,8 @@ def _conversations(db: sqlite3.Connection, tables: dict[str, set[str]], notes: C
     if {"id", "name"} <= tables.get("conversations", set()):
         columns.append("c.name")
         source += " LEFT JOIN conversations c ON c.id = r.conversation_id"
+    if "id" in tables.get("turns", set()):
+        source += " WHERE r.id NOT IN (SELECT id FROM turns WHERE id IS NOT NULL)"  # as `llm logs` tells the two apart
     names = [column.partition(".")[2] for column in columns]
     rows = (
         dict(zip(names, row, strict=True))
@@ -131,7 +133,7 @@ def _chat(rows: list[dict[str, Any]], beside: _Beside, notes: Counter[str]) -> C
     systems: list[str] = []
     for row in rows:
         id_ = str(row["id"])
-        ended = utc(row["datetime_utc"])
+        time = utc(row["datetime_utc"])
         system = "\n".join([*beside.system[id_], *texts(row.get("system"), notes)])
         if system:
             systems.append(system)
@@ -139,13 +141,13 @@ def _chat(rows: list[dict[str, Any]], beside: _Beside, notes: Counter[str]) -> C
         reply = CarriedReply(
             "".join(texts(row["response"], notes)),
             "complete",
-            ended,
+            time,
             0.0,
             "".join(texts(row["model"], notes)),
             prompt_tokens=count_of(row.get("input_tokens")),
             completion_tokens=count_of(row.get("output_tokens")),
         )
-        turns.append(CarriedTurn(user, ended, len(turns) - 1 if turns else None, (reply,), 0))
+        turns.append(CarriedTurn(user, time, len(turns) - 1 if turns else None, (reply,), 0))
     if len(set(systems)) > 1:
         notes["system messages in the middle of a chat were left out"] += len(set(systems)) - 1
     return CarriedChat(

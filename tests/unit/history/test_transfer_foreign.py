@@ -272,7 +272,8 @@ def test_llms_newer_log_of_threads(database: Database, tmp_path: Path) -> None:
     """As llm 0.36 wrote it: a message is stored once, and a thread that was forked has two ends."""
     with closing(llm_log(tmp_path / "logs.db")) as db:
         db.executescript("""
-            DELETE FROM responses;
+            DELETE FROM responses WHERE id NOT IN ('r3', 'r4');
+            UPDATE responses SET id = '1' WHERE id = 'r4';
             DELETE FROM tool_calls;
             CREATE TABLE [threads] ([id] TEXT PRIMARY KEY, [name] TEXT, [tip_message_hash] TEXT, [forked_from] TEXT,
                 [datetime_utc] TEXT);
@@ -301,7 +302,10 @@ def test_llms_newer_log_of_threads(database: Database, tmp_path: Path) -> None:
                 ('right?', 0, 'text', 'Right?', NULL),
                 ('right', 0, 'text', 'No.', NULL);
         """)
-    result, (chat,) = taken(database, tmp_path / "logs.db")
+    result, chats = taken(database, tmp_path / "logs.db")
+    # The older half of the file is read too, but for what the newer one has.
+    older, chat = sorted(chats, key=lambda chat: chat.title)
+    assert (older.title, older.turns[0].user) == ("Alone", "Alone")
     assert shown(chat).messages() == (
         Message("system", "Be brief."),
         Message("user", "Long text\nWhich valve?\n\n[attachment: /tmp/x.png]"),
