@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from edgechat.chat.conversation import Conversation, Message, Turn
 from edgechat.chat.window import ContextFullError, Policy, Window, fit, room_for_reply
 from edgechat.engine.base import Engine, Finished, Progress, Request, Sampling, TextDelta
+from edgechat.errors import EngineError
 
 SUMMARY_TOKENS = 256
 """A summary's length, at the most; an eighth of a small context."""
@@ -72,8 +73,14 @@ class WindowKeeper:
         Raises:
             ContextFullError: Something would have to go.
         """
-        if self.policy == "ask":
+        if self.policy != "ask":
+            return
+        try:
             await self._search(conversation, max_tokens)
+        except ContextFullError:
+            raise
+        except EngineError:
+            return  # a worker that died must not keep the message from being stored
 
     async def fit(
         self, conversation: Conversation, max_tokens: int | None, stopped: Callable[[], bool] = lambda: False
