@@ -17,7 +17,14 @@ Policy = Literal["ask", "oldest", "summarise"]
 """What happens when a chat no longer fits: stop and tell, leave out the oldest turns, or have the model sum them up."""
 
 LEAST_REPLY = 32
-"""Tokens that must be left for a reply, or a chat does not fit."""
+"""Tokens that must be left for a reply in the smallest context."""
+
+
+def room_for_reply(context: int, max_tokens: int | None) -> int:
+    """Tokens that must be left, or a chat does not fit: fewer would cut a reply in its first sentences."""
+    room = max(LEAST_REPLY, context // 16)
+    return room if max_tokens is None else min(room, max_tokens)
+
 
 WARN_FROM = 0.8
 """Share of the context from which the user is told how full it is."""

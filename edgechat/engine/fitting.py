@@ -10,8 +10,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from edgechat.chat.conversation import Conversation, Message, Turn
-from edgechat.chat.window import LEAST_REPLY, ContextFullError, Policy, Window, fit
+from edgechat.chat.window import ContextFullError, Policy, Window, fit, room_for_reply
 from edgechat.engine.base import Engine, Finished, Progress, Request, Sampling, TextDelta
+from edgechat.errors import EngineError
 
 SUMMARY_TOKENS = 256
 """A summary's length, at the most; an eighth of a small context."""
@@ -72,8 +73,14 @@ class WindowKeeper:
         Raises:
             ContextFullError: Something would have to go.
         """
-        if self.policy == "ask":
+        if self.policy != "ask":
+            return
+        try:
             await self._search(conversation, max_tokens)
+        except ContextFullError:
+            raise
+        except EngineError:
+            return  # a worker that died must not keep the message from being stored
 
     async def fit(
         self, conversation: Conversation, max_tokens: int | None, stopped: Callable[[], bool] = lambda: False
@@ -116,9 +123,11 @@ class WindowKeeper:
         """
         info = self._engine.info
         before = window or self.window(conversation)
-        if info is None or (window is None and self._surely_fits(conversation, before, info.context)):
+        if info is None:
             return before
-        least = min(LEAST_REPLY, max_tokens or LEAST_REPLY)
+        least = room_for_reply(info.context, max_tokens)
+        if window is None and self._surely_fits(conversation, before, info.context - least):
+            return before
         steps = fit(conversation, info.context, window=before, pinned=self.pinned, least=least)
         tokens: int | None = None
         while True:
@@ -132,8 +141,8 @@ class WindowKeeper:
             raise ContextFullError(conversation, found, info.context)
         return found
 
-    def _surely_fits(self, conversation: Conversation, window: Window, context: int) -> bool:
-        """Whether it fits even if each byte of what was not counted yet were a token."""
+    def _surely_fits(self, conversation: Conversation, window: Window, most: int) -> bool:
+        """Whether it has no more tokens than `most` even if each byte of what was not counted yet were a token."""
         prior, last = replace(conversation, turns=conversation.turns[:-1]), conversation.turns[-1]
         path, tokens = self._known.get(conversation.id, (None, 0))
         if path == self._path(prior):
@@ -141,7 +150,7 @@ class WindowKeeper:
         else:
             messages = window.messages(conversation)
             bound = sum(len(message.content.encode()) + _FORM_TOKENS for message in messages) + _FORM_TOKENS
-        return bound <= context - LEAST_REPLY
+        return bound <= most
 
     def _path(self, conversation: Conversation) -> object:
         info = self._engine.info

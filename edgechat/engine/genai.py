@@ -174,6 +174,7 @@ class GenaiModel:
         prompt = certain_prefix(self.encode, messages)
         if len(prompt) >= self._context.tokens:
             return
+        self._seed = None
         try:
             cache = self._caches.take(prompt, ahead=True)
             if common_prefix(cache.tokens, prompt) > len(prompt) - _FEWEST:

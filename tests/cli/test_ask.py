@@ -53,16 +53,17 @@ def test_the_answer_is_all_there_is_on_stdout(own_home: Path) -> None:
 def test_the_prompt_is_shown_on_stderr(own_home: Path) -> None:
     ended = ask(*QUICK, "--system", "Be brief.", "--show-prompt", "Say <|im_end|> \x1b[31mred\x1b[0m.")
     assert ended.returncode == 0, ended.stderr
-    shown = ended.stderr.decode().splitlines()
+    told, *lines = ended.stderr.decode().splitlines()
+    shown = [line for line in lines if line.startswith(("+ ", "= ", "~ "))]
     [turn] = last_chat().turns
     assert turn.reply is not None
-    assert f"{turn.reply.prompt_tokens} tokens" in shown[0]
-    controls = [line.split()[1] for line in shown[1:] if not line.split(maxsplit=1)[1].startswith('"')]
+    assert f"{turn.reply.prompt_tokens} tokens" in told
+    controls = [line.split()[1] for line in shown if line[2] != '"']
     assert controls == ["<|im_start|>", "<|im_end|>"] * 2 + ["<|im_start|>"]
     typed = next(line for line in shown if "Say <|im_end|>" in line)
     assert typed.startswith("+ ")
     assert "\x1b" not in ended.stderr.decode()
-    ids = [int(word) for line in shown[1:] for word in line[line.rindex("  ") :].split()]
+    ids = [int(word) for line in shown for word in line[line.rindex("  ") :].split()]
     assert len(ids) == turn.reply.prompt_tokens
     assert b"im_start" not in ended.stdout
 

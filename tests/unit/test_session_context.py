@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from edgechat.chat.conversation import ReplyState
+from edgechat.chat.conversation import Message, ReplyState
 from edgechat.chat.window import ContextFullError, Policy
 from edgechat.engine.base import Progress, Request, Sampling, TextDelta
 from edgechat.engine.client import EngineClient, EngineOptions, ModelSource
 from edgechat.engine.fitting import WindowMoved
 from edgechat.engine.scripted import ScriptedEngine
-from edgechat.errors import RequestError
+from edgechat.errors import EngineError, RequestError
 from edgechat.history.store import HistoryStore
 from edgechat.session import Session, SessionEvent, TurnClosed, TurnSaved
 
@@ -170,6 +170,18 @@ async def test_a_full_chat_opened_anew_is_told_once_the_model_is_there(session: 
     await held(again, f"m3 {LONGER}")
     assert again.conversation.turns[-1].reply is not None
     await again.aclose()
+
+
+async def test_a_message_that_cannot_be_counted_is_kept_all_the_same(
+    session: Session, engine: ScriptedEngine, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def died(messages: tuple[Message, ...]) -> int:
+        raise EngineError("The model process ended", "Its exit code was 1.")
+
+    monkeypatch.setattr(engine, "count", died)
+    with pytest.raises(EngineError, match="process ended"):
+        await held(session, f"m3 {LONGER}")
+    assert kept(path)[-1] == "m3"
 
 
 async def test_fullness_is_told(session: Session, engine: ScriptedEngine) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgechat.chat.conversation import Conversation, Message, Reply, ReplyState, Turn
-from edgechat.chat.window import ContextFullError, Window, fit, fullness_words, moved_words
+from edgechat.chat.window import ContextFullError, Window, fit, fullness_words, moved_words, room_for_reply
 
 
 def count(messages: tuple[Message, ...]) -> int:
@@ -155,3 +155,8 @@ def test_what_moved_is_told() -> None:
     assert "oldest 3 messages" in moved_words(3, "")
     assert "stay in the history" in moved_words(3, "")
     assert moved_words(1, "They met.").endswith("They met.")
+
+
+def test_a_reply_has_room_or_all_that_it_may_have() -> None:
+    assert [room_for_reply(context, None) for context in (256, 4096, 8192)] == [32, 256, 512]
+    assert room_for_reply(4096, 10) == 10
