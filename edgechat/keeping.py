@@ -41,16 +41,28 @@ class KeptChat:
         self._refuse_while_busy()
         self._conversation = Conversation(0, system=self._system)
 
-    async def open(self, conversation_id: int) -> Conversation:
+    async def open(self, conversation_id: int, turn: int | None = None, reply: int | None = None) -> Conversation:
         """Go to another chat. An empty one is not kept.
+
+        Args:
+            conversation_id: The chat.
+            turn: A turn whose branch is to be shown; None is the branch that was shown last.
+            reply: A reply of that turn that is to be shown.
 
         Raises:
             EngineError: A reply is running.
             StorageError: There is no such chat.
         """
         self._refuse_while_busy()
-        self._conversation = await asyncio.to_thread(self._store.conversation, conversation_id)
-        return self._conversation
+        found = await asyncio.to_thread(self._store.conversation, conversation_id)
+        if turn is not None and turn not in {shown.id for shown in found.turns}:
+            await asyncio.to_thread(self._store.branches.show_turn, turn)
+        if reply is not None:
+            await asyncio.to_thread(self._store.branches.show_reply, reply)
+        if turn is not None or reply is not None:
+            found = await asyncio.to_thread(self._store.conversation, conversation_id)
+        self._conversation = found
+        return found
 
     async def chats(self, words: str = "") -> list[ConversationSummary] | list[SearchHit]:
         """The chats to choose from, or, for some words, where they were said."""

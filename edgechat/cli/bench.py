@@ -70,6 +70,7 @@ open(sys.argv[1], "w").write('{"painted": %r}' % app.at)
 )
 @click.option("--scoring", is_flag=True, help="Measure mlflow.pyfunc instead; needs edgechat[mlflow].")
 @click.option("--turns", is_flag=True, help="Measure what is not computed twice instead: turns, replies, chats.")
+@click.option("--history", "of_history", is_flag=True, help="Measure a history of 10,000 chats against an empty one.")
 @click.pass_context
 def bench(
     ctx: click.Context,
@@ -81,6 +82,7 @@ def bench(
     packaged: Path | None,
     scoring: bool,
     turns: bool,
+    of_history: bool,
 ) -> None:
     """Measure the chat against the plainest loop around the same model, on this machine.
 
@@ -89,6 +91,7 @@ def bench(
       edgechat bench                    a table
       edgechat bench --json > me.json   for a comparison
       edgechat bench --packaged dist/edgechat-0.1.0/edgechat
+      edgechat bench --history          search and start with 200,000 messages
       edgechat bench --scoring          predict against the plain loop, a batch against single calls
       edgechat bench --turns            the 20th turn against the 2nd, another reply, back to a chat
     """
@@ -98,6 +101,10 @@ def bench(
 
         single = not (packaged.parent / "_internal").is_dir()
         result = asyncio.run(measure(str(packaged.absolute()), config, rounds, tokens, single=single))
+    elif of_history:
+        from edgechat.cli.bench_history import measure as measure_history
+
+        result = asyncio.run(measure_history(config, rounds, tui=tui and os.name == "posix"))
     elif scoring:
         from edgechat.cli.bench_scoring import measure as measure_scoring
 
@@ -365,6 +372,7 @@ _NAMES = {
     "first_paint": "first paint / trivial Textual app",
     "packaged_paint": "first paint, packaged / this edgechat",
     "packaged_decode": "decode, packaged / this edgechat",
+    "history_paint": "first paint, long history / empty one",
     "predict_decode": "mlflow.pyfunc predict / plain loop",
     "predict_batch": "8 prompts in one call / in 8 calls",
     "later_turn": "first text, turn 20 / turn 2",
@@ -374,7 +382,10 @@ _NAMES = {
 
 
 def _table(result: dict[str, Any]) -> str:
-    lines = [f"{result['model']}: {result['threads']} threads, context {result['context']:,}"]
+    if "chats" in result:
+        lines = [f"{result['chats']:,} chats, {result['messages']:,} messages"]
+    else:
+        lines = [f"{result['model']}: {result['threads']} threads, context {result['context']:,}"]
     for key, figure in result["figures"].items():
         if "ratio" in figure:
             sign = "at least" if "at_least" in figure else "at most"
@@ -384,6 +395,9 @@ def _table(result: dict[str, Any]) -> str:
             lines.append(
                 f"{'worst lag of the interface while writing':<46} {figure['seconds'] * 1000:>4.0f} ms   (at most 50)"
             )
+        elif key == "search":
+            taken, bound = figure["median_seconds"] * 1000, figure["at_most"] * 1000
+            lines.append(f"{'first results of a search, median':<46} {taken:>4.0f} ms   (at most {bound:.0f})")
         elif "bytes" in figure:
             taken, bound = figure["bytes"] / MEGABYTE, figure["at_most"] / MEGABYTE
             lines.append(f"{'highest memory of the worker':<46} {taken:>4.0f} MB   (at most {bound:.0f})")

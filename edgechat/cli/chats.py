@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgechat import paths
 from edgechat.chat.text import printable, storable
 from edgechat.cli.chats_carry import export_chats, import_chats
 from edgechat.cli.narration import json_option, narrate, print_json
@@ -53,10 +52,11 @@ chats.add_command(import_chats)
 
 @contextmanager
 def history() -> Iterator[HistoryStore]:
-    """The user's history, open for a command."""
-    from edgechat.history.store import HistoryStore
+    """The user's history, open for a command, also where chats are not kept by the settings."""
+    from edgechat.cli.opening import history_for
+    from edgechat.config import Config
 
-    store = HistoryStore.open(paths.history_path())
+    store = history_for(Config(), narrate)
     try:
         yield store
     finally:

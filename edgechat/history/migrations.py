@@ -115,7 +115,9 @@ MIGRATIONS: tuple[Migration, ...] = (
             "ALTER TABLE turn ADD COLUMN deleted REAL",
             "ALTER TABLE turn ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
             "CREATE INDEX conversation_shelf ON conversation (archived, pinned, touched) WHERE deleted IS NULL",
+            "CREATE INDEX conversation_deleted ON conversation (deleted) WHERE deleted IS NOT NULL",
             "CREATE INDEX turn_parent ON turn (parent)",
+            "CREATE INDEX turn_deleted ON turn (deleted) WHERE deleted IS NOT NULL",
             "CREATE INDEX reply_streaming ON reply (id) WHERE state = 'streaming'",
             # The index of words, kept true by triggers whoever writes. It holds no text of its own (`content=''`): to
             # take a row out, the text that was put in is told again. `searchable` is `history.search.searchable`.

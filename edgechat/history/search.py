@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,14 +30,15 @@ SNIPPET = 120
 """Characters of a message that are shown around the first match."""
 
 _MARKS = "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u065f\u0670"
-_MARK = re.compile(f"[{_MARKS}]")
+_MARK = f"[{_MARKS}]"
+# These are compiled when they are first used: the start of the chat need not wait for them.
 # Thai to Burmese, Khmer, kana and bopomofo, the ideographs, and pictures such as emoji.
-_ALONE = re.compile(
+_ALONE = (
     "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2600-\u27bf\u3040-\u312f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uf900-\ufaff\U0001f000-\U0001faff\U00020000-\U0003ffff])"
 )
-_PICTURE = re.compile("[\u2600-\u27bf\U0001f000-\U0001faff]")
-_HEBREW = re.compile("[\u05d0-\u05ea]{3,}")
+_PICTURE = "[\u2600-\u27bf\U0001f000-\U0001faff]"
+_HEBREW = "[\u05d0-\u05ea]{3,}"
 _PARTICLES = frozenset("\u05d5\u05d4\u05d1\u05db\u05dc\u05de\u05e9")  # and, the, in, as, to, from, that
 
 
@@ -110,7 +112,7 @@ def register(connection: sqlite3.Connection) -> None:
 
 def searchable(text: str) -> str:
     """The words of a text as the index has them."""
-    return _HEBREW.sub(_without_particles, _plain(text))
+    return re.sub(_HEBREW, _without_particles, _plain(text))
 
 
 def _without_particles(found: re.Match[str]) -> str:
@@ -125,8 +127,8 @@ def _without_particles(found: re.Match[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    plain = unicodedata.normalize("NFC", _MARK.sub("", unicodedata.normalize("NFKD", text).casefold()))
-    return _ALONE.sub(lambda found: f" {_as_letter(found[1])} ", plain)
+    plain = unicodedata.normalize("NFC", re.sub(_MARK, "", unicodedata.normalize("NFKD", text).casefold()))
+    return re.sub(_ALONE, lambda found: f" {_as_letter(found[1])} ", plain)
 
 
 def _in_word(character: str) -> bool:
@@ -137,7 +139,7 @@ def _in_word(character: str) -> bool:
 
 def _as_letter(character: str) -> str:
     """The character itself; pictures, which are no letters for FTS5, as a word with their number."""
-    return f"u{ord(character):x}u" if _PICTURE.match(character) else character
+    return f"u{ord(character):x}u" if re.match(_PICTURE, character) else character
 
 
 def _query(words: str) -> str:
@@ -186,7 +188,7 @@ def excerpt(text: str, words: str) -> tuple[str, tuple[tuple[int, int], ...]]:
 
 def _pattern(word: str) -> str:
     """A word as it may stand in a text: each letter with or without the marks that the index leaves out."""
-    letters = _MARK.sub("", unicodedata.normalize("NFD", word))
+    letters = re.sub(_MARK, "", unicodedata.normalize("NFD", word))
     return "".join(f"{_with_accents(letter)}[{_MARKS}]*" for letter in letters)
 
 
@@ -194,9 +196,10 @@ def _with_accents(letter: str) -> str:
     """The letter and those that are the same letter with an accent; only Latin ones are worth the look."""
     if not (letter.isascii() and letter.isalpha()):
         return re.escape(letter)
-    return f"[{letter}{_ACCENTED.get(letter.lower(), '')}]"
+    return f"[{letter}{_accented().get(letter.lower(), '')}]"
 
 
+@cache
 def _accented() -> dict[str, str]:
     out: dict[str, str] = {}
     for code in range(0xC0, 0x250):
@@ -204,6 +207,3 @@ def _accented() -> dict[str, str]:
         if base.isascii() and base.isalpha():
             out[base.lower()] = out.get(base.lower(), "") + chr(code)
     return out
-
-
-_ACCENTED = _accented()

@@ -311,7 +311,9 @@ class HistoryStore:
         return closed
 
     def housekeep(self) -> None:
-        """What can wait until there is time: today's backup, and purging what was deleted long ago.
+        """What can wait until there is time: today's backup, purging what was deleted long ago, closing dead replies.
+
+        A reply whose writer was killed is found by a search once it is closed.
 
         Raises:
             StorageError: The backup could not be made; nothing else was done then.
@@ -320,6 +322,7 @@ class HistoryStore:
             return
         back_up(self._database.path)
         self.shelf.purge(time.time() - KEPT_DAYS * 24 * 3600)
+        self._bury()
 
     def close(self) -> None:
         """Close the file; a second call does nothing. Replies this store has not closed become INTERRUPTED."""
@@ -330,13 +333,13 @@ class HistoryStore:
                 self._interrupt(left)
         self._database.close()
 
-    def _bury(self, conversation_id: int) -> frozenset[int]:
-        """Mark the streaming replies of dead writers, and return their ids."""
+    def _bury(self, conversation_id: int | None = None) -> frozenset[int]:
+        """Mark the streaming replies of dead writers, in that chat or in all, and return their ids."""
         with self._database.reading() as db:
             rows = db.execute(
-                "SELECT r.id, r.writer FROM turn t JOIN reply r ON r.turn = t.id "
-                "WHERE t.conversation = ? AND r.state = ?",
-                (conversation_id, ReplyState.STREAMING),
+                "SELECT r.id, r.writer FROM reply r JOIN turn t ON t.id = r.turn "
+                "WHERE r.state = 'streaming' AND (:chat IS NULL OR t.conversation = :chat)",
+                {"chat": conversation_id},
             ).fetchall()
         dead = frozenset(id_ for id_, signed in rows if not writer.lives(signed))
         if dead:

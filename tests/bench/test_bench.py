@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from edgechat.cli import bench_history
+from edgechat.config import Config
 from edgechat.paths import own_command
 
 pytestmark = pytest.mark.model
@@ -51,6 +53,15 @@ def test_turns_other_replies_and_chats_are_measured_in_one_run(home_with_model: 
     figures = json.loads(ended.stdout)["figures"]
     assert set(figures) == {"later_turn", "another_reply", "back_to_a_chat"}
     assert all(0.001 < figure["ratio"] < 100 for figure in figures.values())
+
+
+async def test_a_long_history_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"CHATS": 300, "WORDS": 21_000}.items():
+        monkeypatch.setattr(bench_history, name, value)
+    monkeypatch.setattr(bench_history, "_queries", lambda vocabulary: vocabulary[:5])
+    result = await bench_history.measure(Config(), 1, tui=False)
+    assert (result["chats"], result["messages"]) == (300, 6_000)
+    assert result["figures"]["search"]["median_seconds"] > 0
 
 
 def test_the_table_is_for_people(home_with_model: Path) -> None:

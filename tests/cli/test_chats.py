@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -13,7 +14,10 @@ from edgechat.chat.conversation import ChatSettings, ReplyState
 from edgechat.cli import main
 from edgechat.cli.chats import chats
 from edgechat.errors import ExitCode, StorageError
+from edgechat.history.backup import back_up
 from edgechat.history.store import HistoryStore
+from tests.chats import chat
+from tests.terminal import needs_tmux
 
 
 def run(*arguments: str, typed: str | None = None) -> Result:
@@ -32,10 +36,10 @@ def store(own_home: object) -> Iterator[HistoryStore]:
 
 
 def chat_of(store: HistoryStore, question: str, answer: str) -> str:
-    chat = store.create_conversation().id
-    turn = store.add_turn(chat, None, question)
+    made = store.create_conversation().id
+    turn = store.add_turn(made, None, question)
     store.close_reply(store.add_reply(turn.id, "phi").id, ReplyState.COMPLETE, text=answer)
-    return str(chat)
+    return str(made)
 
 
 @pytest.fixture
@@ -44,7 +48,7 @@ def lighthouse(store: HistoryStore) -> str:
 
 
 def listed(*arguments: str) -> list[str]:
-    return [str(chat["id"]) for chat in json.loads(run("list", "--json", *arguments).stdout)]
+    return [str(item["id"]) for item in json.loads(run("list", "--json", *arguments).stdout)]
 
 
 def test_every_command_has_a_help_with_an_end() -> None:
@@ -94,11 +98,11 @@ def test_search(store: HistoryStore, lighthouse: str) -> None:
 
 def test_nothing_said_reaches_a_terminal_as_a_command(store: HistoryStore) -> None:
     hostile = "wombat \x1b[31m\x9b2J\x1b]0;title\x07 \u202eevil"
-    chat = chat_of(store, hostile, hostile)
+    made = chat_of(store, hostile, hostile)
     for arguments in (("list",), ("search", "wombat")):
         assert "wombat" in run(*arguments).stdout
         assert not set("\x1b\x9b\x07\u202e") & set(run(*arguments).stdout)
-    assert hostile in run("show", chat).stdout  # into a file, exactly
+    assert hostile in run("show", made).stdout  # into a file, exactly
 
 
 def test_rename_and_duplicate(store: HistoryStore, lighthouse: str) -> None:
@@ -153,6 +157,35 @@ def test_an_unknown_chat_is_an_error(own_home: object, name: str, capsys: pytest
     told = capsys.readouterr()
     assert "no chat 7" in told.err
     assert told.out == ""
+
+
+def test_a_damaged_history_is_set_aside_and_told(lighthouse: str, store: HistoryStore) -> None:
+    back_up(paths.history_path())
+    store.close()
+    paths.history_path().write_bytes(b"nonsense")
+    result = run("list")
+    assert "Tell me of a lighthouse." in result.stdout
+    assert "set aside" in result.stderr
+
+
+@needs_tmux
+def test_a_chat_is_opened_by_its_number(store: HistoryStore, lighthouse: str, own_home: Path) -> None:
+    chat_of(store, "Another", "one")
+    with chat(own_home, "--demo", "--chat", lighthouse) as terminal:
+        terminal.wait_for("A keeper lived in it.")
+        terminal.wait_for("ready")
+        terminal.press("And then?", "Enter")
+        terminal.wait_for("goes on with it")  # it was held with another model
+        terminal.wait_for("no model is running")
+        terminal.press("C-q")
+        terminal.wait_for("exit code 0")
+    assert [turn.user for turn in store.conversation(int(lighthouse)).turns] == [
+        "Tell me of a lighthouse.",
+        "And then?",
+    ]
+    with chat(own_home, "--demo", "--chat", "99") as terminal:
+        terminal.wait_for("no chat 99")
+        terminal.wait_for(f"exit code {int(ExitCode.STORAGE)}")
 
 
 def test_chat_and_continue_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,6 +66,21 @@ async def test_an_edited_message_is_a_sibling_and_the_old_branch_stays(
         await all_of(session.edit(99, "x"))
 
 
+async def test_a_place_in_another_branch_is_opened(session: Session) -> None:
+    for text in ("one", "two"):
+        await all_of(session.send(text))
+    chat, second = session.conversation.id, session.conversation.turns[1]
+    await all_of(session.regenerate())
+    await all_of(session.edit(second.id, "other"))
+    session.new()
+    assert second.reply is not None
+    await session.open(chat, second.id, second.reply.id)
+    assert shown(session) == ["one", "answer 1", "two", "answer 2"]
+    with pytest.raises(StorageError, match="No such turn"):
+        await session.open(chat, 99)
+    assert shown(session) == ["one", "answer 1", "two", "answer 2"]
+
+
 async def test_another_reply_is_a_sibling_and_sees_the_same_prompt(session: Session, engine: ScriptedEngine) -> None:
     await all_of(session.send("one"))
     events = await all_of(session.regenerate())

@@ -147,11 +147,14 @@ class BranchingScreen(ChatScreen):
 
     def action_chats(self) -> None:
         """Choose another chat."""
-        from edgechat.tui.screens.chats import ChatsScreen
+        from edgechat.history.search import SearchHit
+        from edgechat.tui.screens.chats import ChatsScreen, Choice
 
-        async def open_chat(chosen: int | None) -> None:
-            if chosen is not None and chosen != self.session.conversation.id:
-                await self._change(self.session.open(chosen), "")
+        async def open_chat(chosen: Choice | None) -> None:
+            if isinstance(chosen, SearchHit):
+                await self._change(self.session.open(chosen.conversation, chosen.turn, chosen.reply), "")
+            elif chosen is not None:
+                await self._change(self.session.open(chosen.id), "")
 
         if self._free():
             self.app.push_screen(ChatsScreen(self.session), open_chat)

@@ -19,10 +19,10 @@ from textual.widgets import Input, OptionList, Static
 from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
 from edgechat.history.search import SearchHit
+from edgechat.history.store import ConversationSummary
 from edgechat.tui.themes import MUTED
 
 if TYPE_CHECKING:
-    from edgechat.history.store import ConversationSummary
     from edgechat.keeping import KeptChat
 
 _CSS = """
@@ -48,7 +48,11 @@ _CSS = """
 """
 
 
-class ChatsScreen(ModalScreen[int | None]):
+Choice = ConversationSummary | SearchHit
+"""What can be chosen: a chat, or a place in one."""
+
+
+class ChatsScreen(ModalScreen[Choice | None]):
     """The chats, newest first, or, once words are written, where they were said. Answers with the one chosen."""
 
     CSS = _CSS % {"screen": "ChatsScreen"}
@@ -66,7 +70,7 @@ class ChatsScreen(ModalScreen[int | None]):
         """
         super().__init__()
         self._chats = chats
-        self._shown: list[int] = []
+        self._shown: list[Choice] = []
 
     def compose(self) -> ComposeResult:
         """Where to write words, and the chats."""
@@ -98,7 +102,7 @@ class ChatsScreen(ModalScreen[int | None]):
             self.choices.add_option(Content(printable(str(error))))
             self._shown = []
             return
-        self._shown = [item.conversation if isinstance(item, SearchHit) else item.id for item in found]
+        self._shown = list(found)
         self.choices.clear_options()
         self.choices.add_options([_line(item) for item in found])
         if self._shown:
@@ -122,7 +126,7 @@ class ChatsScreen(ModalScreen[int | None]):
             self.dismiss(self._shown[message.option_index])
 
 
-def _line(item: ConversationSummary | SearchHit) -> Content:
+def _line(item: Choice) -> Content:
     title = printable(" ".join(item.title.split())) or "(no title)"
     if not isinstance(item, SearchHit):
         return Content.assemble("* " if item.pinned else "", title, (f"  {item.turns:,}", MUTED))
