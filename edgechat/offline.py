@@ -25,6 +25,17 @@ OPT_OUTS = {
 """Variables set for this process and its children, whatever the caller's environment says."""
 
 
+def silence_libraries() -> None:
+    """Switch off what the engine and MLflow would send, in a program that is not edgechat's and only uses it.
+
+    Each library decides when it is imported: call it before. MLflow's progress bars are off unless the user wants them.
+    """
+    for name in ("ORT_DISABLE_TELEMETRY", "MLFLOW_DISABLE_TELEMETRY"):
+        os.environ[name] = OPT_OUTS[name]
+    bars = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
+    os.environ.setdefault(bars, OPT_OUTS[bars])
+
+
 def go_offline() -> None:
     """Set every opt-out. Call it before importing anything else."""
     os.environ.update(OPT_OUTS)

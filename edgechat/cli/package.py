@@ -59,9 +59,13 @@ def package(
         raise ConfigError("Alias without a name", f"{alias} needs a registered model.", "Add --register NAME.")
     logged = logged or register is not None
     if logged:
-        from edgechat.flavor.tracking import connect
+        from edgechat.flavor.registry import check_names, connect
+        from edgechat.flavor.tracking import server_uri, speaking_to
 
-        connect(tracking_uri)  # a server that is not there is told of before minutes of work
+        # What cannot be logged is told of before minutes of work.
+        connect(tracking_uri)
+        with speaking_to(server_uri(tracking_uri)):
+            check_names(register, alias)
     found = find_source(source, trust=trust)
     with ProgressLine("packaging") as line:
         model = make(found, out, name=name, link=link, told=lambda part, words: line.show(f"{words} {part:.0%}"))

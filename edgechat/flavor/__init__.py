@@ -12,7 +12,10 @@ MLflow is imported inside the functions that need it, for it takes seconds; the 
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +23,14 @@ from typing import TYPE_CHECKING, Any
 from edgechat.errors import ModelError
 from edgechat.flavor.saving import DATA, FLAVOR, Weights, carries_own_code, environment, new_model, write_model
 from edgechat.flavor.signature import mlflow_signature
-from edgechat.offline import OPT_OUTS
+from edgechat.offline import silence_libraries
 
 if TYPE_CHECKING:
     from edgechat.flavor.pyfunc import PyfuncModel
     from edgechat.flavor.scoring import ChatModel
+
+# Now, and not in the functions: whoever imports edgechat.flavor may import mlflow next.
+silence_libraries()
 
 __all__ = ["DATA", "FLAVOR", "load_model", "log_model", "save_model"]
 
@@ -68,7 +74,6 @@ def save_model(
         ModelError: `genai_model` is no ONNX GenAI folder, or `path` is taken.
         StorageError: A file cannot be written; what this call made is removed again.
     """
-    _be_quiet()
     code: list[Path] | None = [Path(entry) for entry in code_paths or ()]
     if code_paths is None and carries_own_code():
         code = None
@@ -140,11 +145,17 @@ def log_model(
         `mlflow.models.model.ModelInfo`; its `model_uri` is what `mlflow.pyfunc.load_model` takes.
 
     Raises:
-        ModelError: `genai_model` is no ONNX GenAI folder.
+        ModelError: `genai_model` is no ONNX GenAI folder, or no tracking server is set.
     """
-    _be_quiet()
+    import mlflow
     from mlflow.models import Model
 
+    if not mlflow.is_tracking_uri_set():
+        raise ModelError(
+            "No MLflow server named",
+            "MLflow would make a store of its own in the working directory.",
+            "Call mlflow.set_tracking_uri(...) before, or set MLFLOW_TRACKING_URI.",
+        )
     return Model.log(
         artifact_path=artifact_path,
         flavor=_Flavor,
@@ -187,7 +198,8 @@ def load_model(
 
     Args:
         model_uri: A folder, or what `mlflow.artifacts.download_artifacts` takes: `models:/...`, `runs:/...`.
-        dst_path: Where a model that is not a folder of this machine is downloaded to.
+        dst_path: Where a model that is not a folder of this machine is downloaded to; a temporary folder, which goes
+            when the process ends, if None.
         model_config: See `save_model`; wins over what was saved.
 
     Returns:
@@ -196,11 +208,13 @@ def load_model(
     Raises:
         ModelError: The folder holds no model of this flavor, or it cannot be loaded.
     """
-    _be_quiet()
     folder = Path(model_uri)
     if not folder.is_dir():
         from mlflow.artifacts import download_artifacts
 
+        if dst_path is None:  # MLflow would give the store's own folder, and write into it
+            dst_path = tempfile.mkdtemp(prefix="edgechat-model-")
+            atexit.register(shutil.rmtree, dst_path, ignore_errors=True)
         folder = Path(download_artifacts(artifact_uri=model_uri, dst_path=dst_path))
     from mlflow.models import Model
 
@@ -234,16 +248,7 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Py
         return PyfuncModel(once_a_worker(_open, Path(path), model_config or {}))
 
 
-def _be_quiet() -> None:
-    """Keep MLflow from sending usage data, which it decides when it is imported, and from drawing progress unasked."""
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = OPT_OUTS["MLFLOW_DISABLE_TELEMETRY"]
-    bar = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
-    os.environ.setdefault(bar, OPT_OUTS[bar])
-
-
 def _open(folder: Path, config: Mapping[str, Any]) -> ChatModel:
-    # Before the engine's library is loaded: afterwards it is too late.
-    os.environ["ORT_DISABLE_TELEMETRY"] = OPT_OUTS["ORT_DISABLE_TELEMETRY"]
     from edgechat.engine.genai import GenaiModel
     from edgechat.flavor.scoring import ChatModel, read_config
     from edgechat.models.mlflow_card import read_mlmodel

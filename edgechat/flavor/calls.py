@@ -106,6 +106,8 @@ def _rows(data: Any) -> list[Mapping[str, Any]]:
         return [{"prompt": data}]
     if isinstance(data, Mapping):
         return _split_columns(data)
+    if hasattr(data, "to_frame"):  # a pandas series, of prompts
+        data = data.to_frame("prompt")
     if hasattr(data, "to_dict"):  # a pandas frame
         data = data.to_dict(orient="records")
     rows = _plain(data)
@@ -121,7 +123,14 @@ def _split_columns(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     if len(lengths) != 1:
         return [row]
     (length,) = lengths
-    split = {name for name, value in columns.items() if isinstance(value, list) and len(value) == length}
+    # Stop strings and the messages of one conversation are lists in one row too; several of them are lists of lists.
+    split = {
+        name
+        for name, value in columns.items()
+        if isinstance(value, list)
+        and len(value) == length
+        and (name not in ("stop", "messages") or all(isinstance(_plain(item), list) for item in value))
+    }
     return [
         {name: value[number] if name in split else value for name, value in columns.items()} for number in range(length)
     ]
@@ -152,7 +161,8 @@ def read_parameters(sources: Sequence[Mapping[str, Any]]) -> Parameters:
     given: dict[str, Any] = {}
     for source in sources:
         # A list has no None in MLflow's signatures: no stop strings means none were given.
-        given.update({name: _number(_plain(value)) for name, value in source.items() if not _missing(value, [])})
+        plain = {name: _plain(value) for name, value in source.items() if not _missing(value)}
+        given.update({name: _number(value) for name, value in plain.items() if value != []})
     if isinstance(given.get("stop"), str):
         given["stop"] = [given["stop"]]
     try:
@@ -171,7 +181,7 @@ def _prompts(prompt: Any) -> Iterator[tuple[Message, ...]]:
     if isinstance(prompt, str):
         if not prompt:
             raise RequestError("A prompt is empty", "There is nothing to answer.", _HINT)
-        yield (Message("user", prompt),)
+        yield (Message("user", _text(prompt)),)
     elif isinstance(prompt, Sequence) and prompt:
         for text in prompt:
             # One list inside another is what an input example of {"prompt": ["..."]} turns rows into.
@@ -198,12 +208,21 @@ def _conversation(messages: Any) -> tuple[Message, ...]:
         raise RequestError("No message to answer", "The last message is to be the user's.", _HINT)
     if not read[-1].content:
         raise RequestError("A message is empty", "The last message has no content.", _HINT)
-    return tuple(Message(message.role, message.content) for message in read)
+    return tuple(Message(message.role, _text(message.content)) for message in read)
 
 
-def _missing(value: Any, *empty: Any) -> bool:
-    """Whether a cell is empty: None, one of `empty`, or the NaN that pandas puts where a row lacks a column."""
-    return value is None or value in empty or (isinstance(value, float) and math.isnan(value))
+def _text(text: str) -> str:
+    """The text itself. Raises RequestError where it is none, such as half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RequestError("A prompt is not text", f"{error}.", "Send UTF-8.") from error
+    return text
+
+
+def _missing(value: Any) -> bool:
+    """Whether a cell is empty: None, or the NaN that pandas puts where a row lacks a column."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _plain(value: Any) -> Any:

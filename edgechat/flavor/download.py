@@ -139,6 +139,8 @@ def fetch_files(
         transfer.fetch(MANIFEST, files[MANIFEST], None)
     manifest = read_manifest(whole)
     _check_complete(files, manifest, asked)
+    if manifest is None:
+        present.clear()  # nothing tells whether they are still those of the same model
     for name in sorted(present):
         if manifest is not None and not _is_right(whole / name, name, manifest):
             with writing(place):
@@ -176,11 +178,6 @@ def clear(place: Path) -> None:
     import shutil
 
     shutil.rmtree(place, ignore_errors=True)
-
-
-def kept_bytes(place: Path) -> int:
-    """The bytes of the files that are whole in a download's folder."""
-    return sum(path.stat().st_size for path in (place / WHOLE).rglob("*") if path.is_file())
 
 
 def _size(path: Path) -> int:

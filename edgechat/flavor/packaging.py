@@ -107,6 +107,10 @@ def package(
     """
     tell = told or (lambda fraction, words: None)
     out = out.expanduser().absolute()
+    if out.resolve().is_relative_to(source.path.resolve()):
+        raise ModelError(
+            "Folder is inside the source", f"{out} lies in {source.path}.", "Give another folder to --out."
+        )
     with _staging(out) as folder:
         genai = folder / DATA
         if source.kind == "genai":

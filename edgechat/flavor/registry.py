@@ -101,7 +101,7 @@ def push(
             digests = _digests(source)
         client = connect(server)
         with speaking_to(server):
-            _check_names(register, alias)
+            check_names(register, alias)
             with in_run(client, server, experiment, register or model.name, run_id) as run:
                 logged = _log(client, server, run, source, digests, model, progress)
                 version = _register(client, server, logged, run, register, alias) if register else ""
@@ -145,8 +145,8 @@ def _digests(root: Path) -> dict[str, Digest]:
     return digests
 
 
-def _check_names(register: str | None, alias: str | None) -> None:
-    """Have MLflow look at the names before anything is sent. Raises MlflowException."""
+def check_names(register: str | None, alias: str | None) -> None:
+    """Have MLflow look at the names before any work is done. Raises MlflowException."""
     from mlflow.utils import validation
 
     if register is not None:

@@ -27,7 +27,6 @@ from edgechat import __version__
 from edgechat.errors import ModelError, StorageError
 from edgechat.flavor.signature import PARAMETERS, chat_signature
 from edgechat.models.manifest import write_manifest
-from edgechat.offline import OPT_OUTS
 
 FLAVOR = "onnxruntime_genai"
 """The flavor's name in MLmodel."""
@@ -190,7 +189,6 @@ def new_model(metadata: Mapping[str, Any]) -> Any:
 
     MLflow draws its time and id anew; a reproducible build (SOURCE_DATE_EPOCH) wants them the same each time.
     """
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = OPT_OUTS["MLFLOW_DISABLE_TELEMETRY"]
     try:
         from mlflow.models import Model
     except ImportError as error:

@@ -10,14 +10,14 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from edgechat.config import ContextTokens, Threads
-from edgechat.engine.base import Finished, TextDelta, Usage
-from edgechat.errors import EngineError, ModelError, RequestError
+from edgechat.engine.base import Event, Finished, Request, TextDelta, Usage
+from edgechat.errors import ModelError, RequestError
 from edgechat.flavor.calls import Call, read_calls, read_parameters
 
 if TYPE_CHECKING:
@@ -62,7 +62,6 @@ class ChatModel:
         self._model = model
         self._defaults = defaults
         self._busy = threading.Lock()
-        self._streaming: int | None = None
 
     @property
     def name(self) -> str:
@@ -87,7 +86,7 @@ class ChatModel:
         """
         calls = read_calls(data, self._defaults, params)
         requests = [request for call in calls for request in call.requests()]
-        with self._alone():
+        with self._busy:
             replies = iter(self._model.generate_batch(requests))
         return [self._answer(call, [next(replies) for _ in range(call.n)]) for call in calls]
 
@@ -108,10 +107,36 @@ class ChatModel:
         return self._chunks(calls[0]) if calls[0].chat else self._texts(calls[0])
 
     def _texts(self, call: Call) -> Iterator[str]:
-        with self._alone():
-            for event in self._model.generate(call.request):
-                if isinstance(event, TextDelta):
-                    yield event.text
+        for event in self._events(call.request):
+            if isinstance(event, TextDelta):
+                yield event.text
+
+    def _events(self, request: Request) -> Iterator[Event]:
+        """Write a reply in a thread, as fast as it comes: the model is free again however slowly somebody reads."""
+        events: SimpleQueue[Event | Exception] = SimpleQueue()
+        left = threading.Event()
+
+        def write() -> None:
+            try:
+                with self._busy:
+                    for event in self._model.generate(request, left.is_set):
+                        events.put(event)
+            except Exception as error:
+                events.put(error)
+
+        writer = threading.Thread(target=write, name="reply", daemon=True)
+        writer.start()
+        try:
+            while True:
+                event = events.get()
+                if isinstance(event, Exception):
+                    raise event
+                yield event
+                if isinstance(event, Finished):
+                    return
+        finally:
+            left.set()
+            writer.join()
 
     def _chunks(self, call: Call) -> Iterator[dict[str, Any]]:
         head = self._head("chat.completion.chunk")
@@ -120,16 +145,15 @@ class ChatModel:
             return {**head, "choices": [{"index": index, "delta": delta, "finish_reason": reason}]}
 
         usages: list[Usage] = []
-        with self._alone():
-            for index, request in enumerate(call.requests()):
-                yield chunk(index, {"role": "assistant", "content": ""})
-                for event in self._model.generate(request):
-                    if isinstance(event, TextDelta):
-                        yield chunk(index, {"content": event.text})
-                    elif isinstance(event, Finished):
-                        usages.append(event.usage)
-                        last = chunk(index, {}, event.reason)
-                        yield {**last, "usage": _usage(usages)} if index == call.n - 1 else last
+        for index, request in enumerate(call.requests()):
+            yield chunk(index, {"role": "assistant", "content": ""})
+            for event in self._events(request):
+                if isinstance(event, TextDelta):
+                    yield chunk(index, {"content": event.text})
+                elif isinstance(event, Finished):
+                    usages.append(event.usage)
+                    last = chunk(index, {}, event.reason)
+                    yield {**last, "usage": _usage(usages)} if index == call.n - 1 else last
 
     def _answer(self, call: Call, replies: list[tuple[str, Finished]]) -> Any:
         if not call.chat:
@@ -147,18 +171,6 @@ class ChatModel:
 
     def _head(self, kind: str) -> dict[str, Any]:
         return {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": kind, "created": int(time.time()), "model": self.name}
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Hold the model; another thread waits, but the thread that reads a stream would wait for itself."""
-        if self._streaming == threading.get_ident():
-            raise EngineError("A reply is still being streamed", hint="Read the stream to its end, or close it.")
-        with self._busy:
-            self._streaming = threading.get_ident()
-            try:
-                yield
-            finally:
-                self._streaming = None
 
 
 def _usage(usages: list[Usage]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ _NAME_A_SERVER = "--tracking-uri http://HOST:5000"
 
 
 def connect(tracking_uri: str | None) -> MlflowClient:
-    """A client for a tracking server or store. No global setting of MLflow is changed.
+    """A client for a tracking server or store. MLflow's default store stays what it is.
 
     Args:
         tracking_uri: `http(s)://...`, `sqlite:////...` or what else MLflow takes; MLFLOW_TRACKING_URI when left out.

@@ -7,7 +7,7 @@ beside it, so that edgechat opens the logged folder without unpickling anything.
 
 from __future__ import annotations
 
-import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from typing import Any
 import msgspec
 from mlflow.pyfunc import PythonModel
 
+from edgechat.chat.conversation import Message
 from edgechat.config import ContextTokens, Temperature
 from edgechat.engine.base import Request, Sampling
 from edgechat.errors import ModelError, RequestError
 from edgechat.flavor.pyfunc import told_by_mlflow
-from edgechat.offline import OPT_OUTS
 
 ARTIFACT = "phi3-mini-onnx"
 """The artifact that holds the ONNX GenAI folder, by the cookbook's name."""
@@ -33,7 +33,7 @@ class _Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Phi3Model(PythonModel):  # type: ignore[misc]  # mlflow carries no types
     """Answers prompts, each a string or a list of strings.
 
-    A prompt that has the model's control tokens in it, as the cookbook writes them, is taken as it stands:
+    A prompt that ends by opening the model's reply, as the cookbook's do, is taken as it stands, with control tokens:
     `<|system|>You are kind.<|end|><|user|>Hello<|end|><|assistant|>`. Any other is put into the model's form as the
     message of a user. Whoever passes on what strangers type should do so through `edgechat.flavor`, where no typed text
     becomes a control token.
@@ -44,8 +44,6 @@ class Phi3Model(PythonModel):  # type: ignore[misc]  # mlflow carries no types
 
     def load_context(self, context: Any) -> None:
         """Load the model; MLflow calls this once. Raises MlflowException."""
-        # Before the engine's library is loaded: afterwards it is too late.
-        os.environ["ORT_DISABLE_TELEMETRY"] = OPT_OUTS["ORT_DISABLE_TELEMETRY"]
         from edgechat.engine.genai import GenaiModel
 
         with told_by_mlflow():
@@ -59,6 +57,10 @@ class Phi3Model(PythonModel):  # type: ignore[misc]  # mlflow carries no types
                 )
             self._model = GenaiModel(Path(folder), context=settings.max_length)
             self._sampling = Sampling(temperature=settings.temperature)
+            pieces = self._model.form.pieces([Message("user", "a")])
+            control = max(place for place, piece in enumerate(pieces) if piece.kind == "control")
+            self._opening = "".join(piece.text for piece in pieces[control:]).strip()
+            self._busy = threading.Lock()  # a server calls from several threads, and the model has one KV cache
 
     # MLflow reads a type hint of the input as a schema, of which there is none for what this takes.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
@@ -82,10 +84,11 @@ class Phi3Model(PythonModel):  # type: ignore[misc]  # mlflow carries no types
             calls = read_calls(model_input, {"temperature": self._sampling.temperature})
             if any(call.chat for call in calls):
                 raise RequestError("This model takes prompts", "Messages were given.", 'Give {"prompt": "..."}.')
-            return [collect(self._events(call.request))[0] for call in calls]
+            with self._busy:
+                return [collect(self._events(call.request))[0] for call in calls]
 
     def _events(self, request: Request) -> Any:
-        in_form = any(name in request.messages[0].content for name in self._model.codec.controls)
+        in_form = request.messages[0].content.rstrip().endswith(self._opening)
         return self._model.complete(request) if in_form else self._model.generate(request)
 
 

@@ -19,7 +19,7 @@ SCHEMES = frozenset({"models", "runs", "mlflow-artifacts", "http", "https"})
 
 FORMS = "models:/NAME@ALIAS, models:/NAME/VERSION, models:/NAME/latest, models:/m-ID, runs:/RUN_ID/model"
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]*@")
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
 _MODEL_ID = re.compile(r"m-[0-9A-Za-z]+")
 
 

@@ -114,6 +114,14 @@ def test_a_taken_folder_is_left_alone(tiny_llama: Path, tmp_path: Path) -> None:
     assert [path.name for path in taken.iterdir()] == ["mine.txt"]
 
 
+def test_a_folder_inside_the_source_is_refused(tiny_llama: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_llama, tmp_path / "source")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ModelError, match="inside the source"):
+        run(tmp_path / "source", "--out", tmp_path / "source/out")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_source_that_is_not_what_its_manifest_says_is_refused(tiny_llama: Path, tmp_path: Path) -> None:
     run(tiny_llama, "--out", tmp_path / "one")
     with (tmp_path / "one/model/tokenizer.json").open("a") as file:
@@ -178,6 +186,14 @@ class TestRecord:
     def test_a_server_that_is_down_is_told_of_before_the_work(self, tiny_llama: Path, tmp_path: Path) -> None:
         with pytest.raises(RegistryError, match="cannot be reached"):
             run(tiny_llama, "--out", tmp_path / "out", "--log", "--tracking-uri", f"http://127.0.0.1:{free_port()}")
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize("names", [("--register", "a/b"), ("--register", "a", "--alias", "v1")])
+    def test_names_that_mlflow_refuses_are_told_of_before_the_work(
+        self, mlflow_server: MlflowServer, tiny_llama: Path, tmp_path: Path, names: tuple[str, ...]
+    ) -> None:
+        with pytest.raises(RegistryError):
+            run(tiny_llama, "--out", tmp_path / "out", *names, "--tracking-uri", mlflow_server.uri)
         assert not (tmp_path / "out").exists()
 
     def test_no_server_at_all(self, tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ CHAT = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "
         pd.DataFrame({"prompt": ["one", "two"]}),
         pd.DataFrame({"prompt": [["one"], np.array(["two"], dtype=object)]}),
         pd.DataFrame({"prompt": ["one", "two"], "messages": [None, float("nan")]}),
-        pd.Series(["one", "two"]).to_frame("prompt"),
+        pd.Series(["one", "two"]),
     ],
 )
 def test_prompts(data: Any) -> None:
@@ -68,6 +68,8 @@ def test_parameters_of_the_row_win() -> None:
 def test_a_dictionary_of_columns() -> None:
     calls = read_calls({"prompt": np.array(["a", "b"]), "max_tokens": np.array([3, 4]), "temperature": 0.0})
     assert [(call.request.messages[0].content, call.request.max_tokens) for call in calls] == [("a", 3), ("b", 4)]
+    calls = read_calls({"prompt": ["a", "b"], "temperature": [0, 0], "stop": ["x", "y"]})
+    assert [call.request.stop for call in calls] == [("x", "y"), ("x", "y")]
     (call,) = read_calls({"messages": [CHAT], "max_tokens": [5]})
     assert (call.chat, call.request.max_tokens) == (True, 5)
 
@@ -75,6 +77,7 @@ def test_a_dictionary_of_columns() -> None:
 @pytest.mark.parametrize("stop", ["END", ["END"], ("END",), np.array(["END"], dtype=object)])
 def test_a_stop_may_be_one_string_or_several(stop: Any) -> None:
     assert read_calls({"prompt": "a", "stop": stop})[0].request.stop == ("END",)
+    assert read_calls("a", {"stop": stop})[0].request.stop == ("END",)
 
 
 def test_replies_with_a_seed_differ_and_can_be_had_again() -> None:
@@ -98,6 +101,8 @@ PART = {"type": "text", "text": "Hi"}
         ({"prompt": []}, "not text"),
         ({"prompt": ""}, "empty"),
         ({"prompt": 5}, "not text"),
+        ({"prompt": "\ud800"}, "not text"),
+        ({"messages": [{"role": "user", "content": "\ud800"}]}, "not text"),
         ([{"text": "x"}], "no prompt"),
         ({"prompt": "a", "messages": [USER]}, "both"),
         ({"messages": []}, "No messages"),

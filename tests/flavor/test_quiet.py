@@ -24,7 +24,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 
-import edgechat.flavor
+import edgechat.flavor, mlflow
 
 genai, out, store = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
 asked = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}
@@ -34,12 +34,12 @@ def use(model):
     assert model.predict(asked)[0]["choices"][0]["message"]["content"]
     assert list(model.predict_stream(asked))
 
-# First of all: what is to be silenced has to be so before MLflow is imported.
 use(edgechat.flavor.load_model(str(out / "before"), model_config=config))
 edgechat.flavor.save_model(genai, out / "saved", metadata={"name": "mine"}, weights="link")
-
-import mlflow
-
+try:
+    edgechat.flavor.log_model(genai, name="mine")
+except edgechat.flavor.ModelError as error:
+    assert "set_tracking_uri" in error.hint  # rather than a store in the working directory
 mlflow.set_tracking_uri(store)
 mlflow.set_experiment("quiet")
 example = {"prompt": "Hello"}

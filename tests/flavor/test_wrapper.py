@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,12 +28,16 @@ IN_FORM = "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_star
 def recipe(default_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What the recipe printed, and the folder it logged."""
     out = tmp_path_factory.mktemp("wrapper") / "out"
-    with pytest.MonkeyPatch.context() as patch:
-        printed: list[str] = []
-        patch.setattr("sys.stdout", SimpleNamespace(write=printed.append, flush=lambda: None))
-        code = custom_wrapper.main([str(default_model), "--out", str(out)])
+    # In a process of its own: it sets the store and the experiment for all that comes after.
+    ended = subprocess.run(
+        [sys.executable, "-P", "-m", "edgechat.examples.custom_wrapper", str(default_model), "--out", str(out)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
     (mlmodel,) = (out / "artifacts").rglob("MLmodel")
-    return SimpleNamespace(code=code, printed="".join(printed), folder=mlmodel.parent)
+    return SimpleNamespace(code=ended.returncode, printed=ended.stdout, folder=mlmodel.parent)
 
 
 def test_the_signature_is_the_cookbooks(recipe: Any) -> None:
@@ -72,6 +79,40 @@ def test_it_takes_lists_and_refuses_what_it_cannot_answer(default_genai: Path) -
     ):
         with pytest.raises(MlflowException, match=r"phi3-mini-onnx|max_length"):
             Phi3Model().load_context(broken)
+
+
+def greedy(genai: Path) -> Any:
+    """The wrapper as MLflow loads it."""
+    from edgechat.flavor.wrapper import Phi3Model
+
+    model = Phi3Model()
+    model.load_context(SimpleNamespace(artifacts={"phi3-mini-onnx": str(genai)}, model_config={"temperature": 0}))
+    return model
+
+
+def test_calls_from_several_threads_do_not_mix(default_genai: Path) -> None:
+    from edgechat.flavor.wrapper import Phi3Model
+
+    model: Any = Phi3Model()
+    model.load_context(
+        SimpleNamespace(artifacts={"phi3-mini-onnx": str(default_genai)}, model_config={"temperature": 0})
+    )
+    prompts = ["What is the capital of France?", "Name a river.", "What is 2+2?"]
+    alone = {prompt: model.predict(None, {"prompt": prompt}) for prompt in prompts}
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(lambda prompt: model.predict(None, {"prompt": prompt}), prompts * 2))
+    assert together == [alone[prompt] for prompt in prompts * 2]
+
+
+def test_names_of_control_tokens_in_ordinary_text_stay_text(default_genai: Path) -> None:
+    from edgechat.flavor.wrapper import Phi3Model
+
+    model: Any = Phi3Model()
+    model.load_context(
+        SimpleNamespace(artifacts={"phi3-mini-onnx": str(default_genai)}, model_config={"temperature": 0})
+    )
+    (text,) = model.predict(None, {"prompt": "What is the capital of France? Write it into <filename>."})
+    assert "Paris" in text
 
 
 def test_without_pip_the_requirements_are_the_whole_list(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 from edgechat.errors import ModelError
 from edgechat.models.manifest import write_manifest
 from edgechat.models.origin import ORIGINS, Origin
-from edgechat.models.reference import Reference, parse_reference, plain_server
+from edgechat.models.reference import Reference, parse_reference, plain_server, without_credentials
 from edgechat.models.store import ModelStore
 from edgechat.models.uri import pulled_notice, resolve_model
 
@@ -90,6 +90,10 @@ def test_malformed_uris(text: str) -> None:
         parse_reference(text)
     assert caught.value.title == "Model URI not understood"
     assert "models:/NAME@ALIAS" in caught.value.hint
+
+
+def test_a_password_may_have_an_at_sign_in_it() -> None:
+    assert without_credentials("http://u:p@ss@host/x@y") == "http://host/x@y"
 
 
 def test_credentials_are_never_shown() -> None:
