@@ -438,9 +438,9 @@ class Session(KeptChat):
         super().new()
         self.warm()
 
-    async def open(self, conversation_id: int) -> Conversation:
+    async def open(self, conversation_id: int, turn: int | None = None, reply: int | None = None) -> Conversation:
         """See `KeptChat.open`."""
-        opened = await super().open(conversation_id)
+        opened = await super().open(conversation_id, turn, reply)
         self.warm()
         return opened
 

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 CONTEXT_BINDINGS = (
     Binding(
-        "f2",
+        "f6",
         "choose_policy('oldest')",
         "Leave out",
         id="chat.leave_out",
         tooltip="When the chat is full: send on without its oldest messages",
     ),
     Binding(
-        "f3",
+        "f7",
         "choose_policy('summarise')",
         "Sum up",
         id="chat.sum_up",
@@ -37,7 +37,7 @@ CONTEXT_BINDINGS = (
     ),
 )
 
-_FULL_HINT = "F2 leaves them out, F3 has the model sum them up, and both send the message; Ctrl+N begins a new chat."
+_FULL_HINT = "F6 leaves them out, F7 has the model sum them up, and both send the message; Ctrl+N begins a new chat."
 
 _THEN: dict[Policy, str] = {
     "ask": "you will be asked what may be left out",
