@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 _POLICIES: tuple[tuple[str, str, Policy], ...] = (
     ("ask", "Stop and tell what would no longer be sent", "ask"),
-    ("leave out", "The oldest messages are no longer sent; they stay in the history (F6)", "oldest"),
-    ("sum up", "The model sums up the oldest messages; they stay in the history (F7)", "summarise"),
+    ("leave out", "The oldest messages are no longer sent; they stay in the history (F5)", "oldest"),
+    ("sum up", "The model sums up the oldest messages; they stay in the history (F6)", "summarise"),
 )
 
 

@@ -49,7 +49,7 @@ async def test_a_full_chat_is_told_and_the_message_stays_in_the_composer(make_ap
         assert activity(pilot) is Activity.ERROR
         assert app.chat.composer.text == f"m3 {LONGER}"
         card = str(app.query_one(ErrorCard).render())
-        for words in ("no longer fits", "oldest 2 of 4", '"m0 word', "stay in the history", "F6", "F7", "Ctrl+N"):
+        for words in ("no longer fits", "oldest 2 of 4", '"m0 word', "stay in the history", "F5", "F6", "Ctrl+N"):
             assert words in card
         store = HistoryStore.open(history)
         chat = store.latest()
@@ -58,12 +58,12 @@ async def test_a_full_chat_is_told_and_the_message_stays_in_the_composer(make_ap
         assert len(chat.turns) == 3
 
 
-async def test_f2_sends_without_the_oldest(make_app: MakeApp) -> None:
+async def test_f5_sends_without_the_oldest(make_app: MakeApp) -> None:
     scripted = engine()
     app = make_app(scripted)
     async with app.run_test(size=(80, 40)) as pilot:
         await fill(pilot)
-        await pilot.press("f6")
+        await pilot.press("f5")
         await until(pilot, lambda: not app.chat.sending and activity(pilot) is Activity.READY)
         assert [message.content.split()[0] for message in scripted.requests[-1].messages] == ["m2", "reply", "m3"]
         assert "oldest 2 messages" in notices(pilot)
@@ -76,13 +76,13 @@ async def test_f2_sends_without_the_oldest(make_app: MakeApp) -> None:
         assert not app.query(ErrorCard)
 
 
-async def test_f3_has_the_oldest_summed_up(make_app: MakeApp) -> None:
+async def test_f6_has_the_oldest_summed_up(make_app: MakeApp) -> None:
     scripted = engine()
     app = make_app(scripted)
     async with app.run_test(size=(80, 40)) as pilot:
         await fill(pilot)
         scripted.delay = 0.1
-        await pilot.press("f7")
+        await pilot.press("f6")
         await until(pilot, lambda: activity(pilot) is Activity.SUMMING_UP)
         await until(pilot, lambda: not app.chat.sending and activity(pilot) is Activity.READY)
         assert "They counted words." in scripted.requests[-1].messages[0].content
@@ -102,7 +102,7 @@ async def test_a_chat_that_proves_full_when_the_model_is_there(make_app: MakeApp
         await pilot.press("enter")
         await until(pilot, lambda: activity(pilot) is Activity.ERROR and not again.chat.sending)
         assert again.chat.composer.text == f"m3 {LONGER}"
-        await pilot.press("f6")
+        await pilot.press("f5")
         await until(pilot, lambda: not again.chat.sending and activity(pilot) is Activity.READY)
         assert again.session.conversation.turns[-1].reply is not None
 
@@ -114,7 +114,7 @@ async def test_the_policy_can_be_chosen_before_it_matters(make_app: MakeApp) -> 
         await write(pilot, "hello")
         commands = {command.title: command.callback for command in app.get_system_commands(app.screen)}
         chosen = []
-        for choose in (lambda: pilot.press("f6"), lambda: pilot.press("f7"), commands["When the chat is full: ask"]):
+        for choose in (lambda: pilot.press("f5"), lambda: pilot.press("f6"), commands["When the chat is full: ask"]):
             if (pressed := choose()) is not None:
                 await pressed
             chosen.append(app.session.window.policy)

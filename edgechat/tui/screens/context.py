@@ -22,22 +22,23 @@ if TYPE_CHECKING:
 
 CONTEXT_BINDINGS = (
     Binding(
-        "f6",
+        "f5",
         "choose_policy('oldest')",
         "Leave out",
         id="chat.leave_out",
         tooltip="When the chat is full: send on without its oldest messages",
     ),
     Binding(
-        "f7",
+        "f6",
         "choose_policy('summarise')",
         "Sum up",
         id="chat.sum_up",
         tooltip="When the chat is full: have the model sum up its oldest messages",
+        priority=True,  # the composer would select a line
     ),
 )
 
-_FULL_HINT = "F6 leaves them out, F7 has the model sum them up, and both send the message; Ctrl+N begins a new chat."
+_FULL_HINT = "F5 leaves them out, F6 has the model sum them up, and both send the message; Ctrl+N begins a new chat."
 
 _THEN: dict[Policy, str] = {
     "ask": "you will be asked what may be left out",
