@@ -6,13 +6,14 @@ engine: each of them is imported by its own loop alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from edgechat.chat.conversation import Message
 from edgechat.chat.template import PHI3, PromptForm, Render, TemplateForm
-from edgechat.engine.base import Request, too_long
-from edgechat.errors import EngineError, ModelError
+from edgechat.engine.base import Event, Request, too_long
+from edgechat.engine.stops import until_stop
+from edgechat.errors import EdgechatError, EngineError, ModelError
 
 PREFILL_CHUNK = 64
 """Prompt tokens computed in one call. Larger chunks are no faster, and a stop waits for the end of one."""
@@ -46,6 +47,32 @@ def fit(request: Request, context: int, encode: Callable[[Sequence[Message]], li
     if room < 1:
         raise too_long(f"{len(prompt):,}", context)
     return prompt, room if request.max_tokens is None else min(room, request.max_tokens)
+
+
+def written(
+    run: Callable[[Callable[[], bool]], Iterator[Event]],
+    request: Request,
+    stopped: Callable[[], bool],
+    give_up: Callable[[], None],
+) -> Iterator[Event]:
+    """The events of one reply, to its end or to a stop string.
+
+    Args:
+        run: Writes it; see `stops.until_stop`.
+        request: For its stop strings.
+        stopped: Whether somebody wants the reply to end.
+        give_up: Called when the library failed: what it holds cannot be trusted any more.
+
+    Raises:
+        EdgechatError: As `run` raised it, or in plain words what the library said.
+    """
+    try:
+        yield from until_stop(run, request.stop, stopped)
+    except EdgechatError:
+        raise
+    except Exception as error:
+        give_up()
+        raise run_error(error) from error
 
 
 def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:

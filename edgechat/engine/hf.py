@@ -13,6 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,10 @@ from edgechat.engine.common import (
     common_prefix,
     fit,
     load_error,
-    run_error,
+    written,
 )
-from edgechat.engine.stops import until_stop
 from edgechat.engine.tokens import TokenCodec
-from edgechat.errors import EdgechatError, ModelError
+from edgechat.errors import ModelError
 from edgechat.huggingface import read_hf_folder
 
 LOOK_SECONDS = 0.05
@@ -131,18 +131,11 @@ class HfModel:
         """Write one reply; see `LoadedModel.generate`."""
         began = time.perf_counter()
         prompt, limit = fit(request, self._context.tokens, self.encode)
-        try:
-            yield from until_stop(
-                lambda ended: self._run(request.sampling, prompt, limit, ended, began), request.stop, stopped
-            )
-        except EdgechatError:
-            raise
-        except Exception as error:
-            self._drop()
-            raise run_error(error) from error
+        run = partial(self._run, request.sampling, prompt, limit, began)
+        yield from written(run, request, stopped, self._drop)
 
     def _run(
-        self, sampling: Sampling, prompt: list[int], limit: int, stopped: Callable[[], bool], began: float
+        self, sampling: Sampling, prompt: list[int], limit: int, began: float, stopped: Callable[[], bool]
     ) -> Iterator[Event]:
         cached = self._prepare(sampling, prompt)
         total = len(prompt)

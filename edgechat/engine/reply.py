@@ -13,7 +13,6 @@ class GrowingReply:
 
     Attributes:
         ids: Tokens so far.
-        text: Characters so far.
     """
 
     def __init__(self, decode: Callable[[int], str], codec: TokenCodec) -> None:
@@ -26,21 +25,22 @@ class GrowingReply:
         self._decode = decode
         self._codec = codec
         self.ids: list[int] = []
-        self.text = ""
+        self._parts: list[str] = []
 
     def add(self, token: int) -> str:
         """Take a token; return the characters that are complete with it, which may be none."""
         self.ids.append(token)
         delta = self._decode(token)
-        if delta and not self.text and self._codec.prepends_space:
+        if delta and not self._parts and self._codec.prepends_space:
             delta = delta.removeprefix(" ")
-        self.text += delta
+        if delta:
+            self._parts.append(delta)
         return delta
 
     def close(self) -> None:
         """Remember the ids."""
         if self.ids:
-            self._codec.remember(self.text, self.ids)
+            self._codec.remember("".join(self._parts), self.ids)
 
 
 def collect(events: Iterable[Event]) -> tuple[str, Finished]:

@@ -167,5 +167,5 @@ def test_asked_again_the_logits_are_the_same(model: GenaiModel, tokens: int) -> 
 
 def first_logits(model: GenaiModel, messages: Sequence[Message]) -> npt.NDArray[np.float32]:
     """What the first token of a reply is chosen from, computed as for any reply."""
-    list(model._run(GREEDY, model.encode(messages), 0, lambda: False, 0.0))
+    list(model._run(GREEDY, model.encode(messages), 0, 0.0, lambda: False))
     return np.asarray(model._generator.get_logits()).ravel()
