@@ -130,7 +130,8 @@ def remove(name: str, yes: bool) -> None:
     Example:
       edgechat models remove phi3
     """
-    from edgechat.models.store import ModelStore, unknown_name
+    from edgechat.models.names import unknown_name
+    from edgechat.models.store import ModelStore
 
     store = ModelStore()
     if not store.has(name):
@@ -163,7 +164,8 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
       edgechat models verify
       edgechat models verify phi3
     """
-    from edgechat.models.store import ModelStore, unknown_name
+    from edgechat.models.names import unknown_name
+    from edgechat.models.store import ModelStore
 
     store = ModelStore()
     for name in names:

@@ -6,15 +6,16 @@ engine: each of them is imported by its own loop alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from edgechat.chat.conversation import Message
 from edgechat.chat.template import PHI3, PromptForm, Render, TemplateForm
-from edgechat.engine.base import Prompt, Request, too_long
+from edgechat.engine.base import Event, Prompt, Request, too_long
 from edgechat.engine.kv import common_prefix
+from edgechat.engine.stops import until_stop
 from edgechat.engine.tokens import TokenCodec
-from edgechat.errors import EngineError, ModelError
+from edgechat.errors import EdgechatError, EngineError, ModelError
 
 PREFILL_CHUNK = 64
 """Prompt tokens computed in one call. Larger chunks are no faster, and a stop waits for the end of one."""
@@ -73,6 +74,32 @@ def show(
     ids = [token for part in parts for token in part.ids]
     longest = max((common_prefix(tokens, ids) for tokens in held), default=0)
     return Prompt(parts, min(longest, max(len(ids) - fewest, 0)))
+
+
+def written(
+    run: Callable[[Callable[[], bool]], Iterator[Event]],
+    request: Request,
+    stopped: Callable[[], bool],
+    give_up: Callable[[], None],
+) -> Iterator[Event]:
+    """The events of one reply, to its end or to a stop string.
+
+    Args:
+        run: Writes it; see `stops.until_stop`.
+        request: For its stop strings.
+        stopped: Whether somebody wants the reply to end.
+        give_up: Called when the library failed: what it holds cannot be trusted any more.
+
+    Raises:
+        EdgechatError: As `run` raised it, or in plain words what the library said.
+    """
+    try:
+        yield from until_stop(run, request.stop, stopped)
+    except EdgechatError:
+        raise
+    except Exception as error:
+        give_up()
+        raise run_error(error) from error
 
 
 def choose_form(render: Render, controls: frozenset[str]) -> PromptForm:

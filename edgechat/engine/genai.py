@@ -13,6 +13,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,12 @@ from edgechat.engine.common import (
     run_error,
     short,
     show,
+    written,
 )
 from edgechat.engine.kv import Cache, RecentCaches, common_prefix
 from edgechat.engine.reply import GrowingReply, collect
-from edgechat.engine.stops import until_stop
 from edgechat.engine.tokens import TokenCodec
-from edgechat.errors import EngineError, ModelError
+from edgechat.errors import ModelError
 
 SEARCH = {
     "do_sample": True,
@@ -261,20 +262,11 @@ class GenaiModel:
     def _write(
         self, prompt: list[int], limit: int, request: Request, stopped: Callable[[], bool], began: float
     ) -> Iterator[Event]:
-        try:
-            yield from until_stop(
-                lambda ended: self._run(request.sampling, prompt, limit, request.begun, ended, began),
-                request.stop,
-                stopped,
-            )
-        except EngineError:
-            raise
-        except Exception as error:
-            self._drop()
-            raise run_error(error) from error
+        run = partial(self._run, request.sampling, prompt, limit, request.begun, began)
+        yield from written(run, request, stopped, self._drop)
 
     def _run(
-        self, sampling: Sampling, prompt: list[int], limit: int, begun: str, stopped: Callable[[], bool], began: float
+        self, sampling: Sampling, prompt: list[int], limit: int, begun: str, began: float, stopped: Callable[[], bool]
     ) -> Iterator[Event]:
         cache, cached = self._prepare(sampling, prompt)
         generator = cache.generator

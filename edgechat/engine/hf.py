@@ -13,6 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,11 @@ from edgechat.engine.common import (
     load_error,
     run_error,
     show,
+    written,
 )
 from edgechat.engine.kv import common_prefix
-from edgechat.engine.stops import until_stop
 from edgechat.engine.tokens import TokenCodec
-from edgechat.errors import EdgechatError, ModelError
+from edgechat.errors import ModelError
 from edgechat.huggingface import read_hf_folder
 
 LOOK_SECONDS = 0.05
@@ -164,20 +165,11 @@ class HfModel:
         """Write one reply; see `LoadedModel.generate`."""
         began = time.perf_counter()
         prompt, limit = fit(request, self._context.tokens, self.encode)
-        try:
-            yield from until_stop(
-                lambda ended: self._run(request.sampling, prompt, limit, request.begun, ended, began),
-                request.stop,
-                stopped,
-            )
-        except EdgechatError:
-            raise
-        except Exception as error:
-            self._drop()
-            raise run_error(error) from error
+        run = partial(self._run, request.sampling, prompt, limit, request.begun, began)
+        yield from written(run, request, stopped, self._drop)
 
     def _run(
-        self, sampling: Sampling, prompt: list[int], limit: int, begun: str, stopped: Callable[[], bool], began: float
+        self, sampling: Sampling, prompt: list[int], limit: int, begun: str, began: float, stopped: Callable[[], bool]
     ) -> Iterator[Event]:
         cached = self._prepare(sampling, prompt)
         total = len(prompt)

@@ -13,7 +13,6 @@ class GrowingReply:
 
     Attributes:
         ids: Tokens so far, those of a reply that is gone on with left out.
-        text: Their characters.
     """
 
     def __init__(self, decode: Callable[[int], str], codec: TokenCodec, begun: str = "") -> None:
@@ -27,7 +26,7 @@ class GrowingReply:
         self._decode = decode
         self._codec = codec
         self.ids: list[int] = []
-        self.text = ""
+        self._parts: list[str] = []
         self._begun = begun
         self._begun_ids = codec.reply_ids(begun)
         for token in self._begun_ids:  # so that the decoder knows of half a character, and that this is no beginning
@@ -37,15 +36,16 @@ class GrowingReply:
         """Take a token; return the characters that are complete with it, which may be none."""
         self.ids.append(token)
         delta = self._decode(token)
-        if delta and not self.text and not self._begun and self._codec.prepends_space:
+        if delta and not self._parts and not self._begun and self._codec.prepends_space:
             delta = delta.removeprefix(" ")
-        self.text += delta
+        if delta:
+            self._parts.append(delta)
         return delta
 
     def close(self) -> None:
         """Remember the ids."""
         if self.ids:
-            self._codec.remember(self._begun + self.text, [*self._begun_ids, *self.ids])
+            self._codec.remember("".join([self._begun, *self._parts]), [*self._begun_ids, *self.ids])
 
 
 def collect(events: Iterable[Event]) -> tuple[str, Finished]:

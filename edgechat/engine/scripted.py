@@ -199,9 +199,11 @@ class ScriptedEngine:
 
 
 def _pieces(messages: Sequence[Message]) -> Iterator[tuple[Literal["control", "text", "reply"], str]]:
-    for message in messages:
+    for position, message in enumerate(messages, 1):
         yield "control", f"<|{message.role}|>"
         yield "reply" if message.role == "assistant" else "text", message.content
+        if position == len(messages) and message.role == "assistant":
+            return  # more of it is asked for
         yield "control", "<|end|>"
     yield "control", "<|assistant|>"
 

@@ -22,9 +22,10 @@ from edgechat.flavor.registry import ARTIFACT
 from edgechat.flavor.tracking import NOT_THERE, Artifacts, connect, must_exist, server_uri, speaking_to
 from edgechat.models.manifest import Progress, quick_check
 from edgechat.models.mlmodel import ModelFolder
+from edgechat.models.names import check_name, name_for
 from edgechat.models.origin import Origin
 from edgechat.models.reference import Reference, parse_reference, plain_server, scheme_of
-from edgechat.models.store import ModelStore, check_name, name_for
+from edgechat.models.store import ModelStore
 from edgechat.models.words import shown
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -36,12 +35,9 @@ from edgechat.models.manifest import (
 )
 from edgechat.models.mlflow_card import MLMODEL
 from edgechat.models.mlmodel import ModelFolder, open_model
+from edgechat.models.names import check_name, is_name, name_for, unknown_name
 from edgechat.models.origin import Origin, Origins
 from edgechat.models.words import shown
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
-"""Names that mean a device on Windows, with any suffix: a model of that name could not be copied there."""
 
 _STAGING, _REPLACED, _REMOVED = ".staging-", ".replaced-", ".removed-"
 _LOCKS, _TRUSTED = ".locks", ".trusted"
@@ -64,34 +60,6 @@ class Entry:
     error: EdgechatError | None = None
 
 
-def check_name(name: str) -> str:
-    """The name itself, if a model may be called so.
-
-    Raises:
-        ModelError: It is empty, too long, has characters that file systems or shells treat specially, or is taken by
-            Windows.
-    """
-    if _NAME.fullmatch(name) and not name.endswith(".") and name.split(".", maxsplit=1)[0].lower() not in _DEVICES:
-        return name
-    raise ModelError(
-        "Not a model name",
-        f'"{shown(name)}" cannot be the name of a model.',
-        "Use up to 100 letters, digits, dots, dashes and underscores, beginning with a letter or a digit.",
-    )
-
-
-def name_for(source: Path) -> str:
-    """A name made from the folder's own, for a model that is added without one. Raises ModelError when none can be."""
-    try:
-        return check_name(re.sub(r"[^A-Za-z0-9._-]+", "-", source.name).strip("-._")[:100].rstrip("."))
-    except ModelError as error:
-        raise ModelError(
-            "Model needs a name",
-            f"No name can be made from the folder {shown(source.name) or shown(source)}.",
-            "Give one: edgechat models add FOLDER --name NAME",
-        ) from error
-
-
 class ModelStore:
     """The models below one folder, `paths.models_dir()` if none is given. Making the object touches no disk."""
 
@@ -102,7 +70,7 @@ class ModelStore:
         """The installed names, sorted; empty when the store does not exist yet."""
         self._sweep()
         try:
-            found = [path.name for path in self.root.iterdir() if _NAME.fullmatch(path.name) and path.is_dir()]
+            found = [path.name for path in self.root.iterdir() if is_name(path.name) and path.is_dir()]
         except FileNotFoundError:
             return ()
         except OSError as error:
@@ -125,7 +93,7 @@ class ModelStore:
 
     def has(self, name: str) -> bool:
         """Whether a model of that name is installed; False for what cannot be a name."""
-        if not _NAME.fullmatch(name):
+        if not is_name(name):
             return False
         self._sweep()
         return (self.root / name).is_dir()
@@ -394,20 +362,6 @@ class ModelStore:
             _delete(folder)
             owner.release()
             owner.path.unlink(missing_ok=True)
-
-
-def unknown_name(name: str, names: tuple[str, ...]) -> ModelError:
-    """The error for a name that is not in the store, with the nearest names as hint."""
-    import difflib
-
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    if near:
-        hint = "Did you mean " + " or ".join(near) + "?"
-    elif names:
-        hint = "Installed: " + ", ".join(names[:10]) + ("…" if len(names) > 10 else "") + "."
-    else:
-        hint = "No model is installed yet: edgechat models add FOLDER"
-    return ModelError("Model not found", f'No model called "{shown(name)}" is installed.', hint)
 
 
 def _delete(folder: Path) -> None:

@@ -121,10 +121,11 @@ async def test_a_reply_that_was_cut_goes_on_where_it_ended(engine: Engine) -> No
     more, second, _ = await collect(engine, asking(*HELLO, Message("assistant", text), max_tokens=6))
     assert more
     assert second.usage.completion == 6
-    assert second.usage.cached >= first.usage.context - 1
+    # Nothing is new in the prompt, and an engine may have to compute its last two tokens together.
+    assert second.usage.cached >= first.usage.context - 2
     # What it goes on from is what was said in both parts, as the model itself had spelled it.
     _, third, _ = await collect(engine, asking(*HELLO, Message("assistant", text + more), max_tokens=6))
-    assert third.usage.cached >= second.usage.context - 1
+    assert third.usage.cached >= second.usage.context - 2
 
 
 @talkative

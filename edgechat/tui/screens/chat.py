@@ -411,5 +411,8 @@ class ChatScreen(ContextScreen):
 
 
 def _import_the_rest() -> None:
-    import edgechat.tui.screens.help  # its style sheet is a file, which somebody may remove
+    # What is in the program's files must not be looked for later: somebody may have removed them by then.
+    import edgechat.tui.screens.chats
+    import edgechat.tui.screens.help
+    import edgechat.tui.screens.prompt
     import edgechat.tui.widgets.reply  # noqa: F401

@@ -162,5 +162,5 @@ def test_asked_again_the_logits_are_the_same(model: GenaiModel, tokens: int) -> 
 def first_logits(model: GenaiModel, messages: Sequence[Message]) -> npt.NDArray[np.float32]:
     """What the first token of a reply is chosen from, computed as for any reply."""
     prompt = model.encode(messages)
-    list(model._run(GREEDY, prompt, 0, "", lambda: False, 0.0))
+    list(model._run(GREEDY, prompt, 0, "", 0.0, lambda: False))
     return np.asarray(model._caches.take(prompt).generator.get_logits()).ravel()

@@ -19,7 +19,8 @@ from edgechat import paths
 from edgechat.errors import ModelError, StorageError
 from edgechat.models import copying, manifest
 from edgechat.models.manifest import MANIFEST, quick_check, verify_manifest, write_manifest
-from edgechat.models.store import ModelStore, check_name, name_for
+from edgechat.models.names import check_name, name_for
+from edgechat.models.store import ModelStore
 from tests.rights import bound_by_rights
 
 Make = Callable[..., Path]
