@@ -21,7 +21,7 @@ def use(languages: list[str] | None = None) -> None:
     Args:
         languages: Codes, the wanted one first; None asks the locale (LANGUAGE, LC_ALL, LC_MESSAGES, LANG).
     """
-    global _catalogue
+    global _catalogue  # noqa: PLW0603 - one process speaks one language
     _catalogue = gettext.translation(DOMAIN, Path(__file__).with_name("locale"), languages, fallback=True)
 
 
