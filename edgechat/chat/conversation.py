@@ -51,6 +51,8 @@ class Reply:
         ttft: Seconds from submit to the first text; None before it.
         seconds: Seconds of decoding, from the first text to the end.
         error: The engine's words when `state` is FAILED or INTERRUPTED, else empty.
+        rating: What the reader thought of it: 1 good, -1 bad, 0 nothing said.
+        note: The reader's words about it; empty for none.
     """
 
     id: int
@@ -63,6 +65,8 @@ class Reply:
     ttft: float | None = None
     seconds: float = 0.0
     error: str = ""
+    rating: Literal[-1, 0, 1] = 0
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,6 +165,15 @@ MIGRATIONS: tuple[Migration, ...] = (
             "INSERT INTO words (rowid, body) SELECT id * 2 + 1, searchable(text) FROM reply WHERE text != ''",
         ),
     ),
+    Migration(
+        "feedback on replies",
+        (
+            # 1 good, -1 bad, 0 nothing said; and the reader's words.
+            "ALTER TABLE reply ADD COLUMN rating INTEGER NOT NULL DEFAULT 0 CHECK (rating IN (-1, 0, 1))",
+            "ALTER TABLE reply ADD COLUMN note TEXT NOT NULL DEFAULT ''",
+            "CREATE INDEX reply_feedback ON reply (turn) WHERE rating != 0 OR note != ''",
+        ),
+    ),
 )
 
 

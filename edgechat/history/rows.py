@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 REPLY_COLUMNS = (
-    "r.id, r.text, r.state, r.model, r.prompt_tokens, r.cached_tokens, r.completion_tokens, r.ttft, r.seconds, r.error"
+    "r.id, r.text, r.state, r.model, r.prompt_tokens, r.cached_tokens, r.completion_tokens, r.ttft, r.seconds, "
+    "r.error, r.rating, r.note"
 )
 
 

@@ -20,6 +20,7 @@ from edgechat.history import writer
 from edgechat.history.backup import back_up
 from edgechat.history.branches import Branches
 from edgechat.history.database import Database
+from edgechat.history.feedback import Feedback
 from edgechat.history.rows import (
     REPLY_COLUMNS,
     active_path,
@@ -75,6 +76,7 @@ class HistoryStore:
         branches: Which branch of a chat is shown, and deleted turns.
         shelf: Names, pins, archive, copies and deleted chats.
         search: The words of every message.
+        feedback: What the reader thought of replies.
     """
 
     def __init__(self, database: Database) -> None:
@@ -82,6 +84,7 @@ class HistoryStore:
         self.branches = Branches(database)
         self.shelf = Shelf(database)
         self.search = Search(database)
+        self.feedback = Feedback(database)
         self._writing: set[int] = set()
 
     @classmethod
