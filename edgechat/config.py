@@ -77,7 +77,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     history: bool = True
     theme: str | None = None
     reduced_motion: bool = False
-    keys: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it for each value
+    keys: dict[str, str] = {}
 
 
 Source = Literal["flag", "environment", "file", "device", "default"]
