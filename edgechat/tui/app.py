@@ -20,7 +20,7 @@ from textual.binding import Binding, BindingType
 from textual.reactive import Reactive
 
 from edgechat.errors import EdgechatError
-from edgechat.tui.screens.branching import BranchingScreen
+from edgechat.tui.screens.main import MainScreen
 from edgechat.tui.themes import DARK, LIGHT
 from edgechat.tui.widgets.composer import Composer
 
@@ -76,7 +76,7 @@ class EdgechatApp(App[None]):
         self.session = session
         self._parsed_for = self.get_css_variables()
         self.failure: EdgechatError | None = None
-        self._chat = BranchingScreen(session, notices)
+        self._chat = MainScreen(session, notices)
 
     @property
     def available_themes(self) -> dict[str, Theme]:
@@ -92,12 +92,12 @@ class EdgechatApp(App[None]):
         self._parsed_for = variables
         super().refresh_css(animate=animate)
 
-    def get_default_screen(self) -> BranchingScreen:
+    def get_default_screen(self) -> MainScreen:
         """The chat."""
         return self._chat
 
     @property
-    def chat(self) -> BranchingScreen:
+    def chat(self) -> MainScreen:
         """The chat screen, also while another is over it."""
         return self._chat
 
@@ -122,7 +122,7 @@ class EdgechatApp(App[None]):
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()
             return
-        sources: tuple[list[BindingType], ...] = (Composer.BINDINGS, BranchingScreen.BINDINGS, self.BINDINGS)
+        sources: tuple[list[BindingType], ...] = (Composer.BINDINGS, MainScreen.BINDINGS, self.BINDINGS)
         bindings = [binding for source in sources for binding in source if isinstance(binding, Binding)]
         self.push_screen(HelpScreen(bindings))
 

@@ -14,10 +14,11 @@ from textual.binding import Binding, BindingType
 from edgechat.chat.conversation import ReplyState
 from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
-from edgechat.i18n import _
+from edgechat.i18n import N_, _
 from edgechat.tui.screens.chat import ChatScreen
 
 if TYPE_CHECKING:
+    from edgechat.chat.conversation import Turn
     from edgechat.session import Session, SessionEvent
 
 
@@ -26,15 +27,37 @@ class BranchingScreen(ChatScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *ChatScreen.BINDINGS,
-        Binding("ctrl+r", "regenerate", "Again", id="chat.regenerate", tooltip="Answer the last message once more"),
-        Binding("ctrl+g", "resume", "Go on", id="chat.resume", tooltip="Go on with a reply that was stopped or cut"),
-        Binding("ctrl+up", "edit", "Edit", id="chat.edit", tooltip="Edit the last message; the old one stays"),
-        Binding("alt+left,f3", "step(-1)", "Previous", id="chat.previous", tooltip="The previous version of the chat"),
-        Binding("alt+right,f4", "step(1)", "Next", id="chat.next", tooltip="The next version of the chat"),
-        Binding("f8", "delete_turn", "Delete", id="chat.delete", tooltip="Delete the last message and its replies"),
-        Binding("f9", "undelete", "Undo", id="chat.undelete", tooltip="Have back what was deleted last"),
-        Binding("f2", "rename", "Rename", id="chat.rename", tooltip="Give the chat another title"),
-        Binding("ctrl+o", "chats", "Chats", id="chat.open", tooltip="Open another chat, or search in all of them"),
+        Binding(
+            "ctrl+r", "regenerate", N_("Again"), id="chat.regenerate", tooltip=N_("Answer the last message once more")
+        ),
+        Binding(
+            "f7",
+            "resume",
+            N_("Go on"),
+            id="chat.resume",
+            tooltip=N_("Go on with a reply that was stopped or cut, or with a chat that is open for reading"),
+            priority=True,  # the composer would select everything
+        ),
+        Binding("ctrl+up", "edit", N_("Edit"), id="chat.edit", tooltip=N_("Edit the last message; the old one stays")),
+        Binding(
+            "alt+left,f3",
+            "step(-1)",
+            N_("Previous version"),
+            id="chat.previous",
+            tooltip=N_("The previous version of the chat"),
+        ),
+        Binding(
+            "alt+right,f4", "step(1)", N_("Next version"), id="chat.next", tooltip=N_("The next version of the chat")
+        ),
+        Binding(
+            "f8",
+            "delete_turn",
+            N_("Delete"),
+            id="chat.delete",
+            tooltip=N_("Delete the last message and its replies"),
+        ),
+        Binding("f9", "undelete", N_("Undo"), id="chat.undelete", tooltip=N_("Have back what was deleted last")),
+        Binding("f2", "rename", N_("Rename"), id="chat.rename", tooltip=N_("Give the chat another title")),
     ]
 
     def __init__(self, session: Session, notices: Sequence[str] = ()) -> None:
@@ -43,18 +66,26 @@ class BranchingScreen(ChatScreen):
         self._edited: int | None = None
         self._draft = ""
 
+    @property
+    def editing(self) -> bool:
+        """Whether an earlier message is being edited."""
+        return self._edited is not None
+
     def commands(self) -> Iterator[tuple[str, str, Callable[[], object]]]:
         """The commands of the palette: title, help and action."""
-        yield "Answer again", "Another reply to the last message; the old one stays (Ctrl+R)", self.action_regenerate
-        yield "Go on with the reply", "Where it was stopped, cut or interrupted (Ctrl+G)", self.action_resume
-        yield "Edit the last message", "The old one and its replies stay (Ctrl+Up)", self.action_edit
-        yield "Previous version", "The reply or branch before this one (Alt+Left)", lambda: self.action_step(-1)
-        yield "Next version", "The reply or branch after this one (Alt+Right)", lambda: self.action_step(1)
-        yield "Delete the last message", "With its replies; F9 has it back (F8)", self.action_delete_turn
-        yield "Delete this chat", "F9 has it back, for 30 days", self.action_delete_chat
-        yield "Undo deleting", "Have back what was deleted last (F9)", self.action_undelete
-        yield "Rename this chat", "Give it another title (F2)", self.action_rename
-        yield "Open another chat", "Choose from all, or search in them (Ctrl+O)", self.action_chats
+        yield (
+            _("Answer again"),
+            _("Another reply to the last message; the old one stays (Ctrl+R)"),
+            self.action_regenerate,
+        )
+        yield _("Go on with the reply"), _("Where it was stopped, cut or interrupted (F7)"), self.action_resume
+        yield _("Edit the last message"), _("The old one and its replies stay (Ctrl+Up)"), self.action_edit
+        yield _("Previous version"), _("The reply or branch before this one (Alt+Left)"), lambda: self.action_step(-1)
+        yield _("Next version"), _("The reply or branch after this one (Alt+Right)"), lambda: self.action_step(1)
+        yield _("Delete the last message"), _("With its replies; F9 has it back (F8)"), self.action_delete_turn
+        yield _("Delete this chat"), _("F9 has it back, for 30 days"), self.action_delete_chat
+        yield _("Undo deleting"), _("Have back what was deleted last (F9)"), self.action_undelete
+        yield _("Rename this chat"), _("Give it another title (F2)"), self.action_rename
 
     # Replies
 
@@ -73,7 +104,7 @@ class BranchingScreen(ChatScreen):
         if self.session.conversation.turns:
             self.hold(self.session.regenerate())
         else:
-            self._tell("There is no message to answer.")
+            self._tell(_("There is no message to answer."))
 
     def action_resume(self) -> None:
         """Go on with the last reply."""
@@ -84,18 +115,24 @@ class BranchingScreen(ChatScreen):
         if reply is not None and reply.text and reply.state is not ReplyState.COMPLETE:
             self.hold(self.session.resume())
         else:
-            self._tell("The last reply ended by itself; there is nothing to go on with.")
+            self._tell(_("The last reply ended by itself; there is nothing to go on with."))
 
     def action_edit(self) -> None:
         """Take the last message into the composer; what was written there waits."""
-        turns = self.session.conversation.turns
-        if not self._free() or self._edited is not None or not turns:
+        if turns := self.session.conversation.turns:
+            self.edit_turn(turns[-1])
+
+    def edit_turn(self, turn: Turn) -> None:
+        """Take a message of the branch that is shown into the composer; what was written there waits."""
+        if not self._free() or self._edited is not None:
             return
-        self._edited, self._draft = turns[-1].id, self.composer.text
-        self.composer.load_text(turns[-1].user)
+        self._edited, self._draft = turn.id, self.composer.text
+        self.composer.load_text(turn.user)
         self.composer.move_cursor(self.composer.document.end)
-        self.composer.hint("editing the last message; Esc leaves it as it is")
         self.composer.focus()
+        last = turn.id == self.session.conversation.turns[-1].id
+        words = _("editing the last message; Esc leaves it as it is")
+        self.composer.hint(words if last else _("editing an earlier message; Esc leaves it as it is"))
 
     def action_stop(self) -> None:
         """Leave the message as it is while it is edited; else see `ChatScreen`."""
@@ -115,50 +152,40 @@ class BranchingScreen(ChatScreen):
 
     async def action_step(self, by: int) -> None:
         """Show the next or the previous version of the chat."""
-        await self._change(self.session.step(by), "There is no other version in that direction.")
+        await self._change(self.session.step(by), _("There is no other version in that direction."))
 
     async def action_delete_turn(self) -> None:
         """Delete the last message and its replies."""
-        if await self._change(self.session.delete_turn(), "There is no message to delete."):
-            self._tell("The last message is deleted. F9 has it back.")
+        if await self._change(self.session.delete_turn(), _("There is no message to delete.")):
+            self._tell(_("The last message is deleted. F9 has it back."))
 
     async def action_delete_chat(self) -> None:
         """Delete the chat and begin another."""
-        if await self._change(self.session.delete_chat(), "There is no chat to delete."):
-            self._tell("The chat is deleted. F9 has it back, for 30 days.")
+        if await self._change(self.session.delete_chat(), _("There is no chat to delete.")):
+            self._tell(_("The chat is deleted. F9 has it back, for 30 days."))
 
     async def action_undelete(self) -> None:
         """Have back what was deleted last."""
-        await self._change(self.session.undelete(), "Nothing was deleted here.")
+        await self._change(self.session.undelete(), _("Nothing was deleted here."))
 
     def action_rename(self) -> None:
         """Ask for another title."""
         from edgechat.tui.screens.ask import AskCard
 
         if not self.session.conversation.id:
-            self._tell("The chat has no message yet; its first one becomes its title.")
+            self._tell(_("The chat has no message yet; its first one becomes its title."))
             return
         title = printable(self.session.conversation.title)
 
         async def rename(wanted: str | None) -> None:
             if wanted and wanted != title:
                 await self._try(self.session.rename(wanted))
+                self.chats_changed()
 
         self.app.push_screen(AskCard(_("Title of this chat"), title), rename)
 
-    def action_chats(self) -> None:
-        """Choose another chat."""
-        from edgechat.history.search import SearchHit
-        from edgechat.tui.screens.chats import ChatsScreen, Choice
-
-        async def open_chat(chosen: Choice | None) -> None:
-            if isinstance(chosen, SearchHit):
-                await self._change(self.session.open(chosen.conversation, chosen.turn, chosen.reply), "")
-            elif chosen is not None:
-                await self._change(self.session.open(chosen.id), "")
-
-        if self._free():
-            self.app.push_screen(ChatsScreen(self.session), open_chat)
+    def chats_changed(self) -> None:
+        """What a list of chats shows is no longer true."""
 
     async def redraw(self) -> None:
         """See `ChatScreen`; what was edited may not be there any more."""
@@ -186,7 +213,7 @@ class BranchingScreen(ChatScreen):
     def _free(self) -> bool:
         """Whether no reply is being written; else say what to do."""
         if self.sending:
-            self._tell("A reply is being written; Esc stops it.")
+            self._tell(_("A reply is being written; Esc stops it."))
         return not self.sending
 
     def _tell(self, words: str, severity: str = "information") -> None:
