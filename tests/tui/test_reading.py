@@ -26,6 +26,8 @@ CODE = "Two:\n\n```python\nprint(1)\n```\n\n- and\n\n  ```\n  second\n  ```\n"
 
 def marked(pilot: Pilot[Any]) -> str:
     """The message of the turn that is marked."""
+    if not app_of(pilot).chat.view.has_focus:
+        return ""
     return " ".join(view.turn.user for view in app_of(pilot).query(TurnView) if view.has_class("-marked"))
 
 
@@ -208,6 +210,7 @@ async def test_feedback(make_app: MakeApp) -> None:
         await until(pilot, lambda: "liked" not in chat_text(pilot))
         await pilot.press("plus", "n")
         await until(pilot, lambda: isinstance(app.screen, AskCard))
+        assert app.chat.view.marked == app.session.conversation.turns[0].id
         await pilot.press(*"[b]nice", "enter")
         await until(pilot, lambda: "[b]nice" in chat_text(pilot))
         reply = app.session.conversation.turns[0].reply
@@ -221,6 +224,7 @@ async def test_feedback(make_app: MakeApp) -> None:
         await pilot.press("n", "ctrl+u", "enter")
         await until(pilot, lambda: "nice" not in chat_text(pilot))
         assert isinstance(app.focused, ConversationView)
+        assert marked(pilot) == "one"
 
 
 async def test_a_turn_is_always_sent(make_app: MakeApp) -> None:

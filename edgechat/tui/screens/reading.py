@@ -37,17 +37,17 @@ class ReadingScreen(BranchingScreen):
         super().__init__(session, notices)
         self._copied: tuple[int, int] = (0, -1)
 
-    def action_read(self) -> None:
+    async def action_read(self) -> None:
         """Go to the conversation, with its last turn marked."""
-        if self.session.conversation.turns:
-            self.view.focus()
+        if turns := self.session.conversation.turns:
+            await self.view.read(turns[-1].id)
 
     def action_stop(self) -> None:
         """Stop a reply, or leave what is being edited or selected; with nothing of the kind, begin to read."""
         if self.sending or self.editing or self.get_selected_text():
             super().action_stop()
         elif self.composer.has_focus:
-            self.action_read()
+            self.call_next(self.action_read)
 
     @on(ConversationView.Entered)
     def _tell_keys(self) -> None:
@@ -199,8 +199,7 @@ class ReadingScreen(BranchingScreen):
         """Go on reading at that place of the branch that is shown now."""
         turns = self.session.conversation.turns
         if turns:
-            self.view.focus()
-            await self.view.mark(turns[min(place, len(turns) - 1)].id)
+            await self.view.read(turns[min(place, len(turns) - 1)].id)
 
     def answer_to(self, text: str) -> AsyncGenerator[SessionEvent, None]:
         """See `BranchingScreen`."""

@@ -285,12 +285,12 @@ class ConversationView(VerticalScroll, inherit_bindings=False):
 
     # Reading
 
-    async def mark(self, turn_id: int | None, *, scroll: bool = True) -> None:
-        """Mark a turn as the one that keys are about, and bring it into sight; None marks none."""
+    async def mark(self, turn_id: int, *, scroll: bool = True) -> None:
+        """Mark a turn as the one that keys are about, and bring it into sight."""
         for view in self._views():
             view.set_class(view.turn.id == turn_id, "-marked")
         self.marked = turn_id
-        if turn_id is not None and scroll:
+        if scroll:
             await self.reveal(turn_id)
 
     async def reveal(self, turn_id: int) -> None:
@@ -312,15 +312,19 @@ class ConversationView(VerticalScroll, inherit_bindings=False):
             tall = view.outer_size.height > self.size.height
             self.scroll_to_widget(view, animate=False, top=tall, force=True)
 
+    async def read(self, turn_id: int) -> None:
+        """Begin to read, or go on, with that turn."""
+        await self.mark(turn_id)
+        self.focus()
+
     async def on_focus(self) -> None:
-        """Reading begins, with the last turn."""
-        if self._turns:
+        """Reading begins."""
+        if self._turns and self.turn is None:
             await self.mark(self._turns[-1].id, scroll=False)
         self.post_message(self.Entered())
 
-    async def on_blur(self) -> None:
-        """Reading ends."""
-        await self.mark(None)
+    def on_blur(self) -> None:
+        """Reading ends, or a card lies over it; the mark waits, unseen."""
         self.post_message(self.Exited())
 
     async def action_move(self, by: int) -> None:
