@@ -184,6 +184,22 @@ MIGRATIONS: tuple[Migration, ...] = (
             "ALTER TABLE turn ADD COLUMN window_context INTEGER",
         ),
     ),
+    Migration(
+        "what was sent to servers",
+        (
+            # See `history.sent`: names and digests alone, so that nothing of a chat outlives its purge here.
+            """
+            CREATE TABLE sent (
+                server TEXT NOT NULL,
+                experiment TEXT NOT NULL,
+                thing TEXT NOT NULL,
+                made TEXT NOT NULL,
+                digest TEXT NOT NULL,
+                PRIMARY KEY (server, experiment, thing)
+            ) WITHOUT ROWID
+            """,
+        ),
+    ),
 )
 
 
