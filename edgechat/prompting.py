@@ -89,7 +89,8 @@ class PromptedChat(KeptChat):
     async def _prefill(self) -> None:
         turns = tuple(turn for turn in self._conversation.turns if turn.reply is not None and turn.reply.text)
         with suppress(EdgechatError):  # it will be told to whoever waits for a reply
-            await self._engine.prefill(self.window.messages(replace(self._conversation, turns=turns)))
+            messages = self.window.messages(replace(self._conversation, turns=turns))
+            await self._engine.prefill(messages, self._sampling.top_k)
 
     def _cool(self) -> None:
         if self._warming is not None:
@@ -150,6 +151,7 @@ class PromptedChat(KeptChat):
                 general.repetition_penalty if own.repetition_penalty is None else own.repetition_penalty
             ),
             seed=general.seed if own.seed is None else own.seed,
+            top_k=general.top_k,
         )
 
     async def _keep_window(self, turn_id: int, window: Window) -> None:
