@@ -20,6 +20,7 @@ COMMANDS = {
     "chats": "edgechat.cli.chats:chats",
     "models": "edgechat.cli.models:models",
     "package": "edgechat.cli.package:package",
+    "sync": "edgechat.cli.sync:sync",
 }
 """Where each command is found."""
 
