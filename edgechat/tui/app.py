@@ -20,6 +20,7 @@ from textual.binding import Binding, BindingType
 from textual.reactive import Reactive
 
 from edgechat.errors import EdgechatError
+from edgechat.i18n import N_, _
 from edgechat.tui.screens.branching import BranchingScreen
 from edgechat.tui.themes import DARK, LIGHT
 from edgechat.tui.widgets.composer import Composer
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
     from edgechat.session import Session
 
 _POLICIES: tuple[tuple[str, str, Policy], ...] = (
-    ("ask", "Stop and tell what would no longer be sent", "ask"),
-    ("leave out", "The oldest messages are no longer sent; they stay in the history (F5)", "oldest"),
-    ("sum up", "The model sums up the oldest messages; they stay in the history (F6)", "summarise"),
+    (N_("ask"), N_("Stop and tell what would no longer be sent"), "ask"),
+    (N_("leave out"), N_("The oldest messages are no longer sent; they stay in the history (F5)"), "oldest"),
+    (N_("sum up"), N_("The model sums up the oldest messages; they stay in the history (F6)"), "summarise"),
 )
 
 
@@ -128,7 +129,7 @@ class EdgechatApp(App[None]):
 
     def action_help_quit(self) -> None:
         """Ctrl+C without a selection: people expect it to quit, and would lose nothing, but not by accident."""
-        self.notify("Ctrl+Q quits. Esc stops a reply.", markup=False)
+        self.notify(_("Ctrl+Q quits. Esc stops a reply."), markup=False)
 
     def action_theme(self, name: str) -> None:
         """Change the colours."""
@@ -138,21 +139,29 @@ class EdgechatApp(App[None]):
         """What the command palette offers."""
         chat = self._chat
         if screen is chat:
-            yield SystemCommand("New chat", "Begin a new chat; this one stays saved (Ctrl+N)", chat.action_new_chat)
-            yield SystemCommand("Stop the reply", "Stop writing and keep the text (Esc)", chat.action_stop)
-            yield SystemCommand("Copy the last reply", "Put it into the clipboard as Markdown", chat.action_copy_reply)
-            yield SystemCommand("Show the prompt", "What the model reads, with its tokens", chat.action_show_prompt)
+            yield SystemCommand(
+                _("New chat"), _("Begin a new chat; this one stays saved (Ctrl+N)"), chat.action_new_chat
+            )
+            yield SystemCommand(_("Stop the reply"), _("Stop writing and keep the text (Esc)"), chat.action_stop)
+            yield SystemCommand(
+                _("Copy the last reply"), _("Put it into the clipboard as Markdown"), chat.action_copy_reply
+            )
+            yield SystemCommand(
+                _("Show the prompt"), _("What the model reads, with its tokens"), chat.action_show_prompt
+            )
             for title, words, policy in _POLICIES:
                 yield SystemCommand(
-                    f"When the chat is full: {title}", words, partial(chat.action_choose_policy, policy)
+                    _("When the chat is full: {what}").format(what=_(title)),
+                    _(words),
+                    partial(chat.action_choose_policy, policy),
                 )
             for title, help_text, action in chat.commands():
                 yield SystemCommand(title, help_text, action)
-        yield SystemCommand("Dark colours", "Light text on ink", lambda: self.action_theme(DARK.name))
-        yield SystemCommand("Light colours", "Dark text on paper", lambda: self.action_theme(LIGHT.name))
-        yield SystemCommand("Theme", "Choose from all themes", self.action_change_theme)
-        yield SystemCommand("Help", "Show the keys (F1)", self.action_help)
-        yield SystemCommand("Quit", "A reply is stopped and its text kept (Ctrl+Q)", self.action_quit)
+        yield SystemCommand(_("Dark colours"), _("Light text on ink"), lambda: self.action_theme(DARK.name))
+        yield SystemCommand(_("Light colours"), _("Dark text on paper"), lambda: self.action_theme(LIGHT.name))
+        yield SystemCommand(_("Theme"), _("Choose from all themes"), self.action_change_theme)
+        yield SystemCommand(_("Help"), _("Show the keys (F1)"), self.action_help)
+        yield SystemCommand(_("Quit"), _("A reply is stopped and its text kept (Ctrl+Q)"), self.action_quit)
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy by the terminal and, for those terminals that do not, by the system's clipboard as well."""
