@@ -49,6 +49,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             the free memory, 1,024 at the most.
         threads: Threads of the computation; None is one per physical core.
         history: Whether chats are kept; False forgets them when the program ends.
+        plain: Whether the chat is a linear one, line after line; None is where the terminal can do nothing else.
     """
 
     model_uri: str | None = None
@@ -63,6 +64,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache_memory: Megabytes | None = None
     threads: Threads | None = None
     history: bool = True
+    plain: bool | None = None
 
 
 def config_path() -> Path:
@@ -126,6 +128,15 @@ def load_config(**flags: Any) -> Config:
                 )
             values.update(_checked({key: value}, f"The flag {flag}"))
     return Config(**values)
+
+
+def value_of(key: str, text: str) -> Any:
+    """The value of a key as it was written by a person.
+
+    Raises:
+        ConfigError: There is no such key, or it cannot have that value.
+    """
+    return _checked({key: text}, f"/set {key}", strict=False)[key]
 
 
 def _device(path: Path) -> tuple[dict[str, Any], frozenset[str]]:

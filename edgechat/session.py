@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 
-from edgechat.chat.conversation import ChatSettings, Conversation, Reply, ReplyState, Turn
+from edgechat.chat.conversation import ChatSettings, Conversation, Message, Reply, ReplyState, Turn
 from edgechat.chat.text import storable
 from edgechat.chat.window import Policy, fullness_words
 from edgechat.engine.base import (
@@ -103,6 +103,7 @@ class Session(KeptChat):
         self.sampling = sampling or Sampling()
         self.max_tokens = max_tokens
         self.window = WindowKeeper(engine, context_policy)
+        self._form: tuple[ModelInfo, int] | None = None
         self._warming: asyncio.Task[None] | None = None
         self._journal: Journal | None = None
         self._live: Turn | None = None
@@ -181,6 +182,19 @@ class Session(KeptChat):
         if last.reply is None or last.reply.prompt_tokens != prompt.tokens:
             return prompt
         return Prompt(prompt.parts, last.reply.cached_tokens)  # by now, all of it would be
+
+    async def count(self, text: str) -> int | None:
+        """Tokens of a text; None while the model cannot be asked, since nobody may wait for this.
+
+        Raises:
+            EngineError: The model cannot be sent this.
+        """
+        info = self._engine.info
+        if info is None or self.busy:
+            return None
+        if self._form is None or self._form[0] is not info:  # what the prompt's form puts around every text
+            self._form = info, await self._engine.count((Message("user", ""),))
+        return max(0, await self._engine.count((Message("user", storable(text)[0]),)) - self._form[1])
 
     def _with_draft(self, text: str) -> Conversation:
         """The conversation with a message that is not sent yet."""

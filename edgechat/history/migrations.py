@@ -165,6 +165,24 @@ MIGRATIONS: tuple[Migration, ...] = (
             "INSERT INTO words (rowid, body) SELECT id * 2 + 1, searchable(text) FROM reply WHERE text != ''",
         ),
     ),
+    Migration(
+        "messages being written",
+        (
+            # Chat 0 is the one that has no message yet. `pieces` is JSON: what stands folded in the text, by its label.
+            """
+            CREATE TABLE draft (
+                conversation INTEGER PRIMARY KEY,
+                text TEXT NOT NULL,
+                pieces TEXT NOT NULL
+            )
+            """,
+            """
+            CREATE TRIGGER draft_out AFTER DELETE ON conversation BEGIN
+                DELETE FROM draft WHERE conversation = old.id;
+            END
+            """,
+        ),
+    ),
 )
 
 
