@@ -8,6 +8,8 @@ came from and the key. This module never writes.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,6 +24,7 @@ DEVICE_FILE = "edgechat.toml"
 # against the loops that quantised models of a few hundred million parameters fall into.
 Temperature = Annotated[float, msgspec.Meta(ge=0, le=2)]
 TopP = Annotated[float, msgspec.Meta(gt=0, le=1)]
+TopK = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 RepetitionPenalty = Annotated[float, msgspec.Meta(gt=0, le=3)]
 Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 MaxTokens = Annotated[int, msgspec.Meta(ge=1)]
@@ -37,8 +40,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         model_uri: Model to open: a path or the name of an installed model; None is the default model.
         system: System message of new chats; empty leaves it to the model's own template.
+        persona: Name of a kept system message, which takes the place of `system`; None is none.
         temperature: 0 is greedy.
         top_p: Nucleus sampling.
+        top_k: Tokens to choose from, likeliest first.
         repetition_penalty: 1 is none.
         seed: Makes sampling repeatable.
         max_tokens: Upper bound of a reply; None is up to the end of the context.
@@ -48,14 +53,20 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         cache_memory: Megabytes in which recent chats stay computed beside the one being held; None is a quarter of
             the free memory, 1,024 at the most.
         threads: Threads of the computation; None is one per physical core.
+        spinning: Whether computing threads spin while they wait: faster on an idle machine, slower on a busy one.
         history: Whether chats are kept; False forgets them when the program ends.
         plain: Whether the chat is a linear one, line after line; None is where the terminal can do nothing else.
+        theme: Colours of the interface, by name; None follows the terminal where it tells its background, else dark.
+        reduced_motion: Whether the interface leaves out everything that moves by itself.
+        keys: Keys of the interface by the id of what they do, as in "chat.new" = "ctrl+n,f7".
     """
 
     model_uri: str | None = None
     system: str = "You are a helpful AI assistant."
+    persona: str | None = None
     temperature: Temperature = 0.3
     top_p: TopP = 0.9
+    top_k: TopK = 50
     repetition_penalty: RepetitionPenalty = 1.05
     seed: Seed | None = None
     max_tokens: MaxTokens | None = None
@@ -63,8 +74,35 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     context_policy: Policy = "ask"
     cache_memory: Megabytes | None = None
     threads: Threads | None = None
+    spinning: bool = True
     history: bool = True
     plain: bool | None = None
+    theme: str | None = None
+    reduced_motion: bool = False
+    keys: dict[str, str] = {}
+
+
+Source = Literal["flag", "environment", "file", "device", "default"]
+"""Where a setting comes from; "file" is the user's, "device" the one beside the binary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings in force, and where each comes from.
+
+    Attributes:
+        config: Their values.
+        sources: By key, for all keys that are not their defaults.
+        locked: Keys that only the device's file may set.
+    """
+
+    config: Config = field(default_factory=Config)
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    locked: frozenset[str] = frozenset()
+
+    def source(self, key: str) -> Source:
+        """Where a setting comes from."""
+        return self.sources.get(key, "default")
 
 
 def config_path() -> Path:
@@ -92,6 +130,11 @@ def device_path() -> Path | None:
 
 
 def load_config(**flags: Any) -> Config:
+    """The values of `load_settings`."""
+    return load_settings(**flags).config
+
+
+def load_settings(**flags: Any) -> Settings:
     """Read the settings.
 
     A key that the device's file locks is what that file says, or its default: the user's file and variables are passed
@@ -105,18 +148,25 @@ def load_config(**flags: Any) -> Config:
             message names the file, variable or flag.
     """
     values: dict[str, Any] = {}
+    sources: dict[str, Source] = {}
     locked: frozenset[str] = frozenset()
+
+    def take(found: Mapping[str, Any], source: Source) -> None:
+        values.update(found)
+        sources.update(dict.fromkeys(found, source))
+
     device = device_path()
     if device is not None:
-        values, locked = _device(device)
+        found, locked = _device(device)
+        take(found, "device")
     path = config_path()
     users = _checked(_read(path), str(path))
-    values.update({key: value for key, value in users.items() if key not in locked})
-    for field in Config.__struct_fields__:
-        variable = PREFIX + field.upper()
+    take({key: value for key, value in users.items() if key not in locked}, "file")
+    for key in Config.__struct_fields__:
+        variable = PREFIX + key.upper()
         text = os.environ.get(variable)
-        if text and field not in locked:
-            values.update(_checked({field: text}, f"The variable {variable}", strict=False))
+        if text and key not in locked and key != "keys":
+            take(_checked({key: text}, f"The variable {variable}", strict=False), "environment")
     for key, value in flags.items():
         if value is not None:
             flag = "--" + key.replace("_", "-")
@@ -126,17 +176,17 @@ def load_config(**flags: Any) -> Config:
                     f"The flag {flag} would change {key}, which {device} locks on this device.",
                     "Leave the flag out.",
                 )
-            values.update(_checked({key: value}, f"The flag {flag}"))
-    return Config(**values)
+            take(_checked({key: value}, f"The flag {flag}"), "flag")
+    return Settings(Config(**values), sources, locked)
 
 
-def value_of(key: str, text: str) -> Any:
-    """The value of a key as it was written by a person.
+def check_value(key: str, text: str) -> Any:
+    """The value that a text stands for, as it is written in a variable or typed.
 
     Raises:
-        ConfigError: There is no such key, or it cannot have that value.
+        ConfigError: It is not usable; the message says why.
     """
-    return _checked({key: text}, f"/set {key}", strict=False)[key]
+    return _checked({key: text}, key, strict=False)[key]
 
 
 def _device(path: Path) -> tuple[dict[str, Any], frozenset[str]]:
@@ -158,6 +208,8 @@ def _device(path: Path) -> tuple[dict[str, Any], frozenset[str]]:
             values["model_uri"] = str(path.parent / Path(uri).expanduser())
         except RuntimeError as error:  # the ~ of a user without a home
             raise ConfigError("Setting not usable", f"{path}: model_uri: {error}.", "Write the whole path.") from error
+    if "system" in locked:  # another way to the same
+        locked = [*locked, "persona"]
     return values, frozenset(locked)
 
 

@@ -7,13 +7,15 @@ reply is being written.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgechat.chat.conversation import ChatSettings, Conversation
+from edgechat.chat.conversation import ChatSettings, Conversation, Reply, Turn
 from edgechat.chat.text import storable
 from edgechat.errors import EngineError
 from edgechat.history.drafts import Draft
+from edgechat.history.feedback import Rating
 from edgechat.history.search import SearchHit
 from edgechat.history.store import ConversationSummary, HistoryStore
 
@@ -166,6 +168,52 @@ class KeptChat:
     async def export(self, form: Format) -> str:
         """The chat as text; empty where it has no message yet. Raises StorageError."""
         return await asyncio.to_thread(self._store.export, self._conversation.id, form)
+
+    async def rate(self, reply_id: int, rating: Rating, note: str | None = None) -> None:
+        """Keep what the user thinks of a reply, also while another one is written.
+
+        Args:
+            reply_id: The reply; `Reply.rating` and `Reply.note` of the conversation say it from then on.
+            rating: 1 good, -1 bad; 0 takes an earlier one back.
+            note: The user's words, "" for none; None leaves the words that are there.
+
+        Raises:
+            StorageError: There is no such reply, or it cannot be written.
+        """
+        words = None if note is None else storable(note.strip())[0]
+        await asyncio.to_thread(self._store.feedback.rate, reply_id, rating, words)
+
+        def rated(reply: Reply) -> Reply:
+            if reply.id != reply_id:
+                return reply
+            return replace(reply, rating=rating, note=reply.note if words is None else words)
+
+        self._change_turns(lambda turn: replace(turn, replies=tuple(map(rated, turn.replies))))
+
+    async def pin_turn(self, turn_id: int, pinned: bool) -> None:
+        """Let a turn always be sent, whatever has to leave the context, or no longer.
+
+        Raises:
+            StorageError: There is no such turn, or it cannot be written.
+        """
+        await asyncio.to_thread(self._store.branches.pin_turn, turn_id, pinned)
+        self._change_turns(lambda turn: replace(turn, pinned=pinned) if turn.id == turn_id else turn)
+
+    async def pin(self, chat_id: int, pinned: bool) -> None:
+        """Let lists show a chat before the others, or no longer. Raises StorageError."""
+        await asyncio.to_thread(self._store.shelf.pin, chat_id, pinned)
+        if chat_id == self._conversation.id:
+            self._conversation = replace(self._conversation, pinned=pinned)
+
+    async def archive(self, chat_id: int, archived: bool) -> None:
+        """Let lists leave out a chat, or no longer; search still finds it. Raises StorageError."""
+        await asyncio.to_thread(self._store.shelf.archive, chat_id, archived)
+        if chat_id == self._conversation.id:
+            self._conversation = replace(self._conversation, archived=archived)
+
+    def _change_turns(self, change: Callable[[Turn], Turn]) -> None:
+        """Have the turns of the chat that is held changed as the store was."""
+        self._conversation = replace(self._conversation, turns=tuple(map(change, self._conversation.turns)))
 
     async def housekeep(self) -> None:
         """Make today's backup and purge what was deleted long ago, in a thread of their own. Raises StorageError."""

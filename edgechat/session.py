@@ -9,29 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from edgechat.chat.conversation import ChatSettings, Conversation, Message, Reply, ReplyState, Turn
+from edgechat.chat.conversation import ChatSettings, Conversation, Reply, ReplyState, Turn
 from edgechat.chat.text import storable
-from edgechat.chat.window import Policy, fullness_words
-from edgechat.engine.base import (
-    Engine,
-    Finished,
-    ModelInfo,
-    Progress,
-    Prompt,
-    Request,
-    Sampling,
-    TextDelta,
-    Timings,
-    Usage,
-)
+from edgechat.chat.window import Policy
+from edgechat.engine.base import Engine, Finished, Progress, Sampling, TextDelta, Timings, Usage
 from edgechat.engine.fitting import WindowKeeper, WindowMoved
 from edgechat.errors import EdgechatError, EngineError, StorageError
 from edgechat.history.store import HistoryStore, title_of
 from edgechat.journal import Journal
-from edgechat.keeping import KeptChat
+from edgechat.prompting import PromptedChat
 
 CLOSE_SECONDS = 3.0
 """How long closing waits for a running reply to end by itself."""
@@ -68,7 +57,7 @@ class TurnClosed:
 SessionEvent = TurnSaved | Progress | WindowMoved | TextDelta | TurnClosed
 
 
-class Session(KeptChat):
+class Session(PromptedChat):
     """Holds one conversation at a time on one engine.
 
     Attributes:
@@ -98,13 +87,8 @@ class Session(KeptChat):
             max_tokens: Upper bound of a reply; None is up to the end of the context.
             context_policy: What happens when a chat no longer fits into the context.
         """
-        super().__init__(store, conversation, system)
-        self._engine = engine
-        self.sampling = sampling or Sampling()
-        self.max_tokens = max_tokens
-        self.window = WindowKeeper(engine, context_policy)
-        self._form: tuple[ModelInfo, int] | None = None
-        self._warming: asyncio.Task[None] | None = None
+        window = WindowKeeper(engine, context_policy)
+        super().__init__(engine, store, conversation, system, sampling or Sampling(), max_tokens, window)
         self._journal: Journal | None = None
         self._live: Turn | None = None
         self._stopping = asyncio.Event()
@@ -116,89 +100,6 @@ class Session(KeptChat):
             return self._conversation
         reply = replace(self._live.reply, text="".join(self._journal.parts))
         return self._with(replace(self._live, replies=_with_reply(self._live, reply)))
-
-    @property
-    def info(self) -> ModelInfo | None:
-        """The loaded model; None until it is loaded."""
-        return self._engine.info
-
-    @property
-    def context_used(self) -> int:
-        """Tokens of the context in use after the last reply; 0 in a new chat."""
-        for turn in reversed(self._conversation.turns):
-            if turn.reply is not None and turn.reply.prompt_tokens:
-                return turn.reply.prompt_tokens + turn.reply.completion_tokens
-        return 0
-
-    async def start(self, on_progress: Callable[[Progress], None] | None = None) -> ModelInfo:
-        """Load the model; see `Engine.start`."""
-        info = await self._engine.start(on_progress)
-        self.warm()
-        return info
-
-    def warm(self) -> None:
-        """Compute the beginning of the next prompt in the background, while the user writes.
-
-        Called for whatever chat or branch comes into view. A message that is sent meanwhile does not wait for it.
-        """
-        self._cool()
-        sampling = self._sampling
-        seeded = sampling.seed is not None and sampling.temperature > 0  # computed from nothing each time
-        if self._engine.info is not None and not self.busy and not seeded:
-            self._warming = asyncio.create_task(self._prefill(), name="warm")
-
-    async def _prefill(self) -> None:
-        turns = tuple(turn for turn in self._conversation.turns if turn.reply is not None and turn.reply.text)
-        with suppress(EdgechatError):  # it will be told to whoever waits for a reply
-            await self._engine.prefill(self.window.messages(replace(self._conversation, turns=turns)))
-
-    def _cool(self) -> None:
-        if self._warming is not None:
-            self._warming.cancel()
-
-    @property
-    def context_words(self) -> str:
-        """What the user is to know of how full the context is, or is about to be; "" for nothing."""
-        info = self._engine.info
-        if info is None:
-            return ""
-        return fullness_words(self.context_used, info.context, self.window.policy, info.cliff)
-
-    async def prompt_parts(self, draft: str = "") -> Prompt:
-        """The prompt as the model gets it, in its parts.
-
-        Args:
-            draft: The next message; without one it is the prompt of the last reply.
-
-        Raises:
-            EngineError: The model is not there, or cannot be sent this.
-        """
-        turns = self._conversation.turns
-        if draft or not turns:
-            asked = self._with_draft(draft)
-            return await self._engine.prompt(self.window.messages(asked))
-        last = turns[-1]
-        prompt = await self._engine.prompt(self.window.messages(self._asked(None)))
-        if last.reply is None or last.reply.prompt_tokens != prompt.tokens:
-            return prompt
-        return Prompt(prompt.parts, last.reply.cached_tokens)  # by now, all of it would be
-
-    async def count(self, text: str) -> int | None:
-        """Tokens of a text; None while the model cannot be asked, since nobody may wait for this.
-
-        Raises:
-            EngineError: The model cannot be sent this.
-        """
-        info = self._engine.info
-        if info is None or self.busy:
-            return None
-        if self._form is None or self._form[0] is not info:  # what the prompt's form puts around every text
-            self._form = info, await self._engine.count((Message("user", ""),))
-        return max(0, await self._engine.count((Message("user", storable(text)[0]),)) - self._form[1])
-
-    def _with_draft(self, text: str) -> Conversation:
-        """The conversation with a message that is not sent yet."""
-        return replace(self._conversation, turns=(*self._conversation.turns, Turn(0, None, text, 0.0)))
 
     async def send(self, text: str) -> AsyncGenerator[SessionEvent, None]:
         """Save the user's message, answer it, and yield TurnSaved, Progress and TextDelta, TurnClosed.
@@ -271,7 +172,7 @@ class Session(KeptChat):
             if before:
                 draft = replace(self._conversation, turns=(*before, Turn(0, None, message, 0.0)))
                 await self.window.check(draft, self._max_tokens)
-            turn = await asyncio.to_thread(self._save, message, before)
+            turn = await self._save(message, len(before))
         except BaseException:
             self._idle.set()
             raise
@@ -319,50 +220,27 @@ class Session(KeptChat):
         self._conversation = replace(self._conversation, model=info.name)
         return (f"This chat was held with {before}; {info.name} goes on with it.",)
 
-    def _save(self, message: str, before: tuple[Turn, ...]) -> Turn:
+    async def _save(self, message: str, after: int) -> Turn:
+        """Keep a message that follows the first `after` turns of the path that is shown."""
         conversation = self._conversation
         if not conversation.id:
-            info = self._engine.info
-            asked = conversation
-            conversation = self._store.create_conversation(system=asked.system, model=info.name if info else "")
-            if asked.settings != ChatSettings():
-                self._store.shelf.configure(conversation.id, asked.system, asked.settings)
-                conversation = replace(conversation, settings=asked.settings)
-        parent = before[-1].id if before else None
-        turn = self._store.add_turn(conversation.id, parent, message)
+            conversation = await asyncio.to_thread(self._create, conversation)
+            self._conversation = conversation
+        parent = conversation.turns[after - 1].id if after else None
+        turn = await asyncio.to_thread(self._store.add_turn, conversation.id, parent, message)
+        conversation = self._conversation  # what was rated, pinned or renamed meanwhile stays so
         title = conversation.title or title_of(message)
-        self._conversation = replace(conversation, title=title, turns=(*before, turn))
+        self._conversation = replace(conversation, title=title, turns=(*conversation.turns[:after], turn))
         return turn
 
-    def _asked(self, begun: Reply | None) -> Conversation:
-        """The path that is shown, without the reply that is to be replaced."""
-        turns = self._conversation.turns
-        if begun is not None or not turns:
-            return self._conversation
-        return replace(self._conversation, turns=(*turns[:-1], replace(turns[-1], replies=(), active=-1)))
-
-    @property
-    def _max_tokens(self) -> int | None:
-        """Upper bound of a reply in this chat."""
-        own = self._conversation.settings.max_tokens
-        return self.max_tokens if own is None else own
-
-    @property
-    def _sampling(self) -> Sampling:
-        """How replies are sampled in this chat."""
-        own, general = self._conversation.settings, self.sampling
-        return Sampling(
-            temperature=general.temperature if own.temperature is None else own.temperature,
-            top_p=general.top_p if own.top_p is None else own.top_p,
-            repetition_penalty=(
-                general.repetition_penalty if own.repetition_penalty is None else own.repetition_penalty
-            ),
-            seed=general.seed if own.seed is None else own.seed,
-        )
-
-    def _request(self, begun: Reply | None) -> Request:
-        """What the engine is asked."""
-        return Request(self.window.messages(self._asked(begun)), self._sampling, self._max_tokens)
+    def _create(self, asked: Conversation) -> Conversation:
+        """Begin a chat in the store."""
+        info = self._engine.info
+        conversation = self._store.create_conversation(system=asked.system, model=info.name if info else "")
+        if asked.settings == ChatSettings():
+            return conversation
+        self._store.shelf.configure(conversation.id, asked.system, asked.settings)
+        return replace(conversation, settings=asked.settings)
 
     async def _answer(self, turn: Turn, begun: Reply | None) -> AsyncGenerator[SessionEvent, None]:
         clock = asyncio.get_running_loop().time
@@ -380,7 +258,6 @@ class Session(KeptChat):
         else:
             reply = await asyncio.to_thread(self._store.add_reply, turn.id, info.name if info else "")
             self._live = replace(turn, replies=(*turn.replies, reply), active=len(turn.replies))
-        turn = self._live
         journal = self._journal = Journal(self._store, reply)
         ttft: float | None = None
         finished = Finished("cancelled", Usage(0, 0, 0), Timings(0.0, 0.0, 0.0))
@@ -391,6 +268,8 @@ class Session(KeptChat):
                 fitting = self.window.fit(self._asked(begun), self._max_tokens, self._stopping.is_set)
                 async with aclosing(fitting) as moves:
                     async for move in moves:
+                        if isinstance(move, WindowMoved):
+                            await self._keep_window(turn.id, move.window)
                         yield move
                 ready = not self._stopping.is_set()
             if ready:
@@ -407,12 +286,12 @@ class Session(KeptChat):
                         yield event
         except EdgechatError as error:
             words = " ".join(part for part in (f"{error.title}.", error.message) if part)
-            self._close(turn, await journal.close(ReplyState.FAILED, None, ttft, words))
+            self._close(await journal.close(ReplyState.FAILED, None, ttft, words))
             raise
         except (asyncio.CancelledError, GeneratorExit):
-            self._close(turn, await journal.close(ReplyState.STOPPED, None, ttft))
+            self._close(await journal.close(ReplyState.STOPPED, None, ttft))
             raise
-        closed = self._close(turn, await journal.close(_STATES[finished.reason], finished if ready else None, ttft))
+        closed = self._close(await journal.close(_STATES[finished.reason], finished if ready else None, ttft))
         if finished.usage.prompt:
             self.window.note(self._conversation, finished)
         if journal.failure is not None:
@@ -432,10 +311,17 @@ class Session(KeptChat):
             start.cancel()  # only this wait for it: the load itself goes on
             stop.cancel()
 
-    def _close(self, turn: Turn, reply: Reply) -> Turn:
-        closed = replace(turn, replies=_with_reply(turn, reply))
+    def _close(self, reply: Reply) -> Turn:
+        """Put the reply that was written into its turn."""
+        assert self._live is not None
+        closed = replace(self._live, replies=_with_reply(self._live, reply))
         self._conversation = self._with(closed)
         return closed
+
+    def _change_turns(self, change: Callable[[Turn], Turn]) -> None:
+        super()._change_turns(change)
+        if self._live is not None:
+            self._live = change(self._live)
 
     def _with(self, turn: Turn) -> Conversation:
         turns = tuple(turn if old.id == turn.id else old for old in self._conversation.turns)
@@ -446,17 +332,6 @@ class Session(KeptChat):
         if self.busy:
             self._stopping.set()
             await self._engine.stop()
-
-    def new(self) -> None:
-        """See `KeptChat.new`."""
-        super().new()
-        self.warm()
-
-    async def open(self, conversation_id: int, turn: int | None = None, reply: int | None = None) -> Conversation:
-        """See `KeptChat.open`."""
-        opened = await super().open(conversation_id, turn, reply)
-        self.warm()
-        return opened
 
     async def aclose(self) -> None:
         """Stop, close the store, end the engine. Safe to call twice."""

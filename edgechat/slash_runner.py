@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edgechat.chat.text import storable
-from edgechat.config import value_of
+from edgechat.config import check_value
 from edgechat.engine.prompt_text import part_lines, summary_words
 from edgechat.errors import StorageError
 from edgechat.history.search import SearchHit
@@ -328,7 +328,7 @@ async def _set(front: Front, argument: str) -> None:
     if not value:
         await front.tell(key, [line for line in settings_lines(session) if line.startswith(f"{key} ")])
         return
-    wanted = None if value == DEFAULT else value_of(key, value)
+    wanted = None if value == DEFAULT else check_value(key, value)
     changes: dict[str, Any] = {key: wanted}
     await session.configure(session.conversation.system, replace(settings, **changes))
     shown = next(line for line in settings_lines(session) if line.startswith(f"{key} "))

@@ -23,6 +23,7 @@ from tests.mlflow_server import MlflowServer
 settings.register_profile("edgechat", deadline=None)
 settings.load_profile("edgechat")
 
+os.environ["TERM"] = "xterm-256color"  # what the interface draws depends on it, and is settled when it is imported
 go_offline()  # before any test module imports a library that looks at the environment once
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

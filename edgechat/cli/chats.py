@@ -22,11 +22,15 @@ from edgechat.errors import ExitCode, StorageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from edgechat.chat.conversation import Conversation
+    from edgechat.chat.conversation import Conversation, Reply
+    from edgechat.history.feedback import Rating
     from edgechat.history.search import SearchHit
     from edgechat.history.store import HistoryStore
 
 WIDTH = 80
+
+_THUMBS: dict[str, Rating] = {"up": 1, "down": -1, "none": 0}
+_SEE = "`edgechat chats show ID` shows them."
 
 id_argument = click.argument("chat", type=int, metavar="ID")
 
@@ -180,6 +184,73 @@ def duplicate(chat: int, title: str) -> None:
         click.echo(store.shelf.duplicate(chat, storable(title)[0]))
 
 
+@chats.command()
+@id_argument
+@click.option("--reply", "number", type=click.IntRange(1), metavar="N", help="The reply to message N, as shown.")
+@click.option("--reply-id", type=int, metavar="ID", help="Any reply of the chat, by its id in `show --json`.")
+@click.option("--up", "rating", flag_value="up", help="It is good.")
+@click.option("--down", "rating", flag_value="down", help="It is bad.")
+@click.option("--none", "rating", flag_value="none", help="Take the thumb back.")
+@click.option("--note", metavar="TEXT", help="Words about it; empty to take them back.")
+def rate(chat: int, number: int | None, reply_id: int | None, rating: str | None, note: str | None) -> None:
+    """Say what you think of a reply in the chat ID: its last one, or the one named.
+
+    It is kept with the reply, shown and exported with it. Nothing is sent; `edgechat sync` does that when you call it.
+
+    \b
+    Examples:
+      edgechat chats rate 12 --up
+      edgechat chats rate 12 --reply 3 --down --note "The date is wrong."
+    """
+    if number is not None and reply_id is not None:
+        raise click.UsageError("--reply and --reply-id name two replies; give one of them.")
+    if rating is None and note is None:
+        raise click.UsageError("Give --up, --down, --none or --note.")
+    with history() as store:
+        found = store.conversation(chat)
+        reply = _of_id(found, reply_id) if reply_id is not None else _of_message(found, number)
+        thumb = reply.rating if rating is None else _THUMBS[rating]
+        store.feedback.rate(reply.id, thumb, None if note is None else storable(note.strip())[0])
+
+
+def _of_message(chat: Conversation, number: int | None) -> Reply:
+    """The shown reply to a message of the chat, counted from 1; None is the last one that has a reply."""
+    if number is not None:
+        found = next((turn.reply for turn in chat.turns[number - 1 : number]), None)
+    else:
+        found = next((turn.reply for turn in reversed(chat.turns) if turn.reply is not None), None)
+    if found is None:
+        which = "no reply" if number is None else f"no reply to a message {number}"
+        raise StorageError("No such reply", f"The chat has {which} in the branch that is shown.", _SEE)
+    return found
+
+
+def _of_id(chat: Conversation, reply_id: int) -> Reply:
+    for turn in chat.turns:
+        for reply in turn.replies:
+            if reply.id == reply_id:
+                return reply
+    raise StorageError(
+        "No such reply", f"The branch of chat {chat.id} that is shown has no reply with the id {reply_id}.", _SEE
+    )
+
+
+@chats.command("pin-turn")
+@id_argument
+@click.argument("number", type=click.IntRange(1), metavar="N")
+@click.option("--off", is_flag=True, help="No longer.")
+def pin_turn(chat: int, number: int, off: bool) -> None:
+    """Let message N of the chat ID, and its reply, always be sent to the model.
+
+    Older messages leave the context before it when the chat no longer fits. N counts as `edgechat chats show` does.
+    """
+    with history() as store:
+        turns = store.conversation(chat).turns
+        if number > len(turns):
+            raise StorageError("No such message", f"The chat has {len(turns):,} in the branch that is shown.", _SEE)
+        store.branches.pin_turn(turns[number - 1].id, not off)
+
+
 @chats.command("set")
 @id_argument
 @click.option("--system", metavar="TEXT", help="Its system message; empty for none.")
@@ -262,13 +333,16 @@ def _lines(chat: Conversation) -> Iterator[str]:
     yield f"# {' '.join(chat.title.split())}"
     if chat.system:
         yield f"\nSystem:\n\n{chat.system}"
-    for turn in chat.turns:
+    for number, turn in enumerate(chat.turns, 1):
         beside = f" ({turn.siblings.index(turn.id) + 1} of {len(turn.siblings)})" if len(turn.siblings) > 1 else ""
-        yield f"\nYou{beside}:\n\n{turn.user}"
+        yield f"\n{number}. You{beside}{' [pinned]' if turn.pinned else ''}:\n\n{turn.user}"
         if turn.reply is not None:
             count = f" ({turn.active + 1} of {len(turn.replies)})" if len(turn.replies) > 1 else ""
             state = "" if turn.reply.state == "complete" else f" [{turn.reply.state}]"
-            yield f"\n{turn.reply.model or 'Reply'}{count}{state}:\n\n{turn.reply.text or turn.reply.error}"
+            thumb = {1: " [good]", -1: " [bad]", 0: ""}[turn.reply.rating]
+            yield f"\n{turn.reply.model or 'Reply'}{count}{state}{thumb}:\n\n{turn.reply.text or turn.reply.error}"
+            if turn.reply.note:
+                yield f"\nNote: {turn.reply.note}"
 
 
 def _marked(hit: SearchHit) -> str:

@@ -28,6 +28,7 @@ def sampling_of(config: Config) -> Sampling:
         top_p=config.top_p,
         repetition_penalty=config.repetition_penalty,
         seed=config.seed,
+        top_k=config.top_k,
     )
 
 
@@ -66,7 +67,7 @@ def engine_for(config: Config) -> EngineClient:
     from edgechat.engine.client import EngineClient, EngineOptions
 
     kept = None if config.cache_memory is None else config.cache_memory * 1024 * 1024
-    options = EngineOptions(context=config.context, threads=config.threads, kept_bytes=kept)
+    options = EngineOptions(context=config.context, threads=config.threads, spinning=config.spinning, kept_bytes=kept)
     return EngineClient(locate(config.model_uri), options)
 
 

@@ -23,12 +23,14 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
         top_p: The smallest set of tokens whose probabilities reach this sum, 0 to 1.
         repetition_penalty: 1 is none.
         seed: Makes sampling repeatable; None draws one.
+        top_k: Tokens to choose from, likeliest first.
     """
 
     temperature: float = 0.3
     top_p: float = 0.9
     repetition_penalty: float = 1.05
     seed: int | None = None
+    top_k: int = 50
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -219,12 +221,15 @@ class LoadedModel(Protocol):
     def prompt(self, messages: Sequence[Message]) -> Prompt:
         """The same ids with what they stand for, and how many of them are computed already."""
 
-    def prefill(self, messages: Sequence[Message], stopped: Callable[[], bool] = ...) -> Iterator[int]:
+    def prefill(
+        self, messages: Sequence[Message], stopped: Callable[[], bool] = ..., top_k: int | None = None
+    ) -> Iterator[int]:
         """Compute what every prompt that goes on with these messages begins with.
 
         Args:
             messages: The conversation without the message that is being written.
             stopped: Asked between chunks; what was computed by then stays.
+            top_k: What the reply is going to be sampled with, where that is known.
 
         Yields:
             Tokens computed so far, after each chunk; nothing where all of it is computed, or none of it would fit.
@@ -283,7 +288,7 @@ class Engine(Protocol):
     async def prompt(self, messages: tuple[Message, ...]) -> Prompt:
         """The prompt these messages make, as it would be sent now."""
 
-    async def prefill(self, messages: tuple[Message, ...]) -> int:
+    async def prefill(self, messages: tuple[Message, ...], top_k: int | None = None) -> int:
         """Compute the beginning of the next prompt ahead, while nothing else is asked of the engine.
 
         A reply that is asked for meanwhile ends this between two chunks and goes on from what was computed; cancelling
@@ -291,6 +296,8 @@ class Engine(Protocol):
 
         Args:
             messages: The conversation without the message that is being written.
+            top_k: What the reply is going to be sampled with, where that is known; with another one what is computed
+                here is computed again.
 
         Returns:
             Tokens computed; 0 where nothing had to be, or the engine keeps nothing.

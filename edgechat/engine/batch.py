@@ -42,7 +42,7 @@ class BatchWriter:
         eos: frozenset[int],
         filler: int | None,
         context: int,
-        options: dict[str, Any],
+        options: Callable[[int], dict[str, Any]],
         opened_reply: Callable[[], GrowingReply],
     ) -> None:
         """Nothing is computed yet.
@@ -53,7 +53,7 @@ class BatchWriter:
             filler: A token that is in no prompt, to fill up the shorter ones; None where there is none, which makes
                 every batch one row.
             context: Tokens all rows together may hold: the memory for one chat is enough for a batch.
-            options: Search options every generator is made with.
+            options: Search options every generator is made with, for a `top_k`.
             opened_reply: Begins a reply.
         """
         self._model = model
@@ -121,7 +121,7 @@ class BatchWriter:
         sampling = requests[0].sampling
         params = og.GeneratorParams(self._model)
         params.set_search_options(
-            **self._options,
+            **self._options(sampling.top_k),
             batch_size=len(prompts),
             max_length=longest + 1 + max(request.max_tokens or 0 for request in requests),
             random_seed=random.randrange(2**31),

@@ -195,9 +195,9 @@ class EngineClient:
         """See `Engine.prompt`."""
         return await self._ask(wire.ShowPrompt(messages), Prompt)
 
-    async def prefill(self, messages: tuple[Message, ...]) -> int:
+    async def prefill(self, messages: tuple[Message, ...], top_k: int | None = None) -> int:
         """See `Engine.prefill`."""
-        return (await self._ask(wire.Prefill(messages), wire.Prefilled)).tokens
+        return (await self._ask(wire.Prefill(messages, top_k), wire.Prefilled)).tokens
 
     async def _ask(self, command: wire.Command, kind: type[_Answer]) -> _Answer:
         """The one answer to a command; whoever stops waiting for it stops the worker too."""

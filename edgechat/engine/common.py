@@ -23,9 +23,6 @@ PREFILL_CHUNK = 64
 LONGEST_TOKEN = 256
 """Characters no token has more of; the longest known, a run of spaces, has 162."""
 
-TOP_K = 50
-"""Tokens sampling chooses from, likeliest first."""
-
 VERIFY = "Copy the model again from its source; `edgechat models verify` shows what differs."
 
 

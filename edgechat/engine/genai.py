@@ -37,7 +37,6 @@ from edgechat.engine.base import (
 from edgechat.engine.batch import BatchWriter
 from edgechat.engine.common import (
     PREFILL_CHUNK,
-    TOP_K,
     VERIFY,
     certain_prefix,
     choose_form,
@@ -55,8 +54,6 @@ from edgechat.errors import ModelError
 
 SEARCH = {
     "do_sample": True,
-    # Changing it on a live generator yields garbage.
-    "top_k": TOP_K,
     # A generator made at temperature 0 or without top_p never honours them later; one made with both does, and is
     # greedy at temperature 0.
     "temperature": 1.0,
@@ -137,12 +134,14 @@ class GenaiModel:
             room=lambda: sizing.available_memory() > kv + sizing.RESERVE,
         )
         self._seed: int | None = None
+        self._top_k = Sampling().top_k
+        self._vocabulary = int(config.get("model", {}).get("vocab_size") or self.codec.vocabulary)
         self._batch = BatchWriter(
             self._model,
             eos=self._eos,
             filler=filler,
             context=self._context.tokens,
-            options=SEARCH,
+            options=self._search,
             opened_reply=self._opened_reply,
         )
         self.info = ModelInfo(
@@ -170,14 +169,20 @@ class GenaiModel:
         """See `LoadedModel.prompt`."""
         return show(self.codec, self.form, messages, self._caches.held(), fewest=_FEWEST)
 
-    def prefill(self, messages: Sequence[Message], stopped: Callable[[], bool] = lambda: False) -> Iterator[int]:
+    def prefill(
+        self,
+        messages: Sequence[Message],
+        stopped: Callable[[], bool] = lambda: False,
+        top_k: int | None = None,
+    ) -> Iterator[int]:
         """See `LoadedModel.prefill`."""
         prompt = certain_prefix(self.encode, messages)
         if len(prompt) >= self._context.tokens:
             return
         self._seed = None
+        self._top_k = top_k or self._top_k
         try:
-            cache = self._caches.take(prompt, ahead=True)
+            cache = self._caches.take(prompt, ahead=True, made_for=self._top_k)
             if common_prefix(cache.tokens, prompt) > len(prompt) - _FEWEST:
                 return
             cached = self._cut(cache, prompt)
@@ -330,7 +335,9 @@ class GenaiModel:
         # A seed is read only when a generator is made, so a repeatable reply starts from an empty cache.
         repeatable = sampling.seed is not None and sampling.temperature > 0
         self._seed = sampling.seed if repeatable else None
-        cache = self._caches.take(prompt, fresh=repeatable)
+        if sampling.temperature > 0:  # else the likeliest token is the same among any number of them
+            self._top_k = sampling.top_k
+        cache = self._caches.take(prompt, fresh=repeatable, made_for=self._top_k)
         cache.params.set_search_options(**options)
         return cache, self._cut(cache, prompt)
 
@@ -347,11 +354,15 @@ class GenaiModel:
     def _make_generator(self) -> tuple[Any, Any]:
         params = og.GeneratorParams(self._model)
         params.set_search_options(
-            **SEARCH,
+            **self._search(self._top_k),
             max_length=self._context.tokens,
             random_seed=random.randrange(2**31) if self._seed is None else self._seed,
         )
         return og.Generator(self._model, params), params
+
+    def _search(self, top_k: int) -> dict[str, Any]:
+        """What a generator is made with; changing `top_k` on a live one yields garbage."""
+        return {**SEARCH, "top_k": min(top_k, self._vocabulary)}
 
     def _drop(self) -> None:
         self._caches.drop()

@@ -37,7 +37,6 @@ from edgechat.engine.base import (
 )
 from edgechat.engine.common import (
     PREFILL_CHUNK,
-    TOP_K,
     VERIFY,
     certain_prefix,
     choose_form,
@@ -148,8 +147,14 @@ class HfModel:
         """See `LoadedModel.prompt`."""
         return show(self.codec, self.form, messages, [self._held] if self._keeps else [], fewest=1)
 
-    def prefill(self, messages: Sequence[Message], stopped: Callable[[], bool] = lambda: False) -> Iterator[int]:
+    def prefill(
+        self,
+        messages: Sequence[Message],
+        stopped: Callable[[], bool] = lambda: False,
+        top_k: int | None = None,
+    ) -> Iterator[int]:
         """See `LoadedModel.prefill`."""
+        del top_k  # one cache serves any
         prompt = certain_prefix(self.encode, messages)
         if not self._keeps or len(prompt) >= self._context.tokens or common_prefix(self._held, prompt) == len(prompt):
             return
@@ -239,7 +244,9 @@ class HfModel:
         else:
             torch.manual_seed(sampling.seed)
         greedy = sampling.temperature == 0
-        choice = {} if greedy else {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": TOP_K}
+        choice = (
+            {} if greedy else {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
+        )
         ids = torch.tensor([prompt])
         self._model.generate(
             input_ids=ids,

@@ -33,12 +33,14 @@ class Cache:
         params: What that was made with, for settings that may change.
         tokens: The ids it holds; whoever computes or cuts keeps them true.
         used: When it was last taken, as a count; 0 is never.
+        made_for: What the library's object was made for, where it cannot be changed later.
     """
 
     generator: Any
     params: Any
     tokens: list[int] = field(default_factory=list)
     used: int = 0
+    made_for: object = None
 
 
 class RecentCaches:
@@ -71,7 +73,9 @@ class RecentCaches:
         """What each cache holds."""
         return [cache.tokens for cache in self._caches]
 
-    def take(self, prompt: Sequence[int], *, ahead: bool = False, fresh: bool = False) -> Cache:
+    def take(
+        self, prompt: Sequence[int], *, ahead: bool = False, fresh: bool = False, made_for: object = None
+    ) -> Cache:
         """The cache in which the prompt costs least, without throwing away more than it saves.
 
         That is the one which shares the longest beginning with the prompt, unless more would be cut off it than is
@@ -82,12 +86,15 @@ class RecentCaches:
             ahead: Whether more ids will follow, which nobody knows yet; else a cache that holds all of them is taken
                 whatever else it holds, as for another reply to the same message.
             fresh: Whether the library's object has to be new.
+            made_for: What it has to have been made for.
         """
         cache = self._choose(prompt, ahead)
-        if fresh and cache.used:
+        if cache.used and (fresh or cache.made_for != made_for):
             self._caches.remove(cache)
             del cache  # its memory must be free before the next is made
             cache = self._add()
+        if not cache.used:
+            cache.made_for = made_for
         cache.used = next(self._clock)
         return cache
 

@@ -177,8 +177,9 @@ class ScriptedEngine:
             )
         return Prompt(tuple(parts), cached)
 
-    async def prefill(self, messages: tuple[Message, ...]) -> int:
+    async def prefill(self, messages: tuple[Message, ...], top_k: int | None = None) -> int:
         """See `Engine.prefill`."""
+        del top_k  # nothing is sampled here
         await self.start()
         self.prefills.append(messages)
         ahead = _tokens((*messages, Message("user", "")))[:-2]  # the message and the reply are not there yet

@@ -64,6 +64,7 @@ class Prefill(msgspec.Struct, frozen=True, tag="prefill"):
     """
 
     messages: tuple[Message, ...]
+    top_k: int | None = None
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):

@@ -26,7 +26,6 @@ from edgechat.engine.base import Progress, Request, TextDelta
 from edgechat.errors import EdgechatError, EngineError
 
 if TYPE_CHECKING:
-    from edgechat.chat.conversation import Message
     from edgechat.engine.base import LoadedModel
 
 _Send = Callable[[int, wire.Answer], None]
@@ -153,8 +152,8 @@ def _obey(model: LoadedModel, line: wire.CommandLine, inbox: Inbox, send: _Send)
     match line.body:
         case wire.Generate(request):
             _reply(model, request, line.id, inbox, send)
-        case wire.Prefill(messages):
-            _prefill(model, messages, line.id, inbox, send)
+        case wire.Prefill() as prefill:
+            _prefill(model, prefill, line.id, inbox, send)
         case wire.Count(messages):
             send(line.id, wire.Counted(len(model.encode(messages))))
         case wire.ShowPrompt(messages):
@@ -221,7 +220,7 @@ def _reply(model: LoadedModel, request: Request, number: int, inbox: Inbox, send
         inbox.forget(number)
 
 
-def _prefill(model: LoadedModel, messages: tuple[Message, ...], number: int, inbox: Inbox, send: _Send) -> None:
+def _prefill(model: LoadedModel, prefill: wire.Prefill, number: int, inbox: Inbox, send: _Send) -> None:
     """Compute ahead until something else is wanted; nobody's question waits longer than for one chunk."""
 
     def wanted() -> bool:
@@ -231,7 +230,8 @@ def _prefill(model: LoadedModel, messages: tuple[Message, ...], number: int, inb
         return inbox.stopped(number) or inbox.waiting
 
     try:
-        send(number, wire.Prefilled(max(model.prefill(messages, wanted), default=0)))
+        computed = model.prefill(prefill.messages, wanted, prefill.top_k)
+        send(number, wire.Prefilled(max(computed, default=0)))
     finally:
         inbox.forget(number)
 

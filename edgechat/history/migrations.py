@@ -166,6 +166,25 @@ MIGRATIONS: tuple[Migration, ...] = (
         ),
     ),
     Migration(
+        "feedback on replies",
+        (
+            # 1 good, -1 bad, 0 nothing said; and the reader's words.
+            "ALTER TABLE reply ADD COLUMN rating INTEGER NOT NULL DEFAULT 0 CHECK (rating IN (-1, 0, 1))",
+            "ALTER TABLE reply ADD COLUMN note TEXT NOT NULL DEFAULT ''",
+            "CREATE INDEX reply_feedback ON reply (turn) WHERE rating != 0 OR note != ''",
+        ),
+    ),
+    Migration(
+        "windows kept with the turns",
+        (
+            # See `chat.conversation.Window`; `window_upto` is a turn before this one, or NULL. It refers to it without
+            # saying so: a foreign key would have every turn searched when one is purged.
+            "ALTER TABLE turn ADD COLUMN window_upto INTEGER",
+            "ALTER TABLE turn ADD COLUMN window_summary TEXT",
+            "ALTER TABLE turn ADD COLUMN window_context INTEGER",
+        ),
+    ),
+    Migration(
         "messages being written",
         (
             # Chat 0 is the one that has no message yet. `pieces` is JSON: what stands folded in the text, by its label.

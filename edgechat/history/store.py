@@ -21,6 +21,7 @@ from edgechat.history.backup import back_up
 from edgechat.history.branches import Branches
 from edgechat.history.database import Database
 from edgechat.history.drafts import Drafts
+from edgechat.history.feedback import Feedback
 from edgechat.history.rows import (
     REPLY_COLUMNS,
     active_path,
@@ -79,6 +80,7 @@ class HistoryStore:
         shelf: Names, pins, archive, copies and deleted chats.
         search: The words of every message.
         drafts: Messages being written.
+        feedback: What the reader thought of replies.
     """
 
     def __init__(self, database: Database) -> None:
@@ -87,6 +89,7 @@ class HistoryStore:
         self.shelf = Shelf(database)
         self.search = Search(database)
         self.drafts = Drafts(database)
+        self.feedback = Feedback(database)
         self._writing: set[int] = set()
 
     @classmethod

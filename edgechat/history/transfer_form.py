@@ -141,7 +141,15 @@ def shown(chat: CarriedChat) -> Conversation:
     while place is not None:
         turn = chat.turns[place]
         replies = tuple(
-            Reply(n, reply.text, ReplyState(reply.state), reply.model, error=reply.error)
+            Reply(
+                n,
+                reply.text,
+                ReplyState(reply.state),
+                reply.model,
+                error=reply.error,
+                rating=reply.rating,
+                note=reply.note,
+            )
             for n, reply in enumerate(turn.replies)
         )
         active = turn.active if turn.active is not None else len(replies) - 1

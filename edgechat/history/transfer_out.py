@@ -82,6 +82,9 @@ def _page(chat: CarriedChat) -> Iterator[str]:
             about += [turn.reply.state] if turn.reply.state != "complete" else []
             yield f"## Reply{' (' + ', '.join(about) + ')' if about else ''}\n"
             yield f"{fenced(turn.reply.text, 'markdown')}\n"
+            if turn.reply.note or turn.reply.rating:
+                thumb = {1: "good", -1: "bad", 0: "note"}[turn.reply.rating]
+                yield f"> Feedback: {thumb}{'. ' + _line(turn.reply.note) if turn.reply.note else ''}\n"
             if turn.reply.error:
                 yield f"{_line(turn.reply.error)}\n"
 

@@ -148,6 +148,8 @@ class EdgechatApp(App[None]):
                 )
             for title, help_text, action in chat.commands():
                 yield SystemCommand(title, help_text, action)
+            for title, help_text, action in chat.slash_commands():
+                yield SystemCommand(title, help_text, action)
         yield SystemCommand("Dark colours", "Light text on ink", lambda: self.action_theme(DARK.name))
         yield SystemCommand("Light colours", "Dark text on paper", lambda: self.action_theme(LIGHT.name))
         yield SystemCommand("Theme", "Choose from all themes", self.action_change_theme)

@@ -11,7 +11,6 @@ from textual.message import Message
 
 from edgechat.engine.base import Progress, Prompt
 from edgechat.errors import EdgechatError
-from edgechat.history.drafts import Draft
 from edgechat.session import SessionEvent
 from edgechat.slash import Completions
 
@@ -99,19 +98,6 @@ class StopFailed(Message):
     """
 
     error: EdgechatError
-
-
-@dataclass
-class DraftCame(Message):
-    """What was left unsent the last time is there.
-
-    Attributes:
-        draft: The message; empty for none.
-        sent: Messages sent earlier, the newest at the end.
-    """
-
-    draft: Draft
-    sent: tuple[str, ...]
 
 
 @dataclass

@@ -81,7 +81,9 @@ def test_list_pin_and_archive(store: HistoryStore, lighthouse: str) -> None:
 
 def test_show(lighthouse: str) -> None:
     shown = run("show", lighthouse).stdout
-    assert shown == "# Tell me of a lighthouse.\n\nYou:\n\nTell me of a lighthouse.\n\nphi:\n\nA keeper lived in it.\n"
+    assert (
+        shown == "# Tell me of a lighthouse.\n\n1. You:\n\nTell me of a lighthouse.\n\nphi:\n\nA keeper lived in it.\n"
+    )
     data = json.loads(run("show", lighthouse, "--json").stdout)
     assert data["turns"][0]["replies"][0]["text"] == "A keeper lived in it."
 
@@ -149,6 +151,52 @@ def test_purged_chats_are_gone(lighthouse: str) -> None:
     assert "purged 1 chat" in run("purge", "--yes").stderr
     with pytest.raises(StorageError, match="No such chat"):
         run("undelete", lighthouse)
+
+
+def rated(chat: str) -> list[tuple[int, str]]:
+    turns = json.loads(run("show", chat, "--json").stdout)["turns"]
+    return [(reply["rating"], reply["note"]) for turn in turns for reply in turn["replies"]]
+
+
+def test_feedback_is_given_shown_and_taken_back(store: HistoryStore, lighthouse: str) -> None:
+    turn = store.conversation(int(lighthouse)).turns[0]
+    other = store.add_reply(turn.id, "phi").id
+    run("rate", lighthouse, "--up", "--note", " Short. ")
+    assert rated(lighthouse) == [(0, ""), (1, "Short.")], "the one that is shown"
+    assert "phi (2 of 2) [streaming] [good]:" in run("show", lighthouse).stdout
+    assert run("show", lighthouse).stdout.endswith("\nNote: Short.\n")
+    run("rate", lighthouse, "--reply-id", str(other - 1), "--down")
+    run("rate", lighthouse, "--reply", "1", "--none")
+    assert rated(lighthouse) == [(-1, ""), (0, "Short.")]
+    run("rate", lighthouse, "--note", "")
+    assert rated(lighthouse) == [(-1, ""), (0, "")]
+    page = run("export", lighthouse, "--format", "markdown").stdout
+    assert "> Feedback" not in page, "of the reply that is shown"
+    run("rate", lighthouse, "--down", "--note", "Too\n* short")
+    assert "> Feedback: bad. Too \\* short\n" in run("export", lighthouse, "--format", "markdown").stdout
+
+
+@pytest.mark.parametrize("arguments", [(), ("--reply", "1", "--reply-id", "1", "--up")])
+def test_feedback_needs_one_reply_and_something_to_say(lighthouse: str, arguments: tuple[str, ...]) -> None:
+    assert run("rate", lighthouse, *arguments).exit_code == ExitCode.USAGE
+
+
+def test_feedback_on_a_reply_of_another_chat_is_refused(store: HistoryStore, lighthouse: str) -> None:
+    other = chat_of(store, "Another", "one")
+    theirs = store.conversation(int(other)).turns[0].replies[0].id
+    for which in (("--reply-id", str(theirs)), ("--reply", "2"), ("--reply-id", "99")):
+        with pytest.raises(StorageError):
+            run("rate", lighthouse, *which, "--up")
+    assert rated(other) == [(0, "")]
+
+
+def test_a_message_is_pinned_by_its_number(lighthouse: str) -> None:
+    run("pin-turn", lighthouse, "1")
+    assert "1. You [pinned]:" in run("show", lighthouse).stdout
+    run("pin-turn", lighthouse, "1", "--off")
+    assert "1. You:" in run("show", lighthouse).stdout
+    with pytest.raises(StorageError):
+        run("pin-turn", lighthouse, "2")
 
 
 @pytest.mark.parametrize("name", ["show", "pin", "archive", "undelete", "duplicate", "set"])

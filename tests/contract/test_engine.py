@@ -376,3 +376,26 @@ async def test_temperature_changes_between_turns_take_effect(tiny_phi3: Path) ->
         assert (await collect(engine, asking()))[0] == greedy
     finally:
         await engine.aclose()
+
+
+@pytest.mark.parametrize(
+    "name", ["tiny_phi3", *(pytest.param(name, marks=pytest.mark.model) for name in ("default_genai", "default_hf"))]
+)
+async def test_how_many_tokens_are_chosen_from_changes_between_turns(name: str, request: pytest.FixtureRequest) -> None:
+    """Of one token there is no choice, however hot; on a live generator the change would give garbage."""
+    engine = real(request.getfixturevalue(name))
+
+    def hot(top_k: int) -> Sampling:
+        return Sampling(temperature=2.0, top_p=1.0, repetition_penalty=1.0, top_k=top_k)
+
+    try:
+        greedy, _, _ = await collect(engine, asking(sampling=Sampling(temperature=0, repetition_penalty=1.0)))
+        for _ in range(2):
+            assert (await collect(engine, asking(sampling=hot(1))))[0] == greedy
+            assert (await collect(engine, asking(sampling=hot(1000))))[0] != greedy
+        chat = (*HELLO, Message("assistant", "A river rose in the hills."))
+        computed = await engine.prefill(chat, top_k=7)
+        _, finished, _ = await collect(engine, asking(*chat, Message("user", "What then?"), sampling=hot(7)))
+        assert finished.usage.cached >= computed - 1, "what was computed ahead for it is used"
+    finally:
+        await engine.aclose()

@@ -12,6 +12,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from edgechat.tui import glyphs
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -65,7 +67,7 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """A card with the keys."""
         with VerticalScroll(id="help"):
-            yield Static(Content.assemble(("\u259e ", "$primary"), ("edgechat", "bold")))
+            yield Static(Content.assemble((f"{glyphs.MARK} ", "$primary"), ("edgechat", "bold")))
             for binding in self._shown:
                 with Horizontal(classes="help-row"):
                     yield Static(Content(key_words(binding.key)), classes="help-key")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual import on
 from textual.binding import Binding
+from textual.events import Unmount
 from textual.timer import Timer
 from textual.widgets._text_area import TextArea
 
@@ -22,7 +23,7 @@ from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
 from edgechat.history.drafts import Draft
 from edgechat.i18n import N_, _, ngettext
-from edgechat.tui.messages import CommandFailed, CommandsCompleted, DraftCame, TokensCounted
+from edgechat.tui.messages import CommandFailed, CommandsCompleted, TokensCounted
 from edgechat.tui.screens.context import ContextScreen
 from edgechat.tui.widgets.composer import Composer
 from edgechat.tui.widgets.suggestions import Choice, Suggestions
@@ -59,7 +60,8 @@ class WritingScreen(ContextScreen):
         super().__init__(session)
         self.suggestions = Suggestions()
         self._draft_of = session.conversation.id
-        self._kept = Draft()
+        self._begun = False  # until then what was left the last time must not be written over
+        self._kept = self._latest = Draft()
         self._keeping = asyncio.Lock()
         self._keep_timer: Timer | None = None
         self._count_timer: Timer | None = None
@@ -72,6 +74,7 @@ class WritingScreen(ContextScreen):
 
     @on(TextArea.Changed, "#composer")
     def _written(self) -> None:
+        self._look_at_draft()
         self._complete()
         self._estimate()
         if self._keep_timer is None:
@@ -86,11 +89,15 @@ class WritingScreen(ContextScreen):
         self._keep_timer = None
         self.run_worker(self.keep_draft(), name="draft", group="draft")
 
+    def _look_at_draft(self) -> None:
+        if not self.composer.lent:
+            self._latest = self.composer.draft
+
     async def keep_draft(self) -> None:
-        """Keep what is written now, unless it is not the chat's draft."""
+        """Keep what was written last."""
         async with self._keeping:
-            draft = self.composer.draft
-            if self.composer.lent or draft == self._kept:
+            draft = self._latest
+            if draft == self._kept or not self._begun:
                 return
             try:
                 await self.session.keep_draft(self._draft_of, draft)
@@ -103,6 +110,7 @@ class WritingScreen(ContextScreen):
         if (chat := self.session.conversation.id) != self._draft_of:
             before, self._draft_of, self._kept = self._draft_of, chat, Draft()
             await self._forget_draft(before)
+            self._look_at_draft()
             await self.keep_draft()
 
     async def _forget_draft(self, chat: int) -> None:
@@ -115,12 +123,13 @@ class WritingScreen(ContextScreen):
         """Show the draft of the chat that is held now, and keep that of the chat before."""
         if (chat := self.session.conversation.id) == self._draft_of:
             return
+        self._look_at_draft()
         await self.keep_draft()
         self._draft_of = chat
         try:
-            self._kept = await self.session.draft()
+            self._kept = self._latest = await self.session.draft()
         except EdgechatError:
-            self._kept = Draft()
+            self._kept = self._latest = Draft()
         self.composer.show_draft(self._kept)
 
     async def begin_writing(self) -> None:
@@ -128,17 +137,15 @@ class WritingScreen(ContextScreen):
         try:
             draft, sent = await self.session.draft(), await self.session.sent_before()
         except EdgechatError:
-            return  # the chat can be held without
-        self.post_message(DraftCame(draft, tuple(sent)))
+            draft, sent = Draft(), []  # the chat can be held without
+        self.composer.remember(sent)
+        self._kept = draft
+        self._begun = True
+        self.composer.add_draft(draft)
 
-    @on(DraftCame)
-    def _show_what_was_left(self, message: DraftCame) -> None:
-        self.composer.remember(message.sent)
-        self._kept = message.draft
-        self.composer.add_draft(message.draft)
-
-    async def on_unmount(self) -> None:
-        """Keep the last words; the session is still open."""
+    @on(Unmount)
+    async def _keep_last_words(self) -> None:
+        """The session is still open."""
         if self._keep_timer is not None:
             self._keep_timer.stop()
         await self.keep_draft()
@@ -273,9 +280,9 @@ class WritingScreen(ContextScreen):
 
     @on(Composer.Commanded)
     def _obey(self, message: Composer.Commanded) -> None:
-        self.run_worker(self._try(message.line), name="command", group="command")
+        self.run_worker(self._run(message.line), name="command", group="command")
 
-    async def _try(self, line: str) -> None:
+    async def _run(self, line: str) -> None:
         try:
             await self.obey(slash.parse(line))
         except EdgechatError as error:
@@ -291,20 +298,18 @@ class WritingScreen(ContextScreen):
             self.composer.give_back(message.line)
         await self.show_error(message.error)
 
-    def slash_commands(self, apart_from: object) -> Iterator[tuple[str, str, Callable[[], Any]]]:
-        """Commands for the palette: title, help and action.
+    def slash_commands(self) -> Iterator[tuple[str, str, Callable[[], Any]]]:
+        """Commands for the palette that are not in it under another name: title, help and action."""
+        from edgechat.tui.slash_front import ACTIONS
 
-        Args:
-            apart_from: A container of the names that are left out.
-        """
         for command in slash.COMMANDS:
-            if command.name not in apart_from:  # type: ignore[operator]
+            if command.name not in ACTIONS:
                 yield f"/{command.name}", _(command.help), partial(self._begin_command, command)
 
     def _begin_command(self, command: slash.Command) -> None:
         if command.arguments:
-            self.composer.focus()
             self.composer.show_command(f"/{command.name} ")
+            self.composer.focus()
         else:
             self.composer.post_message(Composer.Commanded(f"/{command.name}"))
 

@@ -12,6 +12,7 @@ from textual.widgets import Static
 from edgechat.chat.conversation import Reply, ReplyState, Turn
 from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
+from edgechat.tui import glyphs
 from edgechat.tui.themes import MUTED
 
 
@@ -44,7 +45,7 @@ class Mark(Static):
     """The quiet line under a reply that did not end by itself."""
 
     def __init__(self, words: str) -> None:
-        super().__init__(Content(f"\u25a0 {printable(words)}"))
+        super().__init__(Content(f"{glyphs.STOPPED} {printable(words)}"))
 
 
 class Version(Static):
@@ -61,7 +62,7 @@ def version_of(turn: Turn) -> str:
         parts.append(f"message {turn.siblings.index(turn.id) + 1} of {len(turn.siblings)}")
     if len(turn.replies) > 1:
         parts.append(f"reply {turn.active % len(turn.replies) + 1} of {len(turn.replies)}")
-    return f"\u2039 {', '.join(parts)} \u203a" if parts else ""
+    return f"{glyphs.PREVIOUS} {', '.join(parts)} {glyphs.NEXT}" if parts else ""
 
 
 def mark_of(reply: Reply) -> str:

@@ -43,7 +43,6 @@ class Composer(TextArea):
     Attributes:
         accepting: Whether a message may be sent now. It is False from a message until the screen says otherwise.
         suggestions: The list above, whose keys come here.
-        lent: Whether what stands here is something else than the draft of the chat, such as a message being edited.
     """
 
     # These tell the help of the keys. They are obeyed in `_on_key`: a binding with priority would overtake the letters
@@ -114,7 +113,7 @@ class Composer(TextArea):
         super().__init__(id="composer", placeholder=Content(_(LONG_PLACEHOLDER)), highlight_cursor_line=False)
         self.accepting = True
         self.suggestions = suggestions or Suggestions()
-        self.lent = False
+        self._waiting: Draft | None = None
         self._folds = Folds()
         self._hint = self._measure = ""
         self._hint_urgent = self._measure_urgent = False
@@ -263,15 +262,33 @@ class Composer(TextArea):
 
     def add_draft(self, draft: Draft) -> None:
         """Put a draft in front of what has been written already."""
+        if not draft.text:
+            return
         if not self.text.strip():
             self.show_draft(draft)
-        elif draft.text:
+        else:
             for label, piece in draft.pieces.items():
                 self._folds.fold(label[1:-1], piece)
             self._put_before(draft.text)
 
+    @property
+    def lent(self) -> bool:
+        """Whether a message that was sent is edited here, while the draft of the chat waits."""
+        return self._waiting is not None
+
+    def lend(self, message: str) -> None:
+        """Let a message that was sent be edited here; the draft waits."""
+        self._waiting = self._waiting or self.draft
+        self._load(self._folds.fold_long(message))
+
+    def end_loan(self) -> None:
+        """Show the draft again that waited."""
+        if self._waiting is not None:
+            draft, self._waiting = self._waiting, None
+            self.show_draft(draft)
+
     def show_command(self, line: str) -> None:
-        """Begin a command; what was written is the draft that Down goes back to."""
+        """Begin a command; what was written is the message that Up goes back to."""
         if self.text.strip():
             self._sent.append(self.message)
             self._place = len(self._sent)
@@ -323,6 +340,8 @@ class Composer(TextArea):
 
     def _outside(self, location: Location, *, after: bool) -> Location:
         line, column = location
+        if line >= self.document.line_count:  # deleting at the end reaches for a line that is not there
+            return location
         for start, end in self._folds.spans(self.document.get_line(line)):
             if start < column < end:
                 return line, end if after else start

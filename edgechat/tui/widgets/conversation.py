@@ -15,6 +15,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
+from edgechat.tui import glyphs
 from edgechat.tui.widgets.cards import ErrorCard, Notice
 from edgechat.tui.widgets.turn import TurnView
 from edgechat.tui.widgets.welcome import Welcome
@@ -37,7 +38,7 @@ class Earlier(Static):
 
     def count(self, turns: int) -> None:
         """Say how many there are."""
-        self.update(Content(f"\u2191 {turns:,} earlier {'message' if turns == 1 else 'messages'}"))
+        self.update(Content(f"{glyphs.UP} {turns:,} earlier {'message' if turns == 1 else 'messages'}"))
 
     def on_click(self) -> None:
         """Ask for some of them."""

@@ -18,6 +18,7 @@ from rich._wrap import divide_line
 from textual.content import Content, Span
 from textual.highlight import highlight
 
+from edgechat.tui import glyphs
 from edgechat.tui.themes import MUTED
 from edgechat.tui.widgets.parser import FENCE, TABLE
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 RULE = "$foreground 30%"
 CODE = "$text-accent"
-BULLETS = "\u2022\u25e6\u2023"
 
 CHUNK = 32
 """Lines of code coloured together; only the last chunk is coloured again while code is written."""
@@ -112,9 +112,11 @@ class Layout:
                 return _stacked(items, gaps=_loose(node))
             case "blockquote":
                 inner = self._blocks(node.children, max(1, width - 2), final=final, depth=depth)
-                return _prefixed(inner, Content.styled("\u258e ", RULE), Content.styled("\u258e ", RULE))
+                return _prefixed(
+                    inner, Content.styled(f"{glyphs.QUOTE} ", RULE), Content.styled(f"{glyphs.QUOTE} ", RULE)
+                )
             case "hr":
-                return [Line(Content.styled("\u2500" * width, RULE))]
+                return [Line(Content.styled(glyphs.RULE * width, RULE))]
             case name if name == FENCE:
                 return self._code(node, width, final=final)
             case name if name == TABLE:
@@ -128,7 +130,7 @@ class Layout:
 
     def _item(self, node: SyntaxTreeNode, width: int, *, final: bool, depth: int) -> list[Line]:
         ordered = bool(node.info)
-        bullet = f"{node.info}.".rjust(3) + " " if ordered else f" {BULLETS[depth % len(BULLETS)]} "
+        bullet = f"{node.info}.".rjust(3) + " " if ordered else f" {glyphs.BULLETS[depth % len(glyphs.BULLETS)]} "
         indent = len(bullet)
         inner = self._blocks(node.children, max(1, width - indent), final=final, depth=depth + (not ordered))
         return _prefixed(inner or [BLANK], Content.styled(bullet, "$text-primary"), Content(" " * indent))
@@ -255,7 +257,8 @@ def draw_table(rows: Sequence[Sequence[Token]], align: Sequence[str], width: int
     out: list[Line] = []
     for number, row in enumerate(cells):
         if number == 1:
-            out.append(Line(Content.styled("\u2500\u253c\u2500".join("\u2500" * cells for cells in widths), RULE)))
+            corner = f"{glyphs.RULE}{glyphs.CROSS}{glyphs.RULE}"
+            out.append(Line(Content.styled(corner.join(glyphs.RULE * cells for cells in widths), RULE)))
         out += _row(row, widths, align)
     return out
 
@@ -283,7 +286,7 @@ def _column_widths(cells: Sequence[Sequence[Content]], room: int) -> list[int]:
 
 
 def _row(row: Sequence[Content], widths: Sequence[int], align: Sequence[str]) -> list[Line]:
-    bar = Content.styled(" \u2502 ", RULE)
+    bar = Content.styled(f" {glyphs.COLUMN} ", RULE)
     cells = [[line.content for line in wrapped(cell, width)] for cell, width in zip(row, widths, strict=False)]
     out = []
     for parts in zip_longest(*cells, fillvalue=Content()):

@@ -16,6 +16,7 @@ from textual.widget import Widget
 
 from edgechat.chat.text import printable
 from edgechat.engine.base import Progress
+from edgechat.tui import glyphs
 from edgechat.tui.themes import MUTED
 
 METER_CELLS = 10
@@ -36,12 +37,12 @@ class Activity(StrEnum):
 
 
 _SIGN = {
-    Activity.READY: ("\u25cf", "$text-success"),
-    Activity.WRITING: ("\u25cf", "$text-primary"),
-    Activity.READING: ("\u25cb", "$text-primary"),
-    Activity.SUMMING_UP: ("\u25cb", "$text-primary"),
-    Activity.STOPPED: ("\u25a0", MUTED),
-    Activity.ERROR: ("\u00d7", "$text-error"),
+    Activity.READY: (glyphs.DONE, "$text-success"),
+    Activity.WRITING: (glyphs.DONE, "$text-primary"),
+    Activity.READING: (glyphs.WAITING, "$text-primary"),
+    Activity.SUMMING_UP: (glyphs.WAITING, "$text-primary"),
+    Activity.STOPPED: (glyphs.STOPPED, MUTED),
+    Activity.ERROR: (glyphs.FAILED, "$text-error"),
 }
 
 
@@ -96,7 +97,7 @@ class StatusLine(Widget):
 
 def status_content(status: Status, width: int) -> Content:
     """The status in at most `width` cells; parts that do not fit are left out, least important first."""
-    sign, colour = _SIGN.get(status.activity, ("\u25cb", "$text-accent"))
+    sign, colour = _SIGN.get(status.activity, (glyphs.WAITING, "$text-accent"))
     between = ": " if status.activity is Activity.ERROR else " "
     word = printable(f"{status.activity}{between}{status.note}" if status.note else status.activity)
     state = Content.assemble((sign, colour), " ", (word, "$foreground"))
@@ -136,7 +137,10 @@ def _meter(status: Status) -> Content:
     full = max(full, 1) if status.used else 0
     colour = "$text-error" if share > 0.95 else "$text-warning" if share > 0.8 else "$text-primary"
     return Content.assemble(
-        ("\u2501" * full, colour), ("\u2501" * (METER_CELLS - full), "$foreground 25%"), " ", _numbers(status)
+        (glyphs.METER * full, colour),
+        (glyphs.METER_REST * (METER_CELLS - full), "$foreground 25%"),
+        " ",
+        _numbers(status),
     )
 
 

@@ -15,6 +15,7 @@ from textual.widgets import Static
 from edgechat.chat.conversation import Reply, Turn
 from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
+from edgechat.tui import glyphs
 from edgechat.tui.themes import MUTED
 from edgechat.tui.widgets.cards import ErrorCard, Mark, Notice, Version, mark_of, version_of
 
@@ -48,7 +49,7 @@ class UserText(Static):
         head = _head(self.text)
         rest = len(self.text) - len(head)
         return Content.assemble(
-            printable(head.rstrip("\n")), "\n", (f"\u2026 {rest:,} more characters, click to unfold", MUTED)
+            printable(head.rstrip("\n")), "\n", (f"{glyphs.ELLIPSIS} {rest:,} more characters, click to unfold", MUTED)
         )
 
 
@@ -75,7 +76,7 @@ class TurnView(Vertical):
         self._live = live
         self._notices = tuple(notices)
         self._reply: ReplyView | None = None
-        self._waiting = Static(Content("\u2026"), classes="waiting")
+        self._waiting = Static(Content(glyphs.ELLIPSIS), classes="waiting")
 
     def compose(self) -> ComposeResult:
         """The message, and what is there of the reply."""

@@ -12,6 +12,7 @@ from textual.widget import Widget
 
 from edgechat.chat.text import printable
 from edgechat.engine.base import ModelInfo
+from edgechat.tui import glyphs
 from edgechat.tui.themes import MUTED
 
 KEYS = (
@@ -34,7 +35,7 @@ class Welcome(Widget):
     def render(self) -> RenderResult:
         """The mark, the promise, the model, the keys; in a low window only what fits."""
         lines = [
-            Content.assemble(("\u259e ", "$primary"), ("edgechat", "bold")),
+            Content.assemble((f"{glyphs.MARK} ", "$primary"), ("edgechat", "bold")),
             Content("A model on this machine. Nothing you write leaves it."),
             self._model(),
         ]
@@ -53,4 +54,4 @@ class Welcome(Widget):
         words = [printable(self.info.name)]
         if self.info.context:
             words.append(f"{self.info.context:,} tokens of context")
-        return Content.styled(" \u00b7 ".join(words), MUTED)
+        return Content.styled(f" {glyphs.DOT} ".join(words), MUTED)
