@@ -7,7 +7,7 @@ command or an error, and never a message, unless the slash is written twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum, auto
 from pathlib import Path
@@ -212,13 +212,8 @@ class Completions:
     items: tuple[Completion, ...] = ()
 
 
-def complete(line: str, models: Callable[[], Iterable[str]] = tuple) -> Completions:
-    """Ways to go on with the line in front of the cursor. Looks into folders where a file is named.
-
-    Args:
-        line: The text up to the cursor.
-        models: Gives the names of the installed models, when they are wanted.
-    """
+def complete(line: str) -> Completions:
+    """Ways to go on with the line in front of the cursor. Looks into folders where a file is named; see `is_quick`."""
     if not is_command(line) or "\n" in line:
         return Completions()
     word, space, argument = _split(line)
@@ -228,7 +223,7 @@ def complete(line: str, models: Callable[[], Iterable[str]] = tuple) -> Completi
     if command is None:
         return Completions()
     start = len(line) - len(argument.lstrip())
-    return Completions(start, tuple(_arguments(command.takes, argument.lstrip(), models))[:MOST_OFFERED])
+    return Completions(start, tuple(_arguments(command.takes, argument.lstrip()))[:MOST_OFFERED])
 
 
 def is_quick(line: str) -> bool:
@@ -246,7 +241,7 @@ def _names(word: str) -> Iterable[Completion]:
             yield Completion(f"/{command.name}{space}", _(command.help), whole=not space)
 
 
-def _arguments(takes: Takes, begun: str, models: Callable[[], Iterable[str]]) -> Iterable[Completion]:
+def _arguments(takes: Takes, begun: str) -> Iterable[Completion]:
     match takes:
         case Takes.COMMAND:
             begun = begun.removeprefix("/")
@@ -254,7 +249,7 @@ def _arguments(takes: Takes, begun: str, models: Callable[[], Iterable[str]]) ->
         case Takes.FILE:
             return _files(begun)
         case Takes.MODEL:
-            return (Completion(name, whole=True) for name in models() if name.startswith(begun))
+            return (Completion(name, whole=True) for name in _models() if name.startswith(begun))
         case Takes.SETTING:
             return _words(begun, SETTINGS)
         case Takes.POLICY:
@@ -266,6 +261,15 @@ def _arguments(takes: Takes, begun: str, models: Callable[[], Iterable[str]]) ->
 
 def _words(begun: str, words: Sequence[str], *, whole: bool = False) -> Iterable[Completion]:
     return (Completion(word if whole else f"{word} ", whole=whole) for word in words if word.startswith(begun))
+
+
+def _models() -> tuple[str, ...]:
+    from edgechat.models.store import ModelStore
+
+    try:
+        return ModelStore().names()
+    except EdgechatError:
+        return ()
 
 
 def _files(begun: str) -> Iterable[Completion]:

@@ -13,10 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from edgechat.attachments import Attachment, read_file, too_large
 from edgechat.chat.text import storable
 from edgechat.config import check_value
 from edgechat.engine.prompt_text import part_lines, summary_words
-from edgechat.errors import StorageError
+from edgechat.errors import ConfigError, StorageError
 from edgechat.history.search import SearchHit
 from edgechat.i18n import _, ngettext
 from edgechat.session import Session, SessionEvent
@@ -65,6 +66,19 @@ async def obey(front: Front, call: Call) -> None:
         EdgechatError: It cannot be done; the words are for the user.
     """
     await _DOERS[call.command.name](front, call.argument)
+
+
+async def read_for(session: Session, path: Path) -> tuple[Attachment, int | None]:
+    """A text file and its tokens, for the next message; None where the model cannot be asked just now.
+
+    Raises:
+        AttachmentError: It cannot be read, is not text, or no context of this model could hold it.
+    """
+    attachment = await asyncio.to_thread(read_file, path)
+    tokens, info = await session.count(attachment.block), session.info
+    if tokens is not None and info is not None and tokens >= info.context:
+        raise too_large(attachment.name, tokens, info.context)
+    return attachment, tokens
 
 
 def parsed_path(argument: str) -> Path:
@@ -328,8 +342,10 @@ async def _set(front: Front, argument: str) -> None:
     if not value:
         await front.tell(key, [line for line in settings_lines(session) if line.startswith(f"{key} ")])
         return
-    wanted = None if value == DEFAULT else check_value(key, value)
-    changes: dict[str, Any] = {key: wanted}
+    try:
+        changes: dict[str, Any] = {key: None if value == DEFAULT else check_value(key, value)}
+    except ConfigError as error:
+        raise SlashError(_("Setting not usable"), error.message, _("Nothing was changed.")) from error
     await session.configure(session.conversation.system, replace(settings, **changes))
     shown = next(line for line in settings_lines(session) if line.startswith(f"{key} "))
     await front.say(_("From the next reply on: {setting}").format(setting=shown))

@@ -201,13 +201,9 @@ class WritingScreen(ContextScreen):
         Raises:
             AttachmentError: It cannot be read, is not text, or is larger than the context.
         """
-        from edgechat.attachments import read_file, too_large
+        from edgechat.slash_runner import read_for
 
-        attachment = await asyncio.to_thread(read_file, path)
-        tokens = await self.session.count(attachment.block)
-        info = self.session.info
-        if tokens is not None and info is not None and tokens >= info.context:
-            raise too_large(attachment.name, tokens, info.context)
+        attachment, tokens = await read_for(self.session, path)
         guessed = tokens if tokens is not None else max(1, round(len(attachment.block) / self._ratio))
         sign = "" if tokens is not None else "\u2248 "
         size = ngettext("{n} token", "{n} tokens", guessed).format(n=f"{guessed:,}")
@@ -252,7 +248,7 @@ class WritingScreen(ContextScreen):
             self.run_worker(self._look_up(begun), name="complete", group="complete", exclusive=True)
 
     async def _look_up(self, begun: str) -> None:
-        found = await asyncio.to_thread(slash.complete, begun, _model_names)
+        found = await asyncio.to_thread(slash.complete, begun)
         self.post_message(CommandsCompleted(begun, found))
 
     @on(CommandsCompleted)
@@ -329,12 +325,3 @@ class WritingScreen(ContextScreen):
         if after != before:
             self.composer.show_edited(after)
         self.composer.focus()
-
-
-def _model_names() -> tuple[str, ...]:
-    from edgechat.models.store import ModelStore
-
-    try:
-        return ModelStore().names()
-    except EdgechatError:
-        return ()
