@@ -55,6 +55,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         threads: Threads of the computation; None is one per physical core.
         spinning: Whether computing threads spin while they wait: faster on an idle machine, slower on a busy one.
         history: Whether chats are kept; False forgets them when the program ends.
+        plain: Whether the chat is a linear one, line after line; None is where the terminal can do nothing else.
         theme: Colours of the interface, by name; None follows the terminal where it tells its background, else dark.
         reduced_motion: Whether the interface leaves out everything that moves by itself.
         keys: Keys of the interface by the id of what they do, as in "chat.new" = "ctrl+n,f7".
@@ -75,6 +76,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: Threads | None = None
     spinning: bool = True
     history: bool = True
+    plain: bool | None = None
     theme: str | None = None
     reduced_motion: bool = False
     keys: dict[str, str] = {}

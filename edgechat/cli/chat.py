@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,9 @@ def chat(
     history: bool | None = None,
     context_policy: str | None = None,
     demo: bool = False,
+    plain: bool | None = None,
 ) -> int:
-    """Open the TUI; started from a file manager, in a terminal of its own.
+    """Open the TUI, or the linear chat; started from a file manager, in a terminal of its own.
 
     Args:
         model_uri: The model named on the command line.
@@ -37,6 +39,7 @@ def chat(
         history: Whether the command line asks for the chat to be kept.
         context_policy: What happens when a chat no longer fits, as the command line has it.
         demo: Use the scripted engine.
+        plain: Whether the command line asks for the linear chat; None leaves it to the settings.
 
     Returns:
         The exit code.
@@ -45,22 +48,28 @@ def chat(
         ConfigError: A setting is not usable, or there is no terminal.
         StorageError: The history cannot be opened, or has no such chat.
     """
-    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stdout is not None and sys.stdout.isatty()):
+    on_terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stdout is not None and sys.stdout.isatty()
+    if not on_terminal and not plain:
         from edgechat.cli.desktop import open_in_terminal, started_from_desktop
 
         if started_from_desktop():
             open_in_terminal()
             return int(ExitCode.OK)
+    config = load_config(
+        model_uri=model_uri, system=system, history=history, context_policy=context_policy, plain=plain
+    )
+    dumb = on_terminal and config.plain is None and os.environ.get("TERM") == "dumb"
+    linear = config.plain or dumb
+    if not on_terminal and not linear:
         raise ConfigError(
             "No terminal",
             "The chat needs a terminal for its input and its output.",
-            'In a script use `edgechat ask "question"`.',
+            'In a script use `edgechat ask "question"`, or `edgechat --plain` for a whole chat.',
         )
-    config = load_config(model_uri=model_uri, system=system, history=history, context_policy=context_policy)
     if (resume or chat_id is not None) and not config.history:
         flag = "--continue" if resume else "--chat"
         raise ConfigError("Nothing to go on with", "No chats are kept here.", f"Leave out {flag}.")
-    told: list[str] = []
+    told = ["This terminal can only show lines (TERM is dumb), so this is the chat of --plain."] if dumb else []
     store = history_for(config, told.append)
     try:
         conversation = _wanted(store, resume, chat_id)
@@ -85,10 +94,15 @@ def chat(
         max_tokens=config.max_tokens,
         context_policy=config.context_policy,
     )
+    pulled = pulled_notice(config) if not demo else ""
+    notices = (*told, *((f"{pulled}.",) if pulled else ()), *_notices(config))
+    if linear:
+        from edgechat.cli.plain import run_plain
+
+        return run_plain(session, notices=notices)
     from edgechat.tui.app import run_tui
 
-    pulled = pulled_notice(config) if not demo else ""
-    return run_tui(session, notices=(*told, *((f"{pulled}.",) if pulled else ()), *_notices(config)))
+    return run_tui(session, notices=notices)
 
 
 def _wanted(store: HistoryStore, resume: bool, chat_id: int | None) -> Conversation | None:

@@ -75,6 +75,12 @@ def _version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
     type=click.Choice(["ask", "oldest", "summarise"]),
     help="When a chat no longer fits: stop and tell, leave out its oldest turns, or have them summed up.",
 )
+@click.option(
+    "--plain",
+    is_flag=True,
+    default=None,
+    help="Chat line after line, for screen readers and pipes: nothing moves, nothing is coloured.",
+)
 @click.option("--demo", is_flag=True, help="Show the interface with a scripted reply and no model.")
 @click.option("--self-test", is_flag=True, help="Load, answer, save, prove offline; print a line of JSON.")
 @click.option(
@@ -89,6 +95,7 @@ def cli(
     system: str | None,
     history: bool | None,
     context_policy: str | None,
+    plain: bool | None,
     demo: bool,
     self_test: bool,
 ) -> None:
@@ -112,6 +119,7 @@ def cli(
             "--continue": resume,
             "--chat": chat_id is not None,
             "--context-policy": context_policy,
+            "--plain": plain,
             "--demo": demo,
             "--self-test": self_test,
         }
@@ -136,6 +144,7 @@ def cli(
             history=history,
             context_policy=context_policy,
             demo=demo,
+            plain=plain,
         )
     )
 

@@ -157,6 +157,8 @@ class EdgechatApp(App[None]):
                 )
             for title, help_text, action in chat.commands():
                 yield SystemCommand(title, help_text, action)
+            for title, help_text, action in chat.slash_commands():
+                yield SystemCommand(title, help_text, action)
         yield SystemCommand(_("Dark colours"), _("Light text on ink"), lambda: self.action_theme(DARK.name))
         yield SystemCommand(_("Light colours"), _("Dark text on paper"), lambda: self.action_theme(LIGHT.name))
         yield SystemCommand(_("Theme"), _("Choose from all themes"), self.action_change_theme)
