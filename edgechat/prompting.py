@@ -11,11 +11,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from edgechat.chat.conversation import Conversation, Reply, Turn
+from edgechat.chat.conversation import Conversation, Reply, Turn, Window
 from edgechat.chat.window import fullness_words
 from edgechat.engine.base import Engine, ModelInfo, Progress, Prompt, Request, Sampling
 from edgechat.engine.fitting import WindowKeeper
-from edgechat.errors import EdgechatError
+from edgechat.errors import EdgechatError, StorageError
 from edgechat.history.store import HistoryStore
 from edgechat.keeping import KeptChat
 
@@ -153,6 +153,12 @@ class PromptedChat(KeptChat):
             seed=general.seed if own.seed is None else own.seed,
             top_k=general.top_k,
         )
+
+    async def _keep_window(self, turn_id: int, window: Window) -> None:
+        """Send the chat through another window from that turn on."""
+        with suppress(StorageError):  # it is found once more then, when the chat is opened again
+            await asyncio.to_thread(self._store.branches.keep_window, turn_id, window)
+        self._change_turns(lambda turn: replace(turn, window=window) if turn.id == turn_id else turn)
 
     def _request(self, begun: Reply | None) -> Request:
         """What the engine is asked."""

@@ -268,6 +268,8 @@ class Session(PromptedChat):
                 fitting = self.window.fit(self._asked(begun), self._max_tokens, self._stopping.is_set)
                 async with aclosing(fitting) as moves:
                     async for move in moves:
+                        if isinstance(move, WindowMoved):
+                            await self._keep_window(turn.id, move.window)
                         yield move
                 ready = not self._stopping.is_set()
             if ready:

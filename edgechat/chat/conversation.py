@@ -70,6 +70,25 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """From where on a chat is sent, when not all of it fits into the context.
+
+    Attributes:
+        upto: The newest turn that is left out, and with it all before it but the pinned ones; 0 for none.
+        summary: What the model made of them; empty where they are only left out.
+        context: Tokens of the context it was found for; 0 where nobody knows.
+    """
+
+    upto: int = 0
+    summary: str = ""
+    context: int = 0
+
+    def leaves_out(self, turn: Turn) -> bool:
+        """Whether a turn is not sent. One that is not stored yet, with the id 0, is."""
+        return 0 < turn.id <= self.upto and not turn.pinned
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """One user message and the replies to it, oldest first.
 
@@ -80,6 +99,8 @@ class Turn:
         replies: The generations, of which `active` (an index) is shown and continued from.
         siblings: Ids of the turns that follow the same parent, itself included, oldest first.
         pinned: Whether it stays in the window when older turns have to leave it.
+        window: The window that was found when it was to be answered and the chat no longer fitted; it holds for the
+            turns after it as well. None is as for the turn before it.
     """
 
     id: int
@@ -90,6 +111,7 @@ class Turn:
     active: int = -1
     siblings: tuple[int, ...] = ()
     pinned: bool = False
+    window: Window | None = None
 
     @property
     def reply(self) -> Reply | None:

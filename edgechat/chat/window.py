@@ -6,11 +6,11 @@ tokenizer: `fit` yields what is to be counted and is told how many tokens it has
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator
-from dataclasses import dataclass, replace
+from collections.abc import Generator
+from dataclasses import replace
 from typing import Literal
 
-from edgechat.chat.conversation import Conversation, Message, Turn
+from edgechat.chat.conversation import Conversation, Message, Turn, Window
 from edgechat.errors import RequestError
 
 Policy = Literal["ask", "oldest", "summarise"]
@@ -30,37 +30,33 @@ WARN_FROM = 0.8
 """Share of the context from which the user is told how full it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What is sent of a conversation.
+GROWN = 1.25
+"""How many times larger a context must be for a chat to be sent whole again; it varies a little with the memory."""
 
-    Attributes:
-        dropped: Ids of the turns that are left out.
-        summary: What the model made of them; empty where they are only left out.
+
+def window_over(conversation: Conversation, context: int = 0) -> Window:
+    """The window in use over a chat: the one that was found last on its path.
+
+    Args:
+        conversation: The chat.
+        context: Tokens the session may hold; a window that was found for much fewer is none. 0 where nobody knows.
     """
+    for turn in reversed(conversation.turns):
+        if turn.window is not None and context <= GROWN * (turn.window.context or context):
+            return turn.window
+    return Window()
 
-    dropped: frozenset[int] = frozenset()
-    summary: str = ""
 
-    def messages(self, conversation: Conversation) -> tuple[Message, ...]:
-        """The messages that are sent; a summary stands below the system message."""
-        turns = tuple(turn for turn in conversation.turns if turn.id not in self.dropped)
-        told = f"What was said before, in short: {self.summary}" if self.summary else ""
-        system = "\n\n".join(part for part in (conversation.system, told) if part)
-        return replace(conversation, turns=turns, system=system).messages()
-
-    def fits_path(self, conversation: Conversation) -> bool:
-        """Whether it is a window over these turns, rather than over those of another branch."""
-        return self.dropped <= {turn.id for turn in conversation.turns}
+def windowed(conversation: Conversation, window: Window) -> tuple[Message, ...]:
+    """The messages that are sent through a window; a summary stands below the system message."""
+    turns = tuple(turn for turn in conversation.turns if not window.leaves_out(turn))
+    told = f"What was said before, in short: {window.summary}" if window.summary else ""
+    system = "\n\n".join(part for part in (conversation.system, told) if part)
+    return replace(conversation, turns=turns, system=system).messages()
 
 
 def fit(
-    conversation: Conversation,
-    context: int,
-    *,
-    window: Window | None = None,
-    pinned: Collection[int] = (),
-    least: int = LEAST_REPLY,
+    conversation: Conversation, context: int, *, window: Window | None = None, least: int = LEAST_REPLY
 ) -> Generator[tuple[Message, ...], int, Window | None]:
     """Find the window that fits: the one there is, while it does, or one without the oldest turns.
 
@@ -68,10 +64,9 @@ def fit(
     the system message again, so it must not move with every message.
 
     Args:
-        conversation: Its last turn is the one to be answered, and stays, as the system message does.
+        conversation: Its last turn is the one to be answered, and stays, as the system message and pinned turns do.
         context: Tokens the session may hold.
         window: The one in use.
-        pinned: Ids of turns that stay.
         least: Tokens that must be left for the reply.
 
     Yields:
@@ -81,21 +76,21 @@ def fit(
         The window; None where the last message does not fit with whatever must stay.
     """
     window = window or Window()
-    if (yield window.messages(conversation)) <= context - least:
+    if (yield windowed(conversation, window)) <= context - least:
         return window
-    able = [turn.id for turn in conversation.turns[:-1] if turn.id not in window.dropped and turn.id not in pinned]
+    able = [turn.id for turn in conversation.turns[:-1] if not (window.leaves_out(turn) or turn.pinned)]
 
     def keeping(newest: int) -> Window:
-        return replace(window, dropped=window.dropped | frozenset(able[: len(able) - newest]))
+        return replace(window, upto=able[len(able) - newest - 1], context=context)
 
-    if not able or (yield keeping(0).messages(conversation)) > context - least:
+    if not able or (yield windowed(conversation, keeping(0))) > context - least:
         return None
     # From the newest on, so that no more of a very long chat is counted than about twice what fits.
     goal = min(context - context // 4, context - least)
     fitting, too_many, halving = 0, len(able), False
     while fitting + 1 < too_many:
         trial = (fitting + too_many) // 2 if halving else min(max(1, 2 * fitting), too_many - 1)
-        if (yield keeping(trial).messages(conversation)) <= goal:
+        if (yield windowed(conversation, keeping(trial))) <= goal:
             fitting = trial
         else:
             too_many, halving = trial, True
@@ -117,7 +112,7 @@ class ContextFullError(RequestError):
             window: What would be sent of it.
             context: Tokens the session may hold.
         """
-        self.turns: tuple[Turn, ...] = tuple(turn for turn in conversation.turns if turn.id in window.dropped)
+        self.turns: tuple[Turn, ...] = tuple(turn for turn in conversation.turns if window.leaves_out(turn))
         some = ", ".join(f'"{_head(turn.user)}"' for turn in self.turns[:3])
         more = f" and {len(self.turns) - 3} more" if len(self.turns) > 3 else ""
         these = "message" if len(self.turns) == 1 else "messages"

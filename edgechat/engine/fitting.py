@@ -1,6 +1,7 @@
 """Keeps each chat within the context of an engine: counts, moves the window, has what goes summed up.
 
-What is sent is decided here for every reply; the conversation is only read. The rules are `chat.window`'s.
+What is sent is decided here for every reply. The conversation is only read: whoever asked for a window keeps the one
+that was found with the turn it was found for. The rules are `chat.window`'s.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from edgechat.chat.conversation import Conversation, Message, Turn
-from edgechat.chat.window import ContextFullError, Policy, Window, fit, room_for_reply
+from edgechat.chat.conversation import Conversation, Message, Turn, Window
+from edgechat.chat.window import ContextFullError, Policy, fit, room_for_reply, window_over, windowed
 from edgechat.engine.base import Engine, Finished, Progress, Request, Sampling, TextDelta
 from edgechat.errors import EngineError
 
@@ -33,10 +34,12 @@ class WindowMoved:
     Attributes:
         turns: Those that were sent until now, oldest first.
         summary: What is sent in their place; empty for nothing.
+        window: The window from now on.
     """
 
     turns: tuple[Turn, ...]
-    summary: str = ""
+    summary: str
+    window: Window
 
 
 class WindowKeeper:
@@ -44,24 +47,21 @@ class WindowKeeper:
 
     Attributes:
         policy: What happens when a chat no longer fits; may be set between replies.
-        pinned: Ids of turns that are always sent.
     """
 
     def __init__(self, engine: Engine, policy: Policy = "ask") -> None:
         self._engine = engine
         self.policy: Policy = policy
-        self.pinned: set[int] = set()
-        self._windows: dict[int, Window] = {}
         self._known: dict[int, tuple[object, int]] = {}
 
     def window(self, conversation: Conversation) -> Window:
         """The window in use over a chat."""
-        window = self._windows.get(conversation.id, Window())
-        return window if window.fits_path(conversation) else Window()
+        info = self._engine.info
+        return window_over(conversation, info.context if info is not None else 0)
 
     def messages(self, conversation: Conversation) -> tuple[Message, ...]:
         """What is sent of a chat."""
-        return self.window(conversation).messages(conversation)
+        return windowed(conversation, self.window(conversation))
 
     def note(self, conversation: Conversation, finished: Finished) -> None:
         """Remember how many tokens a chat has now, so that most messages need not be counted."""
@@ -85,7 +85,7 @@ class WindowKeeper:
     async def fit(
         self, conversation: Conversation, max_tokens: int | None, stopped: Callable[[], bool] = lambda: False
     ) -> AsyncGenerator[Progress | WindowMoved, None]:
-        """Move the window over a chat where it has to move; after this `messages` is what to send.
+        """Find another window over a chat where it has to move. The caller keeps it with the last turn.
 
         Args:
             conversation: Its last turn is the one to be answered.
@@ -108,10 +108,9 @@ class WindowKeeper:
             if written is None:
                 return
             # What stands for the turns needs room as well; without room for it they are only left out.
-            summed_up = Window(found.dropped, written or before.summary)
+            summed_up = replace(found, summary=written or before.summary)
             found = await self._search(conversation, max_tokens, summed_up) or found
-        self._windows[conversation.id] = found
-        yield WindowMoved(_between(conversation, before, found), found.summary)
+        yield WindowMoved(_between(conversation, before, found), found.summary, found)
 
     async def _search(
         self, conversation: Conversation, max_tokens: int | None, window: Window | None = None
@@ -128,7 +127,7 @@ class WindowKeeper:
         least = room_for_reply(info.context, max_tokens)
         if window is None and self._surely_fits(conversation, before, info.context - least):
             return before
-        steps = fit(conversation, info.context, window=before, pinned=self.pinned, least=least)
+        steps = fit(conversation, info.context, window=before, least=least)
         tokens: int | None = None
         while True:
             try:
@@ -148,14 +147,15 @@ class WindowKeeper:
         if path == self._path(prior):
             bound = tokens + len(last.user.encode()) + _FORM_TOKENS
         else:
-            messages = window.messages(conversation)
+            messages = windowed(conversation, window)
             bound = sum(len(message.content.encode()) + _FORM_TOKENS for message in messages) + _FORM_TOKENS
         return bound <= most
 
     def _path(self, conversation: Conversation) -> object:
-        info = self._engine.info
-        replies = [(turn.id, turn.reply.id if turn.reply is not None else 0) for turn in conversation.turns]
-        return info.name if info is not None else "", replies, self.window(conversation)
+        info, window = self._engine.info, self.window(conversation)
+        sent = [turn for turn in conversation.turns if not window.leaves_out(turn)]
+        replies = [(turn.id, turn.reply.id if turn.reply is not None else 0) for turn in sent]
+        return info.name if info is not None else "", replies, window.summary
 
     async def _summarise(
         self, conversation: Conversation, window: Window, gone: tuple[Turn, ...], stopped: Callable[[], bool]
@@ -168,7 +168,7 @@ class WindowKeeper:
         most = min(SUMMARY_TOKENS, self._engine.info.context // 8)
         answered = [turn for turn in gone if turn.reply is not None and turn.reply.text]
         while answered:
-            read = window.messages(replace(conversation, turns=tuple(answered)))
+            read = windowed(replace(conversation, turns=tuple(answered)), window)
             messages = (*read, Message("user", _INSTRUCTION))
             if await self._engine.count(messages) + most <= self._engine.info.context:
                 break
@@ -190,4 +190,4 @@ class WindowKeeper:
 
 def _between(conversation: Conversation, before: Window, after: Window) -> tuple[Turn, ...]:
     """The turns that one window has and the other no longer."""
-    return tuple(turn for turn in conversation.turns if turn.id in after.dropped - before.dropped)
+    return tuple(turn for turn in conversation.turns if after.leaves_out(turn) and not before.leaves_out(turn))

@@ -14,6 +14,7 @@ from edgechat.history.rows import missing, newest_leaf, siblings_of
 if TYPE_CHECKING:
     import sqlite3
 
+    from edgechat.chat.conversation import Window
     from edgechat.history.database import Database
 
 _BRANCH = (
@@ -60,6 +61,19 @@ class Branches:
         with self._database.writing() as db:
             _turn(db, turn_id)
             db.execute("UPDATE turn SET pinned = ? WHERE id = ?", (pinned, turn_id))
+
+    def keep_window(self, turn_id: int, window: Window) -> None:
+        """Keep the window through which a chat is sent from that turn on.
+
+        Raises:
+            StorageError: There is no such turn.
+        """
+        with self._database.writing(durable=False) as db:
+            _turn(db, turn_id)
+            db.execute(
+                "UPDATE turn SET window_upto = ?, window_summary = ?, window_context = ? WHERE id = ?",
+                (window.upto, window.summary, window.context, turn_id),
+            )
 
     def delete_turn(self, turn_id: int) -> None:
         """Delete a turn and all that follows it; `undelete_turn` has it back until it is purged.

@@ -174,6 +174,16 @@ MIGRATIONS: tuple[Migration, ...] = (
             "CREATE INDEX reply_feedback ON reply (turn) WHERE rating != 0 OR note != ''",
         ),
     ),
+    Migration(
+        "windows kept with the turns",
+        (
+            # See `chat.conversation.Window`; `window_upto` is a turn before this one, or NULL. It refers to it without
+            # saying so: a foreign key would have every turn searched when one is purged.
+            "ALTER TABLE turn ADD COLUMN window_upto INTEGER",
+            "ALTER TABLE turn ADD COLUMN window_summary TEXT",
+            "ALTER TABLE turn ADD COLUMN window_context INTEGER",
+        ),
+    ),
 )
 
 

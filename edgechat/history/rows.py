@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from edgechat.chat.conversation import Reply, ReplyState, Turn
+from edgechat.chat.conversation import Reply, ReplyState, Turn, Window
 from edgechat.errors import StorageError
 
 if TYPE_CHECKING:
@@ -49,20 +49,20 @@ def active_path(db: sqlite3.Connection, conversation_id: int, dead: frozenset[in
             )
         )
     turns = []
-    for id_, parent, user, created, active, pinned in db.execute(
-        "WITH RECURSIVE path (id, parent, user, created, active, pinned) AS ("
-        " SELECT t.id, t.parent, t.user, t.created, t.active, t.pinned"
-        " FROM turn t JOIN conversation c ON c.leaf = t.id WHERE c.id = ?"
+    for id_, parent, user, created, active, pinned, upto, summary, context in db.execute(
+        "WITH RECURSIVE path (id, parent) AS ("
+        " SELECT t.id, t.parent FROM turn t JOIN conversation c ON c.leaf = t.id WHERE c.id = ?"
         " UNION ALL"
-        " SELECT t.id, t.parent, t.user, t.created, t.active, t.pinned"
-        " FROM turn t JOIN path p ON t.id = p.parent AND t.id < p.id"
-        ") SELECT * FROM path ORDER BY id",
+        " SELECT t.id, t.parent FROM turn t JOIN path p ON t.id = p.parent AND t.id < p.id"
+        ") SELECT t.id, t.parent, t.user, t.created, t.active, t.pinned,"
+        " t.window_upto, t.window_summary, t.window_context FROM path JOIN turn t USING (id) ORDER BY id",
         (conversation_id,),
     ).fetchall():
         generations = tuple(replies[id_])
         index = next((n for n, reply in enumerate(generations) if reply.id == active), len(generations) - 1)
         siblings = siblings_of(db, conversation_id, parent)
-        turns.append(Turn(id_, parent, user, created, generations, index, siblings, bool(pinned)))
+        window = Window(upto, summary, context) if upto is not None else None
+        turns.append(Turn(id_, parent, user, created, generations, index, siblings, bool(pinned), window))
     return tuple(turns)
 
 

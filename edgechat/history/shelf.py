@@ -82,15 +82,17 @@ class Shelf:
                 )
             )
             turns: dict[int | None, int | None] = {None: None}
-            for id_, parent, active in db.execute(
-                "SELECT id, parent, active FROM turn WHERE conversation = ? AND deleted IS NULL ORDER BY id",
+            for id_, parent, active, upto in db.execute(
+                "SELECT id, parent, active, window_upto FROM turn "
+                "WHERE conversation = ? AND deleted IS NULL ORDER BY id",
                 (conversation_id,),
             ).fetchall():
                 turns[id_] = turn = row_id(
                     db.execute(
-                        "INSERT INTO turn (conversation, parent, user, created, pinned) "
-                        "SELECT ?, ?, user, created, pinned FROM turn WHERE id = ?",
-                        (copy, turns[parent], id_),
+                        "INSERT INTO turn (conversation, parent, user, created, pinned, window_upto, window_summary,"
+                        " window_context) SELECT ?, ?, user, created, pinned, ?, window_summary, window_context "
+                        "FROM turn WHERE id = ?",
+                        (copy, turns[parent], turns.get(upto), id_),
                     )
                 )
                 for (reply,) in db.execute("SELECT id FROM reply WHERE turn = ? ORDER BY id", (id_,)).fetchall():

@@ -9,7 +9,8 @@ from textual.widgets import Input, OptionList
 from edgechat.chat.conversation import ReplyState
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.history.store import HistoryStore
-from edgechat.tui.screens.chats import ChatsScreen, TitleScreen
+from edgechat.tui.screens.ask import AskCard
+from edgechat.tui.screens.chats import ChatsScreen
 from edgechat.tui.widgets.cards import Mark, Version
 from edgechat.tui.widgets.status import Activity
 from edgechat.tui.widgets.turn import TurnView
@@ -135,12 +136,12 @@ async def test_renaming(make_app: MakeApp) -> None:
         await until(pilot, lambda: "no message yet" in screen_text(pilot))
         await say(pilot, "question")
         await pilot.press("f2")
-        await until(pilot, lambda: isinstance(app.screen, TitleScreen))
+        await until(pilot, lambda: isinstance(app.screen, AskCard))
         assert app.screen.query_one(Input).value == "question"
         await pilot.press("ctrl+u", *"Other", "enter")
         await until(pilot, lambda: app.session.conversation.title == "Other")
         await pilot.press("f2")
-        await until(pilot, lambda: isinstance(app.screen, TitleScreen))
+        await until(pilot, lambda: isinstance(app.screen, AskCard))
         await pilot.press("x", "escape")
         await until(pilot, lambda: app.screen is app.chat)
         assert app.session.conversation.title == "Other"

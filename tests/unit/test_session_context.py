@@ -98,7 +98,7 @@ async def test_the_oldest_turns_are_left_out_of_the_prompt_alone(
 
 async def test_pinned_turns_are_always_sent(session: Session, engine: ScriptedEngine) -> None:
     session.window.policy = "oldest"
-    session.window.pinned.add(session.conversation.turns[0].id)
+    await session.pin_turn(session.conversation.turns[0].id, True)
     await held(session, f"m3 {LONGER}")
     assert sent(engine) == ["Be", "m0", "reply", "m3"]
 
@@ -115,6 +115,31 @@ async def test_the_oldest_turns_are_summed_up(session: Session, engine: Scripted
     assert kept(path) == ["m0", "m1", "m2", "m3"]
     assert session.conversation.system == "Be brief."
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "reply " * 20
+
+
+async def test_windows_and_pins_outlive_the_program(session: Session, engine: ScriptedEngine, path: Path) -> None:
+    session.window.policy = "summarise"
+    await session.pin_turn(session.conversation.turns[1].id, True)
+    await held(session, f"m3 {LONGER}")
+    assert sent(engine) == ["Be", "m1", "reply", "m3"]
+    await session.aclose()
+    store = HistoryStore.open(path)
+    chat = store.latest()
+    assert chat is not None
+    copy = store.shelf.duplicate(chat.id)
+    engine = ScriptedEngine(answer, context=330)
+    again = Session(engine, store, conversation=chat)
+    await again.start()
+    await held(again, "short")
+    assert sent(engine) == ["Be", "m1", "reply", "m3", "reply", "short"]
+    assert engine.requests[-1].messages[0].content.endswith("in short: They counted words.")
+    await again.open(copy)
+    await held(again, "in the copy")
+    assert sent(engine) == ["Be", "m1", "reply", "m3", "reply", "in"]
+    before_it_moved = again.conversation.turns[2].id
+    [_ async for _ in again.edit(before_it_moved, "edited")]
+    assert sent(engine) == ["Be", "m0", "reply", "m1", "reply", "edited"], "the window is of the other branch"
+    await again.aclose()
 
 
 async def test_a_second_summary_stands_on_the_first(session: Session, engine: ScriptedEngine) -> None:

@@ -14,6 +14,7 @@ from textual.binding import Binding, BindingType
 from edgechat.chat.conversation import ReplyState
 from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
+from edgechat.i18n import _
 from edgechat.tui.screens.chat import ChatScreen
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class BranchingScreen(ChatScreen):
 
     def action_rename(self) -> None:
         """Ask for another title."""
-        from edgechat.tui.screens.chats import TitleScreen
+        from edgechat.tui.screens.ask import AskCard
 
         if not self.session.conversation.id:
             self._tell("The chat has no message yet; its first one becomes its title.")
@@ -143,7 +144,7 @@ class BranchingScreen(ChatScreen):
             if wanted and wanted != title:
                 await self._try(self.session.rename(wanted))
 
-        self.app.push_screen(TitleScreen(title), rename)
+        self.app.push_screen(AskCard(_("Title of this chat"), title), rename)
 
     def action_chats(self) -> None:
         """Choose another chat."""

@@ -412,6 +412,7 @@ class ChatScreen(ContextScreen):
 
 def _import_the_rest() -> None:
     # What is in the program's files must not be looked for later: somebody may have removed them by then.
+    import edgechat.tui.screens.ask
     import edgechat.tui.screens.chats
     import edgechat.tui.screens.help
     import edgechat.tui.screens.prompt

@@ -1,4 +1,4 @@
-"""Over the chat: the list of all chats, with search in them, and the question for another title.
+"""Over the chat: the list of all chats, with search in them.
 
 Titles and snippets are what people and models wrote: they are shown as text. The screens answer with what was chosen
 and change nothing.
@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input, OptionList
 
 from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
@@ -134,31 +134,3 @@ def _line(item: Choice) -> Content:
     for begin, end in item.matches:
         snippet = snippet.stylize("bold $text-primary", begin, end)
     return Content("\n").join([Content(title), snippet])
-
-
-class TitleScreen(ModalScreen[str | None]):
-    """Asks for another title. Answers with it, or None to leave it."""
-
-    CSS = _CSS % {"screen": "TitleScreen"}
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(None)", "Close", id="title.close", tooltip="Leave the title as it is"),
-    ]
-
-    def __init__(self, title: str) -> None:
-        """Ask.
-
-        Args:
-            title: The title it has now.
-        """
-        super().__init__()
-        self._old = title
-
-    def compose(self) -> ComposeResult:
-        """The title, to be edited."""
-        with Vertical(id="dialog"):
-            yield Static(Content("Title of this chat"))
-            yield Input(self._old)
-
-    @on(Input.Submitted)
-    def _named(self, message: Input.Submitted) -> None:
-        self.dismiss(message.value.strip() or None)

@@ -2,51 +2,42 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Static
 
 from edgechat.chat.text import printable
 from edgechat.engine.prompt_text import PartLine, part_lines, summary_words
+from edgechat.i18n import N_
+from edgechat.tui.screens.card import Card
 from edgechat.tui.themes import MUTED
 
 if TYPE_CHECKING:
     from edgechat.engine.base import Prompt
 
-ABOUT = "Control tokens are coloured; what was typed or written stands in quotes; the ids follow. Esc closes this."
+KEYS = N_("Control tokens are coloured; what was typed or written stands in quotes; the ids follow. Esc closes this.")
 
 
-class PromptScreen(ModalScreen[None]):
+class PromptScreen(Card[None]):
     """The parts of one prompt, which scroll."""
-
-    CSS = Path(__file__).with_name("prompt.tcss").read_text(encoding="utf-8")
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "dismiss", "Close", id="prompt.close", tooltip="Close the prompt"),
-    ]
 
     def __init__(self, prompt: Prompt, title: str) -> None:
         """Make the screen.
 
         Args:
             prompt: What to show.
-            title: Whose prompt it is.
+            title: Whose prompt it is, translated.
         """
-        super().__init__()
+        super().__init__(title, KEYS, wide=True)
         self._prompt = prompt
-        self._title = title
 
-    def compose(self) -> ComposeResult:
-        """A card with a line for each part."""
-        with VerticalScroll(id="prompt"):
-            yield Static(Content.assemble((self._title, "bold"), "\n", (summary_words(self._prompt), MUTED)))
-            yield Static(Content("\n").join(_content(line) for line in part_lines(self._prompt)), id="prompt-parts")
-            yield Static(Content.styled(ABOUT, MUTED))
+    def body(self) -> Iterable[Widget]:
+        """A line for each part."""
+        yield Static(Content.styled(summary_words(self._prompt), MUTED))
+        yield Static(Content("\n").join(_content(line) for line in part_lines(self._prompt)), id="prompt-parts")
 
 
 def _content(line: PartLine) -> Content:

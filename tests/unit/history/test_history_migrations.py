@@ -19,6 +19,7 @@ RELEASED = {
     "chats as trees of turns": "d39761c07261aeaa657e3dd629bdb6f468f765869f5e03a2f171bc581cde9833",
     "branches, the shelf and the index of words": "225274ec62fa595da37432b2041f381f27cf355f93ebb4cd47f3e866253f8b4e",
     "feedback on replies": "5ffc02565e4b25cffb6ec07c7901f95f57c83647a42bb3ae7dae5beb2f2b51af",
+    "windows kept with the turns": "a3bd5d10e879ab96b54a590f355cdeee13212ecdfbe8c6c830b927879d0e5dae",
 }
 """Each step that files on disk may have taken, and the SHA-256 of its SQL. Add to it; never change a line."""
 
