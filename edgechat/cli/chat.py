@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edgechat import paths
 from edgechat.cli.opening import engine_for, history_for, pulled_notice, sampling_of, set_aside
-from edgechat.config import Config, load_config
+from edgechat.config import Config, load_settings
 from edgechat.engine.base import Engine
 from edgechat.errors import ConfigError, DamagedError, ExitCode
 from edgechat.session import Session
@@ -23,6 +24,7 @@ def chat(
     resume: bool = False,
     chat_id: int | None = None,
     system: str | None = None,
+    persona: str | None = None,
     history: bool | None = None,
     context_policy: str | None = None,
     demo: bool = False,
@@ -34,6 +36,7 @@ def chat(
         resume: Go on with the last chat.
         chat_id: Go on with that chat.
         system: System message named on the command line.
+        persona: Persona named on the command line.
         history: Whether the command line asks for the chat to be kept.
         context_policy: What happens when a chat no longer fits, as the command line has it.
         demo: Use the scripted engine.
@@ -56,7 +59,21 @@ def chat(
             "The chat needs a terminal for its input and its output.",
             'In a script use `edgechat ask "question"`.',
         )
-    config = load_config(model_uri=model_uri, system=system, history=history, context_policy=context_policy)
+    read = partial(
+        load_settings,
+        model_uri=model_uri,
+        system=system,
+        persona=persona,
+        history=history,
+        context_policy=context_policy,
+    )
+    settings = read()
+    config = settings.config
+    said = config.system
+    if config.persona is not None:
+        from edgechat.personas import system_message
+
+        said = system_message(settings)
     if (resume or chat_id is not None) and not config.history:
         flag = "--continue" if resume else "--chat"
         raise ConfigError("Nothing to go on with", "No chats are kept here.", f"Leave out {flag}.")
@@ -80,7 +97,7 @@ def chat(
         engine,
         store,
         conversation=conversation,
-        system=config.system,
+        system=said,
         sampling=sampling_of(config),
         max_tokens=config.max_tokens,
         context_policy=config.context_policy,
@@ -88,7 +105,8 @@ def chat(
     from edgechat.tui.app import run_tui
 
     pulled = pulled_notice(config) if not demo else ""
-    return run_tui(session, notices=(*told, *((f"{pulled}.",) if pulled else ()), *_notices(config)))
+    notices = (*told, *((f"{pulled}.",) if pulled else ()), *_notices(config))
+    return run_tui(session, notices=notices, read_settings=read)
 
 
 def _wanted(store: HistoryStore, resume: bool, chat_id: int | None) -> Conversation | None:
