@@ -11,13 +11,14 @@ from contextlib import aclosing
 import click
 
 from edgechat.chat.text import printable
-from edgechat.cli.opening import engine_for, history_for, pulled_notice, sampling_of
+from edgechat.cli.opening import engine_for, history_for, pulled_notice
 from edgechat.cli.options import history_option, model_option, persona_option
 from edgechat.config import load_settings
 from edgechat.engine.base import Finished, Progress, Prompt, TextDelta
 from edgechat.engine.prompt_text import part_lines, summary_words
 from edgechat.errors import ConfigError, ExitCode
 from edgechat.personas import system_message
+from edgechat.prompting import sampling_of
 from edgechat.session import Session, TurnClosed, TurnSaved
 
 

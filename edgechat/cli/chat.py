@@ -7,10 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from edgechat import paths
-from edgechat.cli.opening import engine_for, history_for, pulled_notice, sampling_of, set_aside
+from edgechat.cli.opening import engine_for, history_for, pulled_notice, set_aside
 from edgechat.config import Config, load_settings
 from edgechat.engine.base import Engine
 from edgechat.errors import ConfigError, DamagedError, ExitCode
+from edgechat.prompting import sampling_of
 from edgechat.session import Session
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def chat(
 
     pulled = pulled_notice(config) if not demo else ""
     notices = (*told, *((f"{pulled}.",) if pulled else ()), *_notices(config))
-    return run_tui(session, notices=notices, read_settings=read)
+    return run_tui(session, notices=notices, settings=settings, read_settings=read)
 
 
 def _wanted(store: HistoryStore, resume: bool, chat_id: int | None) -> Conversation | None:

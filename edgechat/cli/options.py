@@ -23,9 +23,9 @@ def model_option(command: F) -> F:
 
 def persona_option(command: F) -> F:
     """Add `--persona`."""
-    return click.option(
-        "--persona", metavar="NAME", help="A kept system message, by its name; see edgechat personas."
-    )(command)
+    return click.option("--persona", metavar="NAME", help="A kept system message, by its name; see edgechat personas.")(
+        command
+    )
 
 
 def history_option(command: F) -> F:
