@@ -164,6 +164,14 @@ WORDS: dict[str, Words] = {
         LOOK,
         example="he",
     ),
+    "plain": Words(
+        N_("Plain"),
+        N_("Lines of text alone, as for a screen reader; takes effect at the next start"),
+        N_("true or false"),
+        N_("only where the terminal can do no more"),
+        LOOK,
+        example=True,
+    ),
     "reduced_motion": Words(
         N_("Reduced motion"),
         N_("Nothing moves by itself"),
