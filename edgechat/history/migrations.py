@@ -229,6 +229,24 @@ MIGRATIONS: tuple[Migration, ...] = (
             """,
         ),
     ),
+    Migration(
+        "messages being written",
+        (
+            # Chat 0 is the one that has no message yet. `pieces` is JSON: what stands folded in the text, by its label.
+            """
+            CREATE TABLE draft (
+                conversation INTEGER PRIMARY KEY,
+                text TEXT NOT NULL,
+                pieces TEXT NOT NULL
+            )
+            """,
+            """
+            CREATE TRIGGER draft_out AFTER DELETE ON conversation BEGIN
+                DELETE FROM draft WHERE conversation = old.id;
+            END
+            """,
+        ),
+    ),
 )
 
 

@@ -20,6 +20,7 @@ from edgechat.history import writer
 from edgechat.history.backup import back_up
 from edgechat.history.branches import Branches
 from edgechat.history.database import Database
+from edgechat.history.drafts import Drafts
 from edgechat.history.feedback import Feedback
 from edgechat.history.rows import (
     REPLY_COLUMNS,
@@ -40,6 +41,8 @@ from edgechat.history.shelf import KEPT_DAYS, Shelf
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+    from edgechat.history.transfer_out import Format
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class HistoryStore:
         branches: Which branch of a chat is shown, and deleted turns.
         shelf: Names, pins, archive, copies and deleted chats.
         search: The words of every message.
+        drafts: Messages being written.
         feedback: What the reader thought of replies.
     """
 
@@ -82,6 +86,7 @@ class HistoryStore:
         self.branches = Branches(database)
         self.shelf = Shelf(database)
         self.search = Search(database)
+        self.drafts = Drafts(database)
         self.feedback = Feedback(database)
         self._writing: set[int] = set()
 
@@ -310,6 +315,12 @@ class HistoryStore:
             closed = reply_of(db.execute(f"SELECT {REPLY_COLUMNS} FROM reply r WHERE id = ?", (reply_id,)).fetchone())  # noqa: S608
         self._writing.discard(reply_id)
         return closed
+
+    def export(self, conversation_id: int, form: Format) -> str:
+        """One chat as text; empty where there is none of that id. See `transfer_out.export`."""
+        from edgechat.history.transfer_out import export  # no chat waits for what carries chats away
+
+        return "".join(export(self._database, [conversation_id], form))
 
     def housekeep(self) -> None:
         """What can wait until there is time: today's backup, purging what was deleted long ago, closing dead replies.

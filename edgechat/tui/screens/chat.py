@@ -25,6 +25,7 @@ from edgechat.chat.window import moved_words
 from edgechat.engine.base import Progress, TextDelta
 from edgechat.engine.fitting import WindowMoved
 from edgechat.errors import EdgechatError
+from edgechat.i18n import _
 from edgechat.session import Session, SessionEvent, TurnClosed, TurnSaved
 from edgechat.tui.messages import (
     ModelFailed,
@@ -35,7 +36,8 @@ from edgechat.tui.messages import (
     StopFailed,
 )
 from edgechat.tui.pauses import Pauses
-from edgechat.tui.screens.context import CONTEXT_BINDINGS, ContextScreen
+from edgechat.tui.screens.context import CONTEXT_BINDINGS
+from edgechat.tui.screens.writing import WRITING_BINDINGS, WritingScreen
 from edgechat.tui.widgets.composer import Composer
 from edgechat.tui.widgets.conversation import ConversationView
 from edgechat.tui.widgets.status import Activity, StatusLine, progress_words
@@ -43,6 +45,7 @@ from edgechat.tui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
     from edgechat.engine.base import Finished
+    from edgechat.slash import Call
 
 SPEED_EVERY = 0.5
 """Seconds between two guesses of the speed while a reply is written."""
@@ -54,7 +57,7 @@ LEAST = (30, 9)
 """Columns and rows below which the screen says that it is too small."""
 
 
-class ChatScreen(ContextScreen):
+class ChatScreen(WritingScreen):
     """The one screen people live in."""
 
     AUTO_FOCUS = "Composer"
@@ -68,6 +71,7 @@ class ChatScreen(ContextScreen):
         Binding("ctrl+home", "top", "Top", id="chat.top", tooltip="To the start of the chat", priority=True),
         Binding("ctrl+end", "tail", "End", id="chat.end", tooltip="To the end, and follow it", priority=True),
         *CONTEXT_BINDINGS,
+        *WRITING_BINDINGS,
     ]
 
     def __init__(self, session: Session, notices: Sequence[str] = ()) -> None:
@@ -95,7 +99,8 @@ class ChatScreen(ContextScreen):
         yield Static(id="too-small")
         yield ConversationView(self.session.conversation.turns, notices=self._notices)
         with Vertical(id="footer"):
-            yield Composer()
+            yield self.suggestions
+            yield Composer(self.suggestions)
             yield StatusLine(id="status")
 
     @property
@@ -132,6 +137,7 @@ class ChatScreen(ContextScreen):
     async def _settle(self) -> None:
         self.start_model()
         await self.view.open()
+        await self.begin_writing()
         # The first reply must not wait for its imports, and the first paint even less.
         self.run_worker(self._warm(), name="warm")
 
@@ -210,7 +216,7 @@ class ChatScreen(ContextScreen):
         self._sending, self._saved, self._stop_asked = True, False, False
         self._fragments = 0
         self._prompt = self.session.context_used
-        self.composer.hint("Esc stops the reply")
+        self.composer.hint(_("Esc stops the reply"))
         if self.session.info is None:
             self.start_model()
             self._show(Activity.LOADING)
@@ -220,7 +226,7 @@ class ChatScreen(ContextScreen):
 
     @on(Composer.Refused)
     def _keep(self) -> None:
-        self.composer.hint("a reply is being written; Esc stops it", urgent=True)
+        self.composer.hint(_("a reply is being written; Esc stops it"), urgent=True)
 
     async def _send(self, told: AsyncGenerator[SessionEvent, None], text: str) -> None:
         failure: EdgechatError | None = None
@@ -238,6 +244,7 @@ class ChatScreen(ContextScreen):
         match message.event:
             case TurnSaved(turn, notices):
                 self._saved = True
+                await self.move_draft()
                 await self.view.begin_turn(turn, notices, path=self.session.conversation.turns)
                 if self._stop_asked:  # before there was anything to stop
                     self.action_stop()
@@ -342,8 +349,19 @@ class ChatScreen(ContextScreen):
         self.forget_context()
         await self.redraw()
 
+    async def show_error(self, error: EdgechatError) -> None:
+        """See `WritingScreen`."""
+        await self.view.show_error(error)
+
+    async def obey(self, call: Call) -> None:
+        """See `WritingScreen`."""
+        from edgechat.tui.slash_front import ScreenFront  # what commands do is imported with the first of them
+
+        await ScreenFront(self).obey(call)
+
     async def redraw(self) -> None:
         """Show the chat that the session holds now."""
+        await self.show_draft()
         turns = self.session.conversation.turns
         if turns:
             await self.view.show(turns)
@@ -377,7 +395,7 @@ class ChatScreen(ContextScreen):
         """Copy the newest reply as it was written."""
         if text := self.view.last_reply():
             self.app.copy_to_clipboard(text)
-            self.notify("The last reply is in the clipboard.", markup=False)
+            self.notify(_("The last reply is in the clipboard."), markup=False)
 
     def on_key(self, event: events.Key) -> None:
         """Typing belongs to the composer, wherever the focus was."""
@@ -391,7 +409,7 @@ class ChatScreen(ContextScreen):
         small = event.size.width < LEAST[0] or event.size.height < LEAST[1]
         note = self.query_one("#too-small", Static)
         note.display = small
-        note.update("too small: use 40x12")
+        note.update(_("too small: use 40x12"))
         # A style sheet has no third of the screen: a percentage is of the footer, which grows with what is written.
         self.composer.styles.max_height = max(3, event.size.height // 3)
 
@@ -412,8 +430,10 @@ class ChatScreen(ContextScreen):
 
 def _import_the_rest() -> None:
     # What is in the program's files must not be looked for later: somebody may have removed them by then.
+    import edgechat.tui.screens.answer
     import edgechat.tui.screens.ask
     import edgechat.tui.screens.chats
     import edgechat.tui.screens.help
     import edgechat.tui.screens.prompt
+    import edgechat.tui.slash_front
     import edgechat.tui.widgets.reply  # noqa: F401
