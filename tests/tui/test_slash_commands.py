@@ -15,7 +15,7 @@ from edgechat.tui.screens.prompt import PromptScreen
 from edgechat.tui.slash_front import ACTIONS
 from edgechat.tui.widgets.cards import ErrorCard
 from tests.tui.conftest import MakeApp
-from tests.tui.helpers import app_of, chat_text, ready, say, screen_text, until, write
+from tests.tui.helpers import app_of, chat_text, ready, say, screen_text, told, until, write
 
 
 async def command(pilot: Pilot[None], line: str) -> None:
