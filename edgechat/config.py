@@ -17,6 +17,7 @@ import msgspec
 
 from edgechat import paths
 from edgechat.errors import ConfigError
+from edgechat.settings_words import WORDS
 
 PREFIX = "EDGECHAT_"
 DEVICE_FILE = "edgechat.toml"
@@ -186,7 +187,10 @@ def check_value(key: str, text: str) -> Any:
     Raises:
         ConfigError: It is not usable; the message says why.
     """
-    return _checked({key: text}, key, strict=False)[key]
+    try:
+        return getattr(msgspec.convert({key: text}, Config, strict=False), key)
+    except msgspec.ValidationError as error:
+        raise ConfigError("Setting not usable", _plain(error)) from error
 
 
 def _device(path: Path) -> tuple[dict[str, Any], frozenset[str]]:
@@ -234,5 +238,12 @@ def _checked(values: dict[str, Any], place: str, *, strict: bool = True) -> dict
         config = msgspec.convert(values, Config, strict=strict)
     except msgspec.ValidationError as error:
         known = ", ".join(Config.__struct_fields__)
-        raise ConfigError("Setting not usable", f"{place}: {error}.", f"The keys are: {known}.") from error
+        raise ConfigError("Setting not usable", f"{place}: {_plain(error)}.", f"The keys are: {known}.") from error
     return {key: getattr(config, key) for key in values}
+
+
+def _plain(error: msgspec.ValidationError) -> str:
+    """What is wrong with which key; the library's own words where no key is to be seen in them."""
+    words, _, key = str(error).partition(" - at `$.")
+    key = key.partition("`")[0].partition("[")[0]
+    return f"{key} is to be {WORDS[key].wanted}" if key in WORDS else words

@@ -14,11 +14,23 @@ from dataclasses import replace
 from edgechat.chat.conversation import Conversation, Message, Reply, Turn, Window
 from edgechat.chat.text import storable
 from edgechat.chat.window import fullness_words
+from edgechat.config import Config
 from edgechat.engine.base import Engine, ModelInfo, Progress, Prompt, Request, Sampling
 from edgechat.engine.fitting import WindowKeeper
 from edgechat.errors import EdgechatError, StorageError
 from edgechat.history.store import HistoryStore
 from edgechat.keeping import KeptChat
+
+
+def sampling_of(config: Config) -> Sampling:
+    """The sampling the settings ask for."""
+    return Sampling(
+        temperature=config.temperature,
+        top_p=config.top_p,
+        repetition_penalty=config.repetition_penalty,
+        seed=config.seed,
+        top_k=config.top_k,
+    )
 
 
 class PromptedChat(KeptChat):

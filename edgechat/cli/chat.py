@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edgechat import paths
-from edgechat.cli.opening import engine_for, history_for, pulled_notice, sampling_of, set_aside
-from edgechat.config import Config, load_config
+from edgechat.cli.opening import engine_for, history_for, pulled_notice, set_aside
+from edgechat.config import Config, load_settings
 from edgechat.engine.base import Engine
 from edgechat.errors import ConfigError, DamagedError, ExitCode
+from edgechat.prompting import sampling_of
 from edgechat.session import Session
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ def chat(
     resume: bool = False,
     chat_id: int | None = None,
     system: str | None = None,
+    persona: str | None = None,
     history: bool | None = None,
     context_policy: str | None = None,
     demo: bool = False,
@@ -36,6 +39,7 @@ def chat(
         resume: Go on with the last chat.
         chat_id: Go on with that chat.
         system: System message named on the command line.
+        persona: Persona named on the command line.
         history: Whether the command line asks for the chat to be kept.
         context_policy: What happens when a chat no longer fits, as the command line has it.
         demo: Use the scripted engine.
@@ -55,9 +59,22 @@ def chat(
         if started_from_desktop():
             open_in_terminal()
             return int(ExitCode.OK)
-    config = load_config(
-        model_uri=model_uri, system=system, history=history, context_policy=context_policy, plain=plain
+    read = partial(
+        load_settings,
+        model_uri=model_uri,
+        system=system,
+        persona=persona,
+        history=history,
+        context_policy=context_policy,
+        plain=plain,
     )
+    settings = read()
+    config = settings.config
+    said = config.system
+    if config.persona is not None:
+        from edgechat.personas import system_message
+
+        said = system_message(settings)
     dumb = on_terminal and config.plain is None and os.environ.get("TERM") == "dumb"
     linear = config.plain or dumb
     if not on_terminal and not linear:
@@ -89,7 +106,7 @@ def chat(
         engine,
         store,
         conversation=conversation,
-        system=config.system,
+        system=said,
         sampling=sampling_of(config),
         max_tokens=config.max_tokens,
         context_policy=config.context_policy,
@@ -102,7 +119,7 @@ def chat(
         return run_plain(session, notices=notices)
     from edgechat.tui.app import run_tui
 
-    return run_tui(session, notices=notices)
+    return run_tui(session, notices=notices, settings=settings, read_settings=read)
 
 
 def _wanted(store: HistoryStore, resume: bool, chat_id: int | None) -> Conversation | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from edgechat.cli.options import history_option, model_option
+from edgechat.cli.options import history_option, model_option, persona_option
 from edgechat.errors import ExitCode
 
 COMMANDS = {
@@ -20,6 +20,8 @@ COMMANDS = {
     "chats": "edgechat.cli.chats:chats",
     "models": "edgechat.cli.models:models",
     "package": "edgechat.cli.package:package",
+    "sync": "edgechat.cli.sync:sync",
+    "personas": "edgechat.cli.personas:personas",
 }
 """Where each command is found."""
 
@@ -68,6 +70,7 @@ def _version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
 @click.option("-c", "--continue", "resume", is_flag=True, help="Go on with the last chat.")
 @click.option("--chat", "chat_id", type=int, metavar="ID", help="Go on with that chat of `edgechat chats list`.")
 @click.option("--system", metavar="TEXT", help="System message of new chats.")
+@persona_option
 @history_option
 @click.option(
     "--context-policy",
@@ -92,6 +95,7 @@ def cli(
     resume: bool,
     chat_id: int | None,
     system: str | None,
+    persona: str | None,
     history: bool | None,
     context_policy: str | None,
     plain: bool | None,
@@ -112,7 +116,7 @@ def cli(
       cat log.txt | edgechat ask Explain   with text from a pipe
       edgechat --self-test                 is everything right on this device?
     """
-    ctx.obj = {"model_uri": model_uri, "system": system, "history": history}
+    ctx.obj = {"model_uri": model_uri, "system": system, "persona": persona, "history": history}
     if ctx.invoked_subcommand is not None:
         flags = {
             "--continue": resume,
@@ -140,6 +144,7 @@ def cli(
             resume=resume,
             chat_id=chat_id,
             system=system,
+            persona=persona,
             history=history,
             context_policy=context_policy,
             demo=demo,

@@ -32,6 +32,7 @@ from edgechat.history.rows import (
     reply_of,
     row_id,
     siblings_of,
+    title_of,
     touch,
 )
 from edgechat.history.search import Search
@@ -42,9 +43,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgechat.history.transfer_out import Format
-
-TITLE_LENGTH = 60
-"""Characters of the first message that become the title."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,10 +369,3 @@ class HistoryStore:
                     "UPDATE reply SET state = ? WHERE id = ? AND state = ?",
                     (ReplyState.INTERRUPTED, id_, ReplyState.STREAMING),
                 )
-
-
-def title_of(user: str) -> str:
-    """The title of a chat that begins with that message."""
-    # The first thousand characters are plenty: a pasted book need not be split to find the first line of it.
-    words = " ".join(user[:1000].split())
-    return words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1].rstrip() + "…"

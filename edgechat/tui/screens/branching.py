@@ -44,16 +44,20 @@ class BranchingScreen(ChatScreen):
 
     def commands(self) -> Iterator[tuple[str, str, Callable[[], object]]]:
         """The commands of the palette: title, help and action."""
-        yield "Answer again", "Another reply to the last message; the old one stays (Ctrl+R)", self.action_regenerate
-        yield "Go on with the reply", "Where it was stopped, cut or interrupted (Ctrl+T)", self.action_resume
-        yield "Edit the last message", "The old one and its replies stay (Ctrl+Up)", self.action_edit
-        yield "Previous version", "The reply or branch before this one (Alt+Left)", lambda: self.action_step(-1)
-        yield "Next version", "The reply or branch after this one (Alt+Right)", lambda: self.action_step(1)
-        yield "Delete the last message", "With its replies; F9 has it back (F8)", self.action_delete_turn
-        yield "Delete this chat", "F9 has it back, for 30 days", self.action_delete_chat
-        yield "Undo deleting", "Have back what was deleted last (F9)", self.action_undelete
-        yield "Rename this chat", "Give it another title (F2)", self.action_rename
-        yield "Open another chat", "Choose from all, or search in them (Ctrl+O)", self.action_chats
+        yield (
+            _("Answer again"),
+            _("Another reply to the last message; the old one stays (Ctrl+R)"),
+            self.action_regenerate,
+        )
+        yield _("Go on with the reply"), _("Where it was stopped, cut or interrupted (Ctrl+T)"), self.action_resume
+        yield _("Edit the last message"), _("The old one and its replies stay (Ctrl+Up)"), self.action_edit
+        yield _("Previous version"), _("The reply or branch before this one (Alt+Left)"), lambda: self.action_step(-1)
+        yield _("Next version"), _("The reply or branch after this one (Alt+Right)"), lambda: self.action_step(1)
+        yield _("Delete the last message"), _("With its replies; F9 has it back (F8)"), self.action_delete_turn
+        yield _("Delete this chat"), _("F9 has it back, for 30 days"), self.action_delete_chat
+        yield _("Undo deleting"), _("Have back what was deleted last (F9)"), self.action_undelete
+        yield _("Rename this chat"), _("Give it another title (F2)"), self.action_rename
+        yield _("Open another chat"), _("Choose from all, or search in them (Ctrl+O)"), self.action_chats
 
     # Replies
 
@@ -72,7 +76,7 @@ class BranchingScreen(ChatScreen):
         if self.session.conversation.turns:
             self.hold(self.session.regenerate())
         else:
-            self._tell("There is no message to answer.")
+            self._tell(_("There is no message to answer."))
 
     def action_resume(self) -> None:
         """Go on with the last reply."""
@@ -83,7 +87,7 @@ class BranchingScreen(ChatScreen):
         if reply is not None and reply.text and reply.state is not ReplyState.COMPLETE:
             self.hold(self.session.resume())
         else:
-            self._tell("The last reply ended by itself; there is nothing to go on with.")
+            self._tell(_("The last reply ended by itself; there is nothing to go on with."))
 
     def action_edit(self) -> None:
         """Take the last message into the composer; what was written there waits."""
@@ -92,7 +96,7 @@ class BranchingScreen(ChatScreen):
             return
         self._edited = turns[-1].id
         self.composer.lend(turns[-1].user)
-        self.composer.hint("editing the last message; Esc leaves it as it is")
+        self.composer.hint(_("editing the last message; Esc leaves it as it is"))
         self.composer.focus()
 
     def action_stop(self) -> None:
@@ -108,28 +112,28 @@ class BranchingScreen(ChatScreen):
 
     async def action_step(self, by: int) -> None:
         """Show the next or the previous version of the chat."""
-        await self._change(self.session.step(by), "There is no other version in that direction.")
+        await self._change(self.session.step(by), _("There is no other version in that direction."))
 
     async def action_delete_turn(self) -> None:
         """Delete the last message and its replies."""
-        if await self._change(self.session.delete_turn(), "There is no message to delete."):
-            self._tell("The last message is deleted. F9 has it back.")
+        if await self._change(self.session.delete_turn(), _("There is no message to delete.")):
+            self._tell(_("The last message is deleted. F9 has it back."))
 
     async def action_delete_chat(self) -> None:
         """Delete the chat and begin another."""
-        if await self._change(self.session.delete_chat(), "There is no chat to delete."):
-            self._tell("The chat is deleted. F9 has it back, for 30 days.")
+        if await self._change(self.session.delete_chat(), _("There is no chat to delete.")):
+            self._tell(_("The chat is deleted. F9 has it back, for 30 days."))
 
     async def action_undelete(self) -> None:
         """Have back what was deleted last."""
-        await self._change(self.session.undelete(), "Nothing was deleted here.")
+        await self._change(self.session.undelete(), _("Nothing was deleted here."))
 
     def action_rename(self) -> None:
         """Ask for another title."""
         from edgechat.tui.screens.ask import AskCard
 
         if not self.session.conversation.id:
-            self._tell("The chat has no message yet; its first one becomes its title.")
+            self._tell(_("The chat has no message yet; its first one becomes its title."))
             return
         title = printable(self.session.conversation.title)
 
@@ -179,7 +183,7 @@ class BranchingScreen(ChatScreen):
     def _free(self) -> bool:
         """Whether no reply is being written; else say what to do."""
         if self.sending:
-            self._tell("A reply is being written; Esc stops it.")
+            self._tell(_("A reply is being written; Esc stops it."))
         return not self.sending
 
     def _tell(self, words: str, severity: str = "information") -> None:

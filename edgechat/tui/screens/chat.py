@@ -25,6 +25,7 @@ from edgechat.chat.window import moved_words
 from edgechat.engine.base import Progress, TextDelta
 from edgechat.engine.fitting import WindowMoved
 from edgechat.errors import EdgechatError
+from edgechat.i18n import _
 from edgechat.session import Session, SessionEvent, TurnClosed, TurnSaved
 from edgechat.tui.messages import (
     ModelFailed,
@@ -215,7 +216,7 @@ class ChatScreen(WritingScreen):
         self._sending, self._saved, self._stop_asked = True, False, False
         self._fragments = 0
         self._prompt = self.session.context_used
-        self.composer.hint("Esc stops the reply")
+        self.composer.hint(_("Esc stops the reply"))
         if self.session.info is None:
             self.start_model()
             self._show(Activity.LOADING)
@@ -225,7 +226,7 @@ class ChatScreen(WritingScreen):
 
     @on(Composer.Refused)
     def _keep(self) -> None:
-        self.composer.hint("a reply is being written; Esc stops it", urgent=True)
+        self.composer.hint(_("a reply is being written; Esc stops it"), urgent=True)
 
     async def _send(self, told: AsyncGenerator[SessionEvent, None], text: str) -> None:
         failure: EdgechatError | None = None
@@ -394,7 +395,7 @@ class ChatScreen(WritingScreen):
         """Copy the newest reply as it was written."""
         if text := self.view.last_reply():
             self.app.copy_to_clipboard(text)
-            self.notify("The last reply is in the clipboard.", markup=False)
+            self.notify(_("The last reply is in the clipboard."), markup=False)
 
     def on_key(self, event: events.Key) -> None:
         """Typing belongs to the composer, wherever the focus was."""
@@ -408,7 +409,7 @@ class ChatScreen(WritingScreen):
         small = event.size.width < LEAST[0] or event.size.height < LEAST[1]
         note = self.query_one("#too-small", Static)
         note.display = small
-        note.update("too small: use 40x12")
+        note.update(_("too small: use 40x12"))
         # A style sheet has no third of the screen: a percentage is of the footer, which grows with what is written.
         self.composer.styles.max_height = max(3, event.size.height // 3)
 

@@ -20,6 +20,7 @@ from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
 from edgechat.history.search import SearchHit
 from edgechat.history.store import ConversationSummary
+from edgechat.i18n import _
 from edgechat.tui.themes import MUTED
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class ChatsScreen(ModalScreen[Choice | None]):
     def compose(self) -> ComposeResult:
         """Where to write words, and the chats."""
         with Vertical(id="dialog"):
-            yield Input(placeholder="Search in all chats; Enter opens one")
+            yield Input(placeholder=_("Search in all chats; Enter opens one"))
             yield OptionList()
 
     @property
@@ -127,7 +128,7 @@ class ChatsScreen(ModalScreen[Choice | None]):
 
 
 def _line(item: Choice) -> Content:
-    title = printable(" ".join(item.title.split())) or "(no title)"
+    title = printable(" ".join(item.title.split())) or _("(no title)")
     if not isinstance(item, SearchHit):
         return Content.assemble("* " if item.pinned else "", title, (f"  {item.turns:,}", MUTED))
     snippet = Content.styled(printable(item.snippet), MUTED)

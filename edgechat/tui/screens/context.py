@@ -13,6 +13,7 @@ from textual.screen import Screen
 
 from edgechat.chat.window import ContextFullError, Policy
 from edgechat.errors import EdgechatError
+from edgechat.i18n import N_, _
 from edgechat.tui.messages import PromptCame, PromptFailed
 
 if TYPE_CHECKING:
@@ -38,12 +39,14 @@ CONTEXT_BINDINGS = (
     ),
 )
 
-_FULL_HINT = "F5 leaves them out, F6 has the model sum them up, and both send the message; Ctrl+N begins a new chat."
+_FULL_HINT = N_(
+    "F5 leaves them out, F6 has the model sum them up, and both send the message; Ctrl+N begins a new chat."
+)
 
 _THEN: dict[Policy, str] = {
-    "ask": "you will be asked what may be left out",
-    "oldest": "its oldest messages are no longer sent to the model",
-    "summarise": "the model sums up its oldest messages",
+    "ask": N_("When a chat is full, you will be asked what may be left out."),
+    "oldest": N_("When a chat is full, its oldest messages are no longer sent to the model."),
+    "summarise": N_("When a chat is full, the model sums up its oldest messages."),
 }
 
 
@@ -73,7 +76,7 @@ class ContextScreen(Screen[None]):
     def explain_full(self, error: EdgechatError) -> EdgechatError:
         """The error as it is shown here: a chat that is full has keys to go on with."""
         self._full = isinstance(error, ContextFullError)
-        return EdgechatError(error.title, error.message, _FULL_HINT) if self._full else error
+        return EdgechatError(error.title, error.message, _(_FULL_HINT)) if self._full else error
 
     async def warn_of_context(self, turn: TurnView) -> None:
         """Tell under an answered turn that the context is nearly full, once for each time that it becomes so."""
@@ -90,14 +93,14 @@ class ContextScreen(Screen[None]):
             self._full = False
             self.composer.action_submit()
         else:
-            self.notify(f"When a chat is full, {_THEN[policy]}.", markup=False)
+            self.notify(_(_THEN[policy]), markup=False)
 
     def action_show_prompt(self) -> None:
         """Show what the message in the composer makes the model read; without one, what it read last."""
         self.run_worker(self._ask_for_prompt(self.composer.message), name="prompt", exclusive=True, group="prompt")
 
     async def _ask_for_prompt(self, draft: str) -> None:
-        title = "The prompt of the message being written" if draft else "The prompt of the last reply"
+        title = _("The prompt of the message being written") if draft else _("The prompt of the last reply")
         try:
             self.post_message(PromptCame(await self.session.prompt_parts(draft), title))
         except EdgechatError as error:
