@@ -78,3 +78,8 @@ def chat_text(pilot: Pilot[Any]) -> str:
             continue
         parts += ["".join(segment.text for segment in widget.render_line(y)) for y in range(widget.size.height)]
     return "\n".join(line.rstrip() for line in parts)
+
+
+async def told(pilot: Pilot[Any], words: str) -> None:
+    """The conversation shows the words."""
+    await until(pilot, lambda: words in chat_text(pilot))

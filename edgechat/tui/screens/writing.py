@@ -246,7 +246,7 @@ class WritingScreen(ContextScreen):
         if slash.is_quick(begun):
             self._offer(begun, slash.complete(begun))
         else:
-            self.run_worker(self._look_up(begun), name="complete", group="complete", exclusive=True)
+            self.run_worker(self._look_up(begun), name="complete", group="command")
 
     async def _look_up(self, begun: str) -> None:
         found = await asyncio.to_thread(slash.complete, begun)
