@@ -8,8 +8,8 @@ keep no state of their own about the conversation.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 
 from edgechat.chat.conversation import ChatSettings, Conversation, Reply, ReplyState, Turn
@@ -18,7 +18,8 @@ from edgechat.chat.window import Policy
 from edgechat.engine.base import Engine, Finished, Progress, Sampling, TextDelta, Timings, Usage
 from edgechat.engine.fitting import WindowKeeper, WindowMoved
 from edgechat.errors import EdgechatError, EngineError, StorageError
-from edgechat.history.store import HistoryStore, title_of
+from edgechat.history.rows import title_of
+from edgechat.history.store import HistoryStore
 from edgechat.journal import Journal
 from edgechat.prompting import PromptedChat
 
@@ -92,6 +93,8 @@ class Session(PromptedChat):
         self._journal: Journal | None = None
         self._live: Turn | None = None
         self._stopping = asyncio.Event()
+        self._leaving = False
+        self._closing: asyncio.Task[Reply] | None = None
 
     @property
     def conversation(self) -> Conversation:
@@ -172,7 +175,7 @@ class Session(PromptedChat):
             if before:
                 draft = replace(self._conversation, turns=(*before, Turn(0, None, message, 0.0)))
                 await self.window.check(draft, self._max_tokens)
-            turn = await self._save(message, len(before))
+            turn = await _to_the_end(self._save(message, len(before)))
         except BaseException:
             self._idle.set()
             raise
@@ -286,12 +289,15 @@ class Session(PromptedChat):
                         yield event
         except EdgechatError as error:
             words = " ".join(part for part in (f"{error.title}.", error.message) if part)
-            self._close(await journal.close(ReplyState.FAILED, None, ttft, words))
+            if self._leaving:  # it is the end of the engine that failed the reply, and the user's wish
+                await self._close(journal.close(ReplyState.STOPPED, None, ttft))
+            else:
+                await self._close(journal.close(ReplyState.FAILED, None, ttft, words))
             raise
         except (asyncio.CancelledError, GeneratorExit):
-            self._close(await journal.close(ReplyState.STOPPED, None, ttft))
+            await self._close(journal.close(ReplyState.STOPPED, None, ttft))
             raise
-        closed = self._close(await journal.close(_STATES[finished.reason], finished if ready else None, ttft))
+        closed = await self._close(journal.close(_STATES[finished.reason], finished if ready else None, ttft))
         if finished.usage.prompt:
             self.window.note(self._conversation, finished)
         if journal.failure is not None:
@@ -311,8 +317,10 @@ class Session(PromptedChat):
             start.cancel()  # only this wait for it: the load itself goes on
             stop.cancel()
 
-    def _close(self, reply: Reply) -> Turn:
-        """Put the reply that was written into its turn."""
+    async def _close(self, closing: Coroutine[None, None, Reply]) -> Turn:
+        """Close the reply in the store, even if whoever waits for it is cancelled once more, and in its turn."""
+        self._closing = asyncio.create_task(closing, name="close")
+        reply = await asyncio.shield(self._closing)
         assert self._live is not None
         closed = replace(self._live, replies=_with_reply(self._live, reply))
         self._conversation = self._with(closed)
@@ -334,17 +342,32 @@ class Session(PromptedChat):
             await self._engine.stop()
 
     async def aclose(self) -> None:
-        """Stop, close the store, end the engine. Safe to call twice."""
+        """Stop, end the engine, close the store. Safe to call twice."""
+        self._leaving = True
         if self.busy:
             await self.stop()
-            try:
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    await self._idle.wait()
-            except TimeoutError:
-                pass  # whoever reads the reply is not reading; its text is in the journal
+            await self._wait_until_idle()
         self._cool()
         await self._engine.aclose()
+        await self._wait_until_idle()  # a reply that did not stop by itself has no engine any more
+        if self._closing is not None:
+            await asyncio.wait({self._closing})
         await asyncio.to_thread(self._store.close)
+
+    async def _wait_until_idle(self) -> None:
+        with suppress(TimeoutError):  # whoever reads the reply is not reading; its text is in the journal
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._idle.wait()
+
+
+async def _to_the_end(work: Coroutine[None, None, Turn]) -> Turn:
+    """Have some work done whole, also where whoever waits for it is cancelled meanwhile."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 def _with_reply(turn: Turn, reply: Reply) -> tuple[Reply, ...]:

@@ -77,6 +77,8 @@ METER = _sign("\u2501", "\u2588", "#")
 """What is full of a bar, by the cell."""
 METER_REST = _sign("\u2500", "\u2591", "-")
 """What is left of it; told apart without colour too."""
+ABOUT = _sign("\u2248", "\u2248", "~")
+"""Before a number that is a guess."""
 ELLIPSIS = _sign("\u2026", "~", "~")
 """Something was left out."""
 DOT = _sign("\u00b7", "\u00b7", "-")
@@ -147,7 +149,8 @@ _LETTERS = {
     **dict.fromkeys("\u2588\u2591\u2592\u2593\u25a0", "#"),
     **dict.fromkeys("\u2190\u00ab", "<"),
     **dict.fromkeys("\u2192\u00bb", ">"),
-    **dict.fromkeys("\u00b7\u2022\u221a", "*"),
+    **dict.fromkeys("\u2022\u221a", "*"),
+    "\u00b7": "-",
     "\u2191": "^",
     "\u2193": "v",
 }

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from edgechat.chat.conversation import ReplyState
+from edgechat.chat.conversation import Reply, ReplyState
 from edgechat.engine.base import TextDelta
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.errors import EngineError, ModelError, StorageError
@@ -265,6 +268,56 @@ async def test_closing_while_a_reply_streams_keeps_it(engine: ScriptedEngine, pa
     await session.aclose()
     await session.aclose()
     await task
+    [(_, [(text, state)])] = stored(path)
+    assert text.startswith("word word")
+    assert state is ReplyState.STOPPED
+
+
+async def test_cancelled_again_while_the_reply_is_closed_it_is_closed_all_the_same(
+    engine: ScriptedEngine, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.script, engine.delay = lambda _: LONG, 0.005
+    session = Session(engine, HistoryStore.open(path))
+    close_reply, closing = session._store.close_reply, threading.Event()
+
+    def slow(*arguments: Any, **options: Any) -> Reply:
+        closing.set()
+        time.sleep(0.3)  # a slow disk
+        return close_reply(*arguments, **options)
+
+    monkeypatch.setattr(session._store, "close_reply", slow)
+    task = asyncio.create_task(held(session, "Hello"))
+    await asyncio.sleep(0.2)
+    task.cancel()
+    await asyncio.to_thread(closing.wait)
+    task.cancel()
+    await session.aclose()
+    [(_, [(text, state)])] = stored(path)
+    assert text.startswith("word word")
+    assert state is ReplyState.STOPPED
+
+
+async def test_closing_ends_a_reply_that_will_not_stop(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stubborn(ScriptedEngine):
+        async def stop(self) -> None:
+            """Hear nothing, and fail when the engine is ended."""
+
+        async def aclose(self) -> None:
+            self.fail_after, self.delay = self.written, 0.0
+            await super().aclose()
+            self._stop.clear()
+
+        @property
+        def written(self) -> int:
+            return len(chat.conversation.turns[-1].replies[-1].text.split()) + 1
+
+    monkeypatch.setattr("edgechat.session.CLOSE_SECONDS", 0.3)
+    chat = Session(Stubborn(script=lambda _: LONG, delay=0.02), HistoryStore.open(path))
+    task = asyncio.create_task(held(chat, "Hello"))
+    await asyncio.sleep(0.2)
+    await chat.aclose()
+    with pytest.raises(EngineError):
+        await task
     [(_, [(text, state)])] = stored(path)
     assert text.startswith("word word")
     assert state is ReplyState.STOPPED

@@ -1,7 +1,7 @@
 """What can be done with a chat beside talking: its branches, deleting with undo, its name, and other chats.
 
 It is the chat screen with these keys. Each action asks the session and shows what the session holds then; nothing of a
-chat is kept here but a draft that waits while an earlier message is edited.
+chat is kept here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class BranchingScreen(ChatScreen):
             "ctrl+r", "regenerate", N_("Again"), id="chat.regenerate", tooltip=N_("Answer the last message once more")
         ),
         Binding(
-            "f7",
+            "f7,ctrl+t",
             "resume",
             N_("Go on"),
             id="chat.resume",
@@ -64,7 +64,6 @@ class BranchingScreen(ChatScreen):
         """Make the screen; see `ChatScreen`."""
         super().__init__(session, notices)
         self._edited: int | None = None
-        self._draft = ""
 
     @property
     def editing(self) -> bool:
@@ -94,7 +93,7 @@ class BranchingScreen(ChatScreen):
         if self._edited is None:
             return super().answer_to(text)
         edited, self._edited = self._edited, None
-        self._give_back_draft()
+        self.composer.end_loan()
         return self.session.edit(edited, text)
 
     def action_regenerate(self) -> None:
@@ -126,9 +125,8 @@ class BranchingScreen(ChatScreen):
         """Take a message of the branch that is shown into the composer; what was written there waits."""
         if not self._free() or self._edited is not None:
             return
-        self._edited, self._draft = turn.id, self.composer.text
-        self.composer.load_text(turn.user)
-        self.composer.move_cursor(self.composer.document.end)
+        self._edited = turn.id
+        self.composer.lend(turn.user)
         self.composer.focus()
         last = turn.id == self.session.conversation.turns[-1].id
         words = _("editing the last message; Esc leaves it as it is")
@@ -140,13 +138,8 @@ class BranchingScreen(ChatScreen):
             super().action_stop()
             return
         self._edited = None
-        self._give_back_draft()
+        self.composer.end_loan()
         self.composer.hint("")
-
-    def _give_back_draft(self) -> None:
-        draft, self._draft = self._draft, ""
-        self.composer.load_text(draft)
-        self.composer.move_cursor(self.composer.document.end)
 
     # Branches and chats
 

@@ -44,9 +44,9 @@ _FULL_HINT = N_(
 )
 
 _THEN: dict[Policy, str] = {
-    "ask": N_("you will be asked what may be left out"),
-    "oldest": N_("its oldest messages are no longer sent to the model"),
-    "summarise": N_("the model sums up its oldest messages"),
+    "ask": N_("When a chat is full, you will be asked what may be left out."),
+    "oldest": N_("When a chat is full, its oldest messages are no longer sent to the model."),
+    "summarise": N_("When a chat is full, the model sums up its oldest messages."),
 }
 
 
@@ -93,11 +93,11 @@ class ContextScreen(Screen[None]):
             self._full = False
             self.composer.action_submit()
         else:
-            self.notify(_("When a chat is full, {then}.").format(then=_(_THEN[policy])), markup=False)
+            self.notify(_(_THEN[policy]), markup=False)
 
     def action_show_prompt(self) -> None:
         """Show what the message in the composer makes the model read; without one, what it read last."""
-        draft = self.composer.text
+        draft = self.composer.message
         title = _("The prompt of the message being written") if draft else _("The prompt of the last reply")
         self._show_prompt_soon(draft, None, title)
 

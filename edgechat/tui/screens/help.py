@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from edgechat.i18n import N_, _
 from edgechat.tui import glyphs
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _KEY_NAMES = {
     "down": "Down",
 }
 
-ABOUT = (
+ABOUT = N_(
     "The model runs on this machine and nothing is sent anywhere. Every chat is saved as it is written. "
     "Select text with the mouse and press Ctrl+C to copy it; most terminals select by themselves with Shift held."
 )
@@ -71,6 +72,6 @@ class HelpScreen(ModalScreen[None]):
             for binding in self._shown:
                 with Horizontal(classes="help-row"):
                     yield Static(Content(key_words(binding.key)), classes="help-key")
-                    yield Static(Content(binding.tooltip), classes="help-words")
-            yield Static(Content(ABOUT), classes="help-about")
-            yield Static(Content("Esc closes this."), classes="help-about")
+                    yield Static(Content(_(binding.tooltip)), classes="help-words")
+            yield Static(Content(_(ABOUT)), classes="help-about")
+            yield Static(Content(_("Esc closes this.")), classes="help-about")

@@ -151,7 +151,9 @@ class MainScreen(ReadingScreen):
         self._close_over()
         if not isinstance(choice, SearchHit):
             await self._change(self.session.open(choice.id), "")
-        elif await self._change(self.session.open(choice.conversation, choice.turn, choice.reply), ""):
+            return
+        opened = await self._change(self.session.open(choice.conversation, choice.turn, choice.reply), "")
+        if opened and choice.turn is not None:
             await self.view.reveal(choice.turn)
 
     async def on_chat_list_asked(self, message: ChatList.Asked) -> None:

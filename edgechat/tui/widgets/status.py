@@ -16,6 +16,7 @@ from textual.widget import Widget
 
 from edgechat.chat.text import printable
 from edgechat.engine.base import Progress
+from edgechat.i18n import N_, _
 from edgechat.tui import glyphs
 from edgechat.tui.themes import MUTED
 
@@ -23,7 +24,7 @@ METER_CELLS = 10
 
 
 class Activity(StrEnum):
-    """What the model is doing; the value is the word shown."""
+    """What the model is doing; `_WORDS` has the words shown."""
 
     LOADING = "loading"
     INSTALLING = "installing"
@@ -35,6 +36,18 @@ class Activity(StrEnum):
     STOPPED = "stopped"
     ERROR = "error"
 
+
+_WORDS = {
+    Activity.LOADING: N_("loading"),
+    Activity.INSTALLING: N_("installing"),
+    Activity.READY: N_("ready"),
+    Activity.READING: N_("reading the prompt"),
+    Activity.SUMMING_UP: N_("summing up what is left out"),
+    Activity.WRITING: N_("writing"),
+    Activity.STOPPING: N_("stopping"),
+    Activity.STOPPED: N_("stopped"),
+    Activity.ERROR: N_("error"),
+}
 
 _SIGN = {
     Activity.READY: (glyphs.DONE, "$text-success"),
@@ -75,7 +88,9 @@ def progress_words(progress: Progress) -> tuple[Activity, str]:
             percent = f"{min(100, 100 * progress.done // progress.total)} %" if progress.total else ""
             return Activity.INSTALLING, " ".join(part for part in (percent, progress.note) if part)
         case "check":
-            return Activity.LOADING, f"checking {100 * progress.done // max(1, progress.total)} %"
+            return Activity.LOADING, _("checking {percent} %").format(
+                percent=100 * progress.done // max(1, progress.total)
+            )
         case "load":
             return Activity.LOADING, progress.note
         case "prefill":
@@ -99,13 +114,14 @@ def status_content(status: Status, width: int) -> Content:
     """The status in at most `width` cells; parts that do not fit are left out, least important first."""
     sign, colour = _SIGN.get(status.activity, (glyphs.WAITING, "$text-accent"))
     between = ": " if status.activity is Activity.ERROR else " "
-    word = printable(f"{status.activity}{between}{status.note}" if status.note else status.activity)
+    activity = _(_WORDS[status.activity])
+    word = printable(f"{activity}{between}{status.note}" if status.note else activity)
     state = Content.assemble((sign, colour), " ", (word, "$foreground"))
     model = Content.styled(printable(status.model), MUTED)
     meter = _meter(status)
     numbers = _numbers(status)
     speed = _speed(status)
-    keys = Content.styled("F1 help", MUTED)
+    keys = Content.styled(_("F1 help"), MUTED)
     for parts in (
         (model, meter, speed, keys),
         (model, meter, speed),
@@ -147,4 +163,4 @@ def _meter(status: Status) -> Content:
 def _speed(status: Status) -> Content:
     if status.speed <= 0:
         return Content()
-    return Content.styled(f"{'' if status.exact else '~'}{status.speed:.1f} tok/s", MUTED)
+    return Content.styled(f"{'' if status.exact else '~'}{status.speed:.1f} {_('tok/s')}", MUTED)
