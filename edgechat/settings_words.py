@@ -168,7 +168,9 @@ WORDS: dict[str, Words] = {
         N_("Plain chat"),
         N_("Line after line, for screen readers; takes effect at the next start"),
         N_("true or false"),
-        group=LOOK,
+        N_("where the terminal can do nothing else"),
+        LOOK,
+        example=True,
     ),
     "reduced_motion": Words(
         N_("Reduced motion"),

@@ -155,9 +155,12 @@ class SettingsScreen(Card[None]):
     def _control(self, key: str) -> Widget:
         value = self._edits[self._one_chat].get(key, self._now(key))
         name, disabled = f"set-{key}", self._fixed(key) != ""
+        switch: list[tuple[bool | None, str]] = [(True, _("on")), (False, _("off"))]
         match key:
             case _ if key in _SWITCHES:
-                return Choice(((True, _("on")), (False, _("off"))), value, id=name, disabled=disabled)
+                return Choice(switch, value, id=name, disabled=disabled)
+            case "plain":
+                return Choice([(None, _(WORDS[key].unset)), *switch], value, id=name, disabled=disabled)
             case "context_policy":
                 options = tuple((policy, _(words)) for policy, words in _POLICIES)
                 return Choice(options, value, id=name, disabled=disabled)
@@ -181,7 +184,7 @@ class SettingsScreen(Card[None]):
             chat = self.app.session.conversation
             return chat.system if key == "system" else getattr(chat.settings, key)
         value = getattr(self.settings.config, key)
-        chosen = (*_SWITCHES, "context_policy", "theme", "persona")
+        chosen = (*_SWITCHES, "plain", "context_policy", "theme", "persona")
         return value if key in chosen or self.settings.source(key) != "default" else None
 
     def _unset(self, key: str) -> str:
