@@ -24,9 +24,9 @@ from edgechat.i18n import N_, _
 from edgechat.tui.look import LookApp
 from edgechat.tui.screens.branching import BranchingScreen
 from edgechat.tui.themes import DARK, LIGHT
-from edgechat.tui.widgets.composer import Composer
 
 if TYPE_CHECKING:
+    from textual.dom import DOMNode
     from textual.screen import Screen
 
     from edgechat.chat.window import Policy
@@ -133,9 +133,7 @@ class EdgechatApp(LookApp):
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()
             return
-        sources: tuple[list[BindingType], ...] = (Composer.BINDINGS, BranchingScreen.BINDINGS, self.BINDINGS)
-        bindings = [binding for source in sources for binding in source if isinstance(binding, Binding)]
-        self.push_screen(HelpScreen(bindings))
+        self.push_screen(HelpScreen(self.settings.config.keys))
 
     def action_settings(self) -> None:
         """Open the settings."""
@@ -166,13 +164,9 @@ class EdgechatApp(LookApp):
         self.notify(_("Ctrl+Q quits. Esc stops a reply."), markup=False)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What the command palette offers."""
+        """What the command palette offers: all that has a key here, and more that has none."""
         chat = self._chat
         if screen is chat:
-            yield SystemCommand(
-                _("New chat"), _("Begin a new chat; this one stays saved (Ctrl+N)"), chat.action_new_chat
-            )
-            yield SystemCommand(_("Stop the reply"), _("Stop writing and keep the text (Esc)"), chat.action_stop)
             yield SystemCommand(
                 _("Copy the last reply"), _("Put it into the clipboard as Markdown"), chat.action_copy_reply
             )
@@ -189,11 +183,24 @@ class EdgechatApp(LookApp):
                 yield SystemCommand(title, help_text, action)
             for title, help_text, action in chat.slash_commands():
                 yield SystemCommand(title, help_text, action)
+        yield from self._commands_with_keys(screen)
         yield SystemCommand(_("Dark colours"), _("Light text on ink"), lambda: self.keep_theme(DARK.name))
         yield SystemCommand(_("Light colours"), _("Dark text on paper"), lambda: self.keep_theme(LIGHT.name))
         yield SystemCommand(_("Theme"), _("Choose from all themes"), self.action_change_theme)
-        yield SystemCommand(_("Help"), _("Show the keys (F1)"), self.action_help)
-        yield SystemCommand(_("Quit"), _("A reply is stopped and its text kept (Ctrl+Q)"), self.action_quit)
+
+    def _commands_with_keys(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Everything that a key would do where the focus is."""
+        from edgechat.tui.keys import entries, key_words, keys_of
+
+        focused = screen.focused
+        places: list[DOMNode] = [*(focused.ancestors_with_self if focused is not None else [screen, self])]
+        for entry in entries():
+            place = next((place for place in places if isinstance(place, entry.owner)), None)
+            if place is not None and entry.id != "app.commands":
+                keys = key_words(keys_of(entry, self.settings.config.keys))
+                yield SystemCommand(
+                    _(entry.title), f"{_(entry.about)} ({keys})", partial(self.run_action, entry.action, place)
+                )
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy by the terminal and, for those terminals that do not, by the system's clipboard as well."""
