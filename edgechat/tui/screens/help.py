@@ -43,6 +43,9 @@ class Pairs(Widget):
     }
     """
 
+    LEFT = 22
+    """Cells of the first column, where there is room for them."""
+
     def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Make the list.
 
@@ -53,15 +56,16 @@ class Pairs(Widget):
         self._pairs = list(pairs)
 
     def _lines(self, width: int) -> list[Content]:
-        left = min(max((Content(first).cell_length for first, _ in self._pairs), default=0), max(8, width * 2 // 5))
+        left = min(self.LEFT, max(8, width * 2 // 5))
         out: list[Content] = []
         for first, second in self._pairs:
-            keys = [line.content for line in wrapped(Content.styled(first, "bold $text-primary"), left)]
+            keys = [line.content for line in wrapped(Content(first), left)]
             words = [line.content for line in wrapped(Content(second), max(8, width - left - 2))]
             for row in range(max(len(keys), len(words))):
                 key = keys[row] if row < len(keys) else Content()
                 word = words[row] if row < len(words) else Content()
-                out.append(Content.assemble(key.pad_right(left + 2 - key.cell_length), word))
+                key = key.pad_right(left + 2 - key.cell_length).stylize("bold $text-primary")
+                out.append(Content.assemble(key, word))
         return out
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
