@@ -165,10 +165,10 @@ WORDS: dict[str, Words] = {
         example="he",
     ),
     "plain": Words(
-        N_("Plain"),
-        N_("Lines of text alone, as for a screen reader; takes effect at the next start"),
+        N_("Plain chat"),
+        N_("Line after line, for screen readers; takes effect at the next start"),
         N_("true or false"),
-        N_("only where the terminal can do no more"),
+        N_("where the terminal can do nothing else"),
         LOOK,
         example=True,
     ),
