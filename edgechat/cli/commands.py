@@ -18,6 +18,7 @@ COMMANDS = {
     "ask": "edgechat.cli.ask:ask",
     "bench": "edgechat.cli.bench:bench",
     "chats": "edgechat.cli.chats:chats",
+    "keys": "edgechat.cli.keys:keys",
     "models": "edgechat.cli.models:models",
     "package": "edgechat.cli.package:package",
     "sync": "edgechat.cli.sync:sync",

@@ -22,6 +22,7 @@ from textual.widgets._text_area import TextArea  # the public name resolves lazi
 from edgechat import slash
 from edgechat.history.drafts import Draft
 from edgechat.i18n import N_, _
+from edgechat.tui.look import LookApp
 from edgechat.tui.widgets.folding import Folds
 from edgechat.tui.widgets.suggestions import Suggestions
 
@@ -136,9 +137,9 @@ class Composer(TextArea):
     async def _on_key(self, event: events.Key) -> None:
         if self.suggestions.choices and self._choose(event.key):
             action = None
-        elif event.key in SEND_KEYS.split(","):
+        elif event.key in self._keys_of("composer.send", SEND_KEYS):
             action = self.action_submit
-        elif event.key in NEWLINE_KEYS.split(","):
+        elif event.key in self._keys_of("composer.newline", NEWLINE_KEYS):
             action = self.action_newline
         else:
             return  # the text area's own handler comes next
@@ -146,6 +147,11 @@ class Composer(TextArea):
         event.prevent_default()
         if action is not None:
             action()
+
+    def _keys_of(self, name: str, default: str) -> list[str]:
+        """The keys of a binding, which may be the user's own."""
+        app = self.app
+        return (app.keys_of(name, default) if isinstance(app, LookApp) else default).split(",")
 
     def _choose(self, key: str) -> bool:
         """Let the list above have a key; whether it was one of its."""
