@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input
 
 from edgechat import slash
 from edgechat.engine.scripted import ScriptedEngine
@@ -230,7 +229,7 @@ async def test_commands_that_are_actions(make_app: MakeApp, name: str, clipboard
         elif name == "quit":
             await until(pilot, lambda: not app.is_running or app._exit)
         elif name == "chats":
-            await until(pilot, lambda: isinstance(app.focused, Input))
+            await until(pilot, lambda: app.chat.sidebar.display and app.chat.sidebar.has_focus_within)
         else:
             await until(pilot, lambda: isinstance(app.screen, PromptScreen))
 
