@@ -24,6 +24,8 @@ from edgechat.session import Session, SessionEvent
 from edgechat.slash import COMMANDS, EXPORT_FORMATS, POLICIES, SETTINGS, Call, SlashError, find
 
 if TYPE_CHECKING:
+    from edgechat.chat.conversation import Conversation
+    from edgechat.history.feedback import Rating
     from edgechat.history.transfer_out import Format
 
 DEFAULT = "default"
@@ -48,6 +50,9 @@ class Front(Protocol):
 
     async def show_chat(self) -> None:
         """Show the chat and the branch that the session holds now."""
+
+    async def refresh(self) -> None:
+        """Show anew what is known about the chat that is shown, such as its title and marks."""
 
     async def attach(self, path: Path) -> None:
         """Let a text file go along with the next message. Raises AttachmentError."""
@@ -167,6 +172,24 @@ async def _edit(front: Front, argument: str) -> None:
     await front.follow(front.session.edit(turns[-1].id, argument))
 
 
+async def _good(front: Front, argument: str) -> None:
+    await _rate(front, 1, argument)
+    await front.say(_("The last reply is marked as good."))
+
+
+async def _bad(front: Front, argument: str) -> None:
+    await _rate(front, -1, argument)
+    await front.say(_("The last reply is marked as bad."))
+
+
+async def _rate(front: Front, rating: Rating, note: str) -> None:
+    replies = [turn.reply for turn in front.session.conversation.turns if turn.reply is not None]
+    if not replies:
+        raise SlashError(_("There is no reply to rate"), "", _("Write a message first."))
+    await front.session.rate(replies[-1].id, rating, note or None)
+    await front.refresh()
+
+
 async def _previous(front: Front, _argument: str) -> None:
     await _step(front, -1)
 
@@ -233,10 +256,30 @@ async def _open(front: Front, argument: str) -> None:
 
 
 async def _rename(front: Front, argument: str) -> None:
-    if not front.session.conversation.id:
-        raise SlashError(_("The chat has no message yet"), _("Its first one becomes its title."), _("Write one."))
+    _begun_chat(front)
     await front.session.rename(argument)
+    await front.refresh()
     await front.say(_("The chat is called {title} now.").format(title=front.session.conversation.title))
+
+
+async def _pin(front: Front, _argument: str) -> None:
+    chat = _begun_chat(front)
+    await front.session.pin(chat.id, not chat.pinned)
+    await front.refresh()
+    await front.say(_("The chat is no longer pinned.") if chat.pinned else _("The chat is pinned."))
+
+
+async def _archive(front: Front, _argument: str) -> None:
+    chat = _begun_chat(front)
+    await front.session.archive(chat.id, not chat.archived)
+    await front.refresh()
+    await front.say(_("The chat is no longer archived.") if chat.archived else _("The chat is archived."))
+
+
+def _begun_chat(front: Front) -> Conversation:
+    if not front.session.conversation.id:
+        raise SlashError(_("The chat has no message yet"), "", _("Write one."))
+    return front.session.conversation
 
 
 async def _forget(front: Front, _argument: str) -> None:
@@ -325,6 +368,19 @@ async def _system(front: Front, argument: str) -> None:
     )
 
 
+async def _persona(front: Front, argument: str) -> None:
+    from edgechat.personas import all_personas, find
+
+    if not argument:
+        personas, faults = await asyncio.to_thread(all_personas)
+        lines = [f"{persona.name}  {persona.title}" for persona in personas]
+        await front.tell(_("Personas"), [*lines, *(str(fault) for fault in faults)])
+        return
+    persona = await asyncio.to_thread(find, argument)
+    await front.session.configure(persona.text, front.session.conversation.settings)
+    await front.say(_("From the next reply on this chat has the persona {title}.").format(title=persona.title))
+
+
 async def _set(front: Front, argument: str) -> None:
     session = front.session
     settings = session.conversation.settings
@@ -394,6 +450,11 @@ _DOERS: dict[str, Callable[[Front, str], Awaitable[None]]] = {
     "model": _model,
     "system": _system,
     "set": _set,
+    "persona": _persona,
+    "good": _good,
+    "bad": _bad,
+    "pin": _pin,
+    "archive": _archive,
     "read": _read,
     "regen": _regen,
     "continue": _continue,

@@ -260,6 +260,9 @@ class PlainChat:
         if turn.reply is not None:
             self._write(_("Reply: {text}").format(text=turn.reply.text) + "\n")
 
+    async def refresh(self) -> None:
+        """See `Front`; what was written stays written."""
+
     async def attach(self, path: Path) -> None:
         """See `Front`."""
         attachment, tokens = await read_for(self._session, path)

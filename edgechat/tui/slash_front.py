@@ -74,6 +74,11 @@ class ScreenFront:
         """See `Front`."""
         await self._screen.redraw()
 
+    async def refresh(self) -> None:
+        """See `Front`."""
+        if not self._screen.sending:  # the reply that is written is shown by itself
+            await self._screen.redraw()
+
     async def attach(self, path: Path) -> None:
         """See `Front`."""
         await self._screen.attach(path)

@@ -83,6 +83,7 @@ def test_names_are_completed() -> None:
 def test_settings_formats_ways_and_commands_are_completed() -> None:
     assert offered("/set temp") == ["/set temperature "]
     assert offered("/export j") == ["/export json "]
+    assert offered("/persona tr") == ["/persona translator", "/persona troubleshooter"]
     assert offered("/full su") == ["/full summarise"]
     assert offered("/help /rege") == ["/help regen"]
     assert offered("/set temperature 0") == offered("/nothing x") == offered("/rename x") == []

@@ -136,9 +136,9 @@ class Composer(TextArea):
     async def _on_key(self, event: events.Key) -> None:
         if self.suggestions.choices and self._choose(event.key):
             action = None
-        elif event.key in SEND_KEYS.split(","):
+        elif event.key in self._keys("composer.send", SEND_KEYS):
             action = self.action_submit
-        elif event.key in NEWLINE_KEYS.split(","):
+        elif event.key in self._keys("composer.newline", NEWLINE_KEYS):
             action = self.action_newline
         else:
             return  # the text area's own handler comes next
@@ -146,6 +146,13 @@ class Composer(TextArea):
         event.prevent_default()
         if action is not None:
             action()
+
+    def _keys(self, name: str, default: str) -> list[str]:
+        """The keys of a binding, as the user's settings have them."""
+        from edgechat.tui.look import LookApp  # imported long before the first key
+
+        keys = self.app.keys_of(name, default) if isinstance(self.app, LookApp) else default
+        return keys.split(",")
 
     def _choose(self, key: str) -> bool:
         """Let the list above have a key; whether it was one of its."""
