@@ -48,6 +48,12 @@ class KeptChat:
         self._refuse_while_busy()
         self._conversation = Conversation(0, system=self._system)
 
+    def use_system(self, system: str) -> None:
+        """Begin chats with another system message from now on; one that has no message yet has just begun."""
+        if not self._conversation.id and self._conversation.system == self._system:
+            self._conversation = replace(self._conversation, system=system)
+        self._system = system
+
     async def open(self, conversation_id: int, turn: int | None = None, reply: int | None = None) -> Conversation:
         """Go to another chat. An empty one is not kept.
 

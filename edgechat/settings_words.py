@@ -164,6 +164,14 @@ WORDS: dict[str, Words] = {
         LOOK,
         example="he",
     ),
+    "plain": Words(
+        N_("Plain chat"),
+        N_("Line after line, for screen readers; takes effect at the next start"),
+        N_("true or false"),
+        N_("where the terminal can do nothing else"),
+        LOOK,
+        example=True,
+    ),
     "reduced_motion": Words(
         N_("Reduced motion"),
         N_("Nothing moves by itself"),

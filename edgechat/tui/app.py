@@ -60,6 +60,13 @@ class EdgechatApp(LookApp):
             priority=True,
         ),
         Binding(
+            "ctrl+s,f11",
+            "settings",
+            N_("Settings"),
+            id="app.settings",
+            tooltip=N_("Change the settings, of all chats or of this one"),
+        ),
+        Binding(
             "ctrl+q", "quit", "Quit", id="app.quit", tooltip="Quit; a reply is stopped and its text kept", priority=True
         ),
     ]
@@ -129,6 +136,30 @@ class EdgechatApp(LookApp):
         sources: tuple[list[BindingType], ...] = (Composer.BINDINGS, BranchingScreen.BINDINGS, self.BINDINGS)
         bindings = [binding for source in sources for binding in source if isinstance(binding, Binding)]
         self.push_screen(HelpScreen(bindings))
+
+    def action_settings(self) -> None:
+        """Open the settings."""
+        from edgechat.tui.screens.settings import SettingsScreen
+
+        self.push_screen(SettingsScreen())
+
+    def apply(self, settings: Settings) -> None:
+        """Take over changed settings: the look at once, sampling with the next reply, the system message in new chats.
+
+        Raises:
+            ConfigError: They name a persona that is not there.
+        """
+        from edgechat.personas import system_message
+        from edgechat.prompting import sampling_of
+
+        config, before = settings.config, self.settings.config
+        system = system_message(settings)
+        super().apply(settings)
+        self.session.sampling = sampling_of(config)
+        self.session.max_tokens = config.max_tokens
+        if config.context_policy != before.context_policy:  # else it may have been chosen for this run
+            self.session.window.policy = config.context_policy
+        self.session.use_system(system)
 
     def action_help_quit(self) -> None:
         """Ctrl+C without a selection: people expect it to quit, and would lose nothing, but not by accident."""

@@ -435,5 +435,6 @@ def _import_the_rest() -> None:
     import edgechat.tui.screens.chats
     import edgechat.tui.screens.help
     import edgechat.tui.screens.prompt
+    import edgechat.tui.screens.settings
     import edgechat.tui.slash_front
     import edgechat.tui.widgets.reply  # noqa: F401
