@@ -8,7 +8,8 @@ import pytest
 
 from edgechat import slash
 from edgechat.slash import COMMANDS, SlashError, complete, is_command, message_of, parse
-from edgechat.slash_runner import _DOERS, export_target
+from edgechat.slash.files import export_target
+from edgechat.slash.runner import _DOERS
 
 
 def offered(line: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Slash commands: their names, what they take, how a line is told to be one, and how it is completed.
 
 The terminal interface and the plain mode share this table, and neither keeps a list of its own. Nothing here runs a
-command (see `slash_runner`), knows an interface, or sends anything to a model: a line that begins with a slash is a
+command (see `slash.runner`), knows an interface, or sends anything to a model: a line that begins with a slash is a
 command or an error, and never a message, unless the slash is written twice.
 """
 
@@ -98,7 +98,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("open", "CHAT", N_("Go to a chat, by its number in /chats or /search"), Takes.WORDS),
     Command("search", "WORDS", N_("Search in all chats"), Takes.WORDS, ("find",)),
     Command("pin", "", N_("Show this chat before the others, or no longer")),
-    Command("archive", "", N_("Leave this chat out of the lists, or no longer; search still finds it")),
+    Command("archive", "", N_("Leave this chat out of the lists, or no longer")),
     Command("rename", "TITLE", N_("Give this chat another title"), Takes.WORDS, ("title",)),
     Command("forget", "", N_("Delete this chat; /undo has it back, for 30 days")),
     Command(
@@ -246,10 +246,11 @@ def is_quick(line: str) -> bool:
 
 def _names(word: str) -> Iterable[Completion]:
     word = word.lower()
-    for command in COMMANDS:
-        if any(name.startswith(word) for name in (command.name, *command.aliases)):
-            space = " " if command.arguments else ""
-            yield Completion(f"/{command.name}{space}", _(command.help), whole=not space)
+    by_name = [command for command in COMMANDS if command.name.startswith(word)]
+    by_alias = [command for command in COMMANDS if any(name.startswith(word) for name in command.aliases)]
+    for command in dict.fromkeys((*by_name, *by_alias)):
+        space = " " if command.arguments else ""
+        yield Completion(f"/{command.name}{space}", _(command.help), whole=not space)
 
 
 def _arguments(takes: Takes, begun: str) -> Iterable[Completion]:
