@@ -314,7 +314,7 @@ class Composer(TextArea):
         label = self._folds.fold(words, block)
         line, column = self.cursor_location
         before = self.document.get_line(line)[:column]
-        self._replace_via_keyboard(f"{' ' if before and not before.endswith(' ') else ''}{label} ", *self.selection)
+        self._replace_via_keyboard(f"{chr(10) if before.strip() else ''}{label}\n", *self.selection)
 
     def replace_text(self, old: str, new: str) -> None:
         """Put a text in the place of another that was just written."""
