@@ -21,6 +21,7 @@ from textual.reactive import Reactive
 
 from edgechat.errors import EdgechatError
 from edgechat.i18n import N_, _
+from edgechat.tui.direction import Reordered
 from edgechat.tui.screens.branching import BranchingScreen
 from edgechat.tui.themes import DARK, LIGHT
 from edgechat.tui.widgets.composer import Composer
@@ -74,6 +75,7 @@ class EdgechatApp(App[None]):
             notices: Words for the user, shown above the chat as plain text.
         """
         super().__init__()
+        self._filters.insert(0, Reordered())
         self.session = session
         self._parsed_for = self.get_css_variables()
         self.failure: EdgechatError | None = None

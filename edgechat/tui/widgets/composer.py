@@ -13,7 +13,8 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
-from textual.widgets._text_area import TextArea  # the public name resolves lazily, which mypy cannot follow at no cost
+
+from edgechat.tui.direction import DirectedTextArea
 
 LONG_PLACEHOLDER = "Ask anything. Enter sends, Ctrl+J starts a new line."
 SHORT_PLACEHOLDER = "Ask anything"
@@ -22,7 +23,7 @@ SEND_KEYS = "enter"
 NEWLINE_KEYS = "ctrl+j,shift+enter,alt+enter"
 
 
-class Composer(TextArea):
+class Composer(DirectedTextArea):
     """The message being written.
 
     Attributes:
