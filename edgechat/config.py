@@ -17,6 +17,7 @@ import msgspec
 
 from edgechat import paths
 from edgechat.errors import ConfigError
+from edgechat.settings_words import WORDS
 
 PREFIX = "EDGECHAT_"
 DEVICE_FILE = "edgechat.toml"
@@ -31,6 +32,8 @@ MaxTokens = Annotated[int, msgspec.Meta(ge=1)]
 ContextTokens = Annotated[int, msgspec.Meta(ge=64)]
 Megabytes = Annotated[int, msgspec.Meta(ge=0)]
 Policy = Literal["ask", "oldest", "summarise"]
+Language = Annotated[str, msgspec.Meta(pattern="^[A-Za-z]{2,3}([_-][A-Za-z]+)?$")]
+Bidi = Literal["auto", "app", "terminal", "off"]
 Threads = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 
 
@@ -55,7 +58,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         threads: Threads of the computation; None is one per physical core.
         spinning: Whether computing threads spin while they wait: faster on an idle machine, slower on a busy one.
         history: Whether chats are kept; False forgets them when the program ends.
+        plain: Whether the chat is a linear one, line after line; None is where the terminal can do nothing else.
         theme: Colours of the interface, by name; None follows the terminal where it tells its background, else dark.
+        language: Code of the interface's language, such as "he"; None is what the system speaks.
+        bidi: Who puts text from right to left in order on the screen: "app" is edgechat, "terminal" leaves it to the
+            terminal, "off" neither orders nor aligns it, "auto" looks at which terminal it is.
         reduced_motion: Whether the interface leaves out everything that moves by itself.
         keys: Keys of the interface by the id of what they do, as in "chat.new" = "ctrl+n,f7".
     """
@@ -75,7 +82,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: Threads | None = None
     spinning: bool = True
     history: bool = True
+    plain: bool | None = None
     theme: str | None = None
+    language: Language | None = None
+    bidi: Bidi = "auto"
     reduced_motion: bool = False
     keys: dict[str, str] = {}
 
@@ -184,7 +194,10 @@ def check_value(key: str, text: str) -> Any:
     Raises:
         ConfigError: It is not usable; the message says why.
     """
-    return _checked({key: text}, key, strict=False)[key]
+    try:
+        return getattr(msgspec.convert({key: text}, Config, strict=False), key)
+    except msgspec.ValidationError as error:
+        raise ConfigError("Setting not usable", _plain(error)) from error
 
 
 def _device(path: Path) -> tuple[dict[str, Any], frozenset[str]]:
@@ -232,5 +245,12 @@ def _checked(values: dict[str, Any], place: str, *, strict: bool = True) -> dict
         config = msgspec.convert(values, Config, strict=strict)
     except msgspec.ValidationError as error:
         known = ", ".join(Config.__struct_fields__)
-        raise ConfigError("Setting not usable", f"{place}: {error}.", f"The keys are: {known}.") from error
+        raise ConfigError("Setting not usable", f"{place}: {_plain(error)}.", f"The keys are: {known}.") from error
     return {key: getattr(config, key) for key in values}
+
+
+def _plain(error: msgspec.ValidationError) -> str:
+    """What is wrong with which key; the library's own words where no key is to be seen in them."""
+    words, _, key = str(error).partition(" - at `$.")
+    key = key.partition("`")[0].partition("[")[0]
+    return f"{key} is to be {WORDS[key].wanted}" if key in WORDS else words

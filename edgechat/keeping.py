@@ -9,13 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from edgechat.chat.conversation import ChatSettings, Conversation, Reply, Turn
 from edgechat.chat.text import storable
 from edgechat.errors import EngineError
+from edgechat.history.drafts import Draft
 from edgechat.history.feedback import Rating
 from edgechat.history.search import SearchHit
 from edgechat.history.store import ConversationSummary, HistoryStore
+
+if TYPE_CHECKING:
+    from edgechat.history.transfer_out import Format
 
 
 class KeptChat:
@@ -147,6 +152,22 @@ class KeptChat:
         if self._conversation.id:
             await asyncio.to_thread(self._store.shelf.configure, self._conversation.id, system, settings)
         self._conversation = replace(self._conversation, system=system, settings=settings)
+
+    async def draft(self) -> Draft:
+        """The message that was being written in this chat."""
+        return await asyncio.to_thread(self._store.drafts.get, self._conversation.id)
+
+    async def keep_draft(self, conversation_id: int, draft: Draft) -> None:
+        """Keep the message being written in a chat; 0 is the one that has no message yet. Raises StorageError."""
+        await asyncio.to_thread(self._store.drafts.keep, conversation_id, draft)
+
+    async def sent_before(self) -> list[str]:
+        """The messages sent last in all chats, the newest at the end."""
+        return await asyncio.to_thread(self._store.drafts.sent)
+
+    async def export(self, form: Format) -> str:
+        """The chat as text; empty where it has no message yet. Raises StorageError."""
+        return await asyncio.to_thread(self._store.export, self._conversation.id, form)
 
     async def rate(self, reply_id: int, rating: Rating, note: str | None = None) -> None:
         """Keep what the user thinks of a reply, also while another one is written.

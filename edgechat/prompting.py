@@ -11,13 +11,26 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from edgechat.chat.conversation import Conversation, Reply, Turn, Window
+from edgechat.chat.conversation import Conversation, Message, Reply, Turn, Window
+from edgechat.chat.text import storable
 from edgechat.chat.window import fullness_words
+from edgechat.config import Config
 from edgechat.engine.base import Engine, ModelInfo, Progress, Prompt, Request, Sampling
 from edgechat.engine.fitting import WindowKeeper
 from edgechat.errors import EdgechatError, StorageError
 from edgechat.history.store import HistoryStore
 from edgechat.keeping import KeptChat
+
+
+def sampling_of(config: Config) -> Sampling:
+    """The sampling the settings ask for."""
+    return Sampling(
+        temperature=config.temperature,
+        top_p=config.top_p,
+        repetition_penalty=config.repetition_penalty,
+        seed=config.seed,
+        top_k=config.top_k,
+    )
 
 
 class PromptedChat(KeptChat):
@@ -44,6 +57,7 @@ class PromptedChat(KeptChat):
         self.max_tokens = max_tokens
         self.window = window
         self._warming: asyncio.Task[None] | None = None
+        self._form: tuple[ModelInfo, int] | None = None
 
     @property
     def info(self) -> ModelInfo | None:
@@ -122,6 +136,19 @@ class PromptedChat(KeptChat):
         if last.reply is None or last.reply.prompt_tokens != prompt.tokens:
             return prompt
         return Prompt(prompt.parts, last.reply.cached_tokens)  # by now, all of it would be
+
+    async def count(self, text: str) -> int | None:
+        """Tokens of a text; None while the model cannot be asked, since nobody may wait for this.
+
+        Raises:
+            EngineError: The model cannot be sent this.
+        """
+        info = self._engine.info
+        if info is None or self.busy:
+            return None
+        if self._form is None or self._form[0] is not info:  # what the prompt's form puts around every text
+            self._form = info, await self._engine.count((Message("user", ""),))
+        return max(0, await self._engine.count((Message("user", storable(text)[0]),)) - self._form[1])
 
     def _with_draft(self, text: str) -> Conversation:
         """The conversation with a message that is not sent yet."""

@@ -18,7 +18,8 @@ from edgechat.chat.window import Policy
 from edgechat.engine.base import Engine, Finished, Progress, Sampling, TextDelta, Timings, Usage
 from edgechat.engine.fitting import WindowKeeper, WindowMoved
 from edgechat.errors import EdgechatError, EngineError, StorageError
-from edgechat.history.store import HistoryStore, title_of
+from edgechat.history.rows import title_of
+from edgechat.history.store import HistoryStore
 from edgechat.journal import Journal
 from edgechat.prompting import PromptedChat
 
@@ -174,7 +175,7 @@ class Session(PromptedChat):
             if before:
                 draft = replace(self._conversation, turns=(*before, Turn(0, None, message, 0.0)))
                 await self.window.check(draft, self._max_tokens)
-            turn = await self._save(message, len(before))
+            turn = await _to_the_end(self._save(message, len(before)))
         except BaseException:
             self._idle.set()
             raise
@@ -357,6 +358,16 @@ class Session(PromptedChat):
         with suppress(TimeoutError):  # whoever reads the reply is not reading; its text is in the journal
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._idle.wait()
+
+
+async def _to_the_end(work: Coroutine[None, None, Turn]) -> Turn:
+    """Have some work done whole, also where whoever waits for it is cancelled meanwhile."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 def _with_reply(turn: Turn, reply: Reply) -> tuple[Reply, ...]:

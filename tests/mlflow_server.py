@@ -111,6 +111,8 @@ class Proxy:
         asked: The paths asked for with GET, in order, with their queries.
         stall: A path's end; of such an answer the first bytes are sent, and then no more.
         rewrite: Changes bodies.
+        sent: The paths of what was sent with other methods than GET, in order.
+        let_through: Asked when the server has answered; False breaks the connection before the answer is passed on.
     """
 
     FIRST = 3_000_000  # more than MLflow writes at once
@@ -119,6 +121,8 @@ class Proxy:
         self.asked: list[str] = []
         self.stall = ""
         self.rewrite: Rewrite | None = None
+        self.sent: list[str] = []
+        self.let_through: Callable[[], bool] = lambda: True
         self._ended = threading.Event()
         outer, host = self, target.removeprefix("http://")
 
@@ -134,8 +138,10 @@ class Proxy:
                 answer = behind.getresponse()
                 content = answer.read()
                 behind.close()
-                if self.command == "GET":
-                    outer.asked.append(self.path)
+                (outer.asked if self.command == "GET" else outer.sent).append(self.path)
+                if not outer.let_through():
+                    self.close_connection = True
+                    return
                 if outer.rewrite is not None:
                     content = outer.rewrite(self.path, content)
                 self.send_response(answer.status)
@@ -170,4 +176,4 @@ class Proxy:
         self._server.server_close()
 
 
-_PASSED_ON = frozenset({"content-type", "accept", "authorization"})
+_PASSED_ON = frozenset({"content-type", "accept", "authorization", "x-mlflow-experiment-id"})

@@ -1,6 +1,7 @@
 """Text as it arrives from a keyboard, a pipe or a model, made fit to store, to send and to show.
 
-Two different jobs: `storable` mends what UTF-8 cannot hold; `printable` takes away what a terminal would obey.
+Different jobs: `storable` mends what UTF-8 cannot hold; `printable` takes away what a terminal would obey; `fenced`
+puts a border round a text that is not to be read as words of whoever quotes it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,13 @@ def printable(text: str) -> str:
     what it is; the C1 controls and the bidirectional overrides, which have no pictures, become U+FFFD.
     """
     return _OBEYED.sub(_visible, text)
+
+
+def fenced(text: str, language: str = "") -> str:
+    """Text as a block of Markdown, in a fence longer than any in it."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text}\n{fence}"
 
 
 def _visible(match: re.Match[str]) -> str:

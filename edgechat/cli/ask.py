@@ -11,12 +11,14 @@ from contextlib import aclosing
 import click
 
 from edgechat.chat.text import printable
-from edgechat.cli.opening import engine_for, history_for, pulled_notice, sampling_of
-from edgechat.cli.options import history_option, model_option
-from edgechat.config import load_config
+from edgechat.cli.opening import engine_for, history_for, pulled_notice
+from edgechat.cli.options import history_option, model_option, persona_option
+from edgechat.config import load_settings
 from edgechat.engine.base import Finished, Progress, Prompt, TextDelta
 from edgechat.engine.prompt_text import part_lines, summary_words
 from edgechat.errors import ConfigError, ExitCode
+from edgechat.personas import system_message
+from edgechat.prompting import sampling_of
 from edgechat.session import Session, TurnClosed, TurnSaved
 
 
@@ -25,6 +27,7 @@ from edgechat.session import Session, TurnClosed, TurnSaved
 @model_option
 @history_option
 @click.option("--system", metavar="TEXT", help="System message: who the model is to be.")
+@persona_option
 @click.option("--max-tokens", type=int, metavar="N", help="Upper bound of the answer's length.")
 @click.option("--temperature", type=float, metavar="T", help="0 always takes the likeliest word; up to 2.")
 @click.option("--seed", type=int, metavar="N", help="Makes the answer repeatable.")
@@ -36,6 +39,7 @@ def ask(
     model_uri: str | None,
     history: bool | None,
     system: str | None,
+    persona: str | None,
     max_tokens: int | None,
     temperature: float | None,
     seed: int | None,
@@ -56,14 +60,17 @@ def ask(
     Exit codes: 0 answered, 2 wrong usage or setting, 3 model, 4 engine, 5 storage, 130 stopped.
     """
     before = ctx.obj or {}  # what was given in front of the command
-    config = load_config(
+    settings = load_settings(
         model_uri=model_uri or before.get("model_uri"),
         history=before.get("history") if history is None else history,
         system=before.get("system") if system is None else system,
+        persona=before.get("persona") if persona is None else persona,
         max_tokens=max_tokens,
         temperature=temperature,
         seed=seed,
     )
+    config = settings.config
+    said = system_message(settings)
     text = _question(" ".join(question))
     if pulled := pulled_notice(config):
         _narrate(pulled)
@@ -71,7 +78,7 @@ def ask(
     session = Session(
         engine_for(config),
         store,
-        system=config.system,
+        system=said,
         sampling=sampling_of(config),
         max_tokens=config.max_tokens,
         context_policy=config.context_policy,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
-from edgechat import paths
-from edgechat.cli.opening import engine_for, history_for, pulled_notice, sampling_of, set_aside
-from edgechat.config import Config, load_config
+from edgechat import i18n, paths
+from edgechat.cli.opening import engine_for, history_for, pulled_notice, set_aside
+from edgechat.config import Config, load_settings
 from edgechat.engine.base import Engine
 from edgechat.errors import ConfigError, DamagedError, ExitCode
+from edgechat.i18n import _
+from edgechat.prompting import sampling_of
 from edgechat.session import Session
 
 if TYPE_CHECKING:
@@ -23,20 +27,24 @@ def chat(
     resume: bool = False,
     chat_id: int | None = None,
     system: str | None = None,
+    persona: str | None = None,
     history: bool | None = None,
     context_policy: str | None = None,
     demo: bool = False,
+    plain: bool | None = None,
 ) -> int:
-    """Open the TUI; started from a file manager, in a terminal of its own.
+    """Open the TUI, or the linear chat; started from a file manager, in a terminal of its own.
 
     Args:
         model_uri: The model named on the command line.
         resume: Go on with the last chat.
         chat_id: Go on with that chat.
         system: System message named on the command line.
+        persona: Persona named on the command line.
         history: Whether the command line asks for the chat to be kept.
         context_policy: What happens when a chat no longer fits, as the command line has it.
         demo: Use the scripted engine.
+        plain: Whether the command line asks for the linear chat; None leaves it to the settings.
 
     Returns:
         The exit code.
@@ -45,22 +53,45 @@ def chat(
         ConfigError: A setting is not usable, or there is no terminal.
         StorageError: The history cannot be opened, or has no such chat.
     """
-    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stdout is not None and sys.stdout.isatty()):
+    on_terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stdout is not None and sys.stdout.isatty()
+    if not on_terminal and not plain:
         from edgechat.cli.desktop import open_in_terminal, started_from_desktop
 
         if started_from_desktop():
             open_in_terminal()
             return int(ExitCode.OK)
+    read = partial(
+        load_settings,
+        model_uri=model_uri,
+        system=system,
+        persona=persona,
+        history=history,
+        context_policy=context_policy,
+        plain=plain,
+    )
+    settings = read()
+    config = settings.config
+    i18n.use(config.language)
+    said = config.system
+    if config.persona is not None:
+        from edgechat.personas import system_message
+
+        said = system_message(settings)
+    dumb = on_terminal and config.plain is None and os.environ.get("TERM") == "dumb"
+    linear = config.plain or dumb
+    if not on_terminal and not linear:
         raise ConfigError(
             "No terminal",
             "The chat needs a terminal for its input and its output.",
-            'In a script use `edgechat ask "question"`.',
+            'In a script use `edgechat ask "question"`, or `edgechat --plain` for a whole chat.',
         )
-    config = load_config(model_uri=model_uri, system=system, history=history, context_policy=context_policy)
     if (resume or chat_id is not None) and not config.history:
         flag = "--continue" if resume else "--chat"
         raise ConfigError("Nothing to go on with", "No chats are kept here.", f"Leave out {flag}.")
-    told: list[str] = []
+    told = [_("This terminal can only show lines (TERM is dumb), so this is the chat of --plain.")] if dumb else []
+    if config.language and not i18n.is_known(config.language):
+        known = ", ".join(i18n.languages())
+        told.append(_("There is no language {name}. There are: {names}.").format(name=config.language, names=known))
     store = history_for(config, told.append)
     try:
         conversation = _wanted(store, resume, chat_id)
@@ -80,15 +111,20 @@ def chat(
         engine,
         store,
         conversation=conversation,
-        system=config.system,
+        system=said,
         sampling=sampling_of(config),
         max_tokens=config.max_tokens,
         context_policy=config.context_policy,
     )
+    pulled = pulled_notice(config) if not demo else ""
+    notices = (*told, *((f"{pulled}.",) if pulled else ()), *_notices(config))
+    if linear:
+        from edgechat.cli.plain import run_plain
+
+        return run_plain(session, notices=notices)
     from edgechat.tui.app import run_tui
 
-    pulled = pulled_notice(config) if not demo else ""
-    return run_tui(session, notices=(*told, *((f"{pulled}.",) if pulled else ()), *_notices(config)))
+    return run_tui(session, notices=notices, settings=settings, read_settings=read)
 
 
 def _wanted(store: HistoryStore, resume: bool, chat_id: int | None) -> Conversation | None:
@@ -101,11 +137,13 @@ def _wanted(store: HistoryStore, resume: bool, chat_id: int | None) -> Conversat
 def _notices(config: Config) -> tuple[str, ...]:
     """What the user has to know of where the chat is kept."""
     if not config.history:
-        return ("This chat is not kept: it is gone when you quit.",)
+        return (_("This chat is not kept: it is gone when you quit."),)
     temporary = paths.temporary_home()
     if temporary is not None:
         return (
-            f"This user has no home folder. Chats are kept in {temporary}, and may be gone after the device's next "
-            "start. To keep them, set EDGECHAT_HOME to a folder.",
+            _(
+                "This user has no home folder. Chats are kept in {folder}, and may be gone after the device's next "
+                "start. To keep them, set EDGECHAT_HOME to a folder."
+            ).format(folder=temporary),
         )
     return ()

@@ -120,7 +120,7 @@ def show(chat: int, as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="The most to show.")
 @json_option
 def search(words: tuple[str, ...], limit: int, as_json: bool) -> None:
-    """Find the messages and replies that hold all the WORDS, the best first.
+    """Find the chats, messages and replies that hold all the WORDS, titles first, then the best.
 
     A word may be the beginning of one. Case and accents do not matter, and no character has a special meaning. Every
     branch of every chat is searched, archived ones too.
@@ -138,7 +138,7 @@ def search(words: tuple[str, ...], limit: int, as_json: bool) -> None:
     if not found:
         narrate("nothing was found")
     for hit in found:
-        who = "you" if hit.reply is None else "reply"
+        who = "title" if hit.turn is None else "you" if hit.reply is None else "reply"
         click.echo(f"{hit.conversation:>5}  {_day(hit.updated)}  {_title(hit.title)}")
         click.echo(f"       {who}: {_marked(hit)}")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from edgechat.cli.options import history_option, model_option
+from edgechat.cli.options import history_option, model_option, persona_option
 from edgechat.errors import ExitCode
 
 COMMANDS = {
@@ -20,6 +20,8 @@ COMMANDS = {
     "chats": "edgechat.cli.chats:chats",
     "models": "edgechat.cli.models:models",
     "package": "edgechat.cli.package:package",
+    "sync": "edgechat.cli.sync:sync",
+    "personas": "edgechat.cli.personas:personas",
 }
 """Where each command is found."""
 
@@ -68,11 +70,18 @@ def _version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
 @click.option("-c", "--continue", "resume", is_flag=True, help="Go on with the last chat.")
 @click.option("--chat", "chat_id", type=int, metavar="ID", help="Go on with that chat of `edgechat chats list`.")
 @click.option("--system", metavar="TEXT", help="System message of new chats.")
+@persona_option
 @history_option
 @click.option(
     "--context-policy",
     type=click.Choice(["ask", "oldest", "summarise"]),
     help="When a chat no longer fits: stop and tell, leave out its oldest turns, or have them summed up.",
+)
+@click.option(
+    "--plain",
+    is_flag=True,
+    default=None,
+    help="Chat line after line, for screen readers and pipes: nothing moves, nothing is coloured.",
 )
 @click.option("--demo", is_flag=True, help="Show the interface with a scripted reply and no model.")
 @click.option("--self-test", is_flag=True, help="Load, answer, save, prove offline; print a line of JSON.")
@@ -86,8 +95,10 @@ def cli(
     resume: bool,
     chat_id: int | None,
     system: str | None,
+    persona: str | None,
     history: bool | None,
     context_policy: str | None,
+    plain: bool | None,
     demo: bool,
     self_test: bool,
 ) -> None:
@@ -105,12 +116,13 @@ def cli(
       cat log.txt | edgechat ask Explain   with text from a pipe
       edgechat --self-test                 is everything right on this device?
     """
-    ctx.obj = {"model_uri": model_uri, "system": system, "history": history}
+    ctx.obj = {"model_uri": model_uri, "system": system, "persona": persona, "history": history}
     if ctx.invoked_subcommand is not None:
         flags = {
             "--continue": resume,
             "--chat": chat_id is not None,
             "--context-policy": context_policy,
+            "--plain": plain,
             "--demo": demo,
             "--self-test": self_test,
         }
@@ -132,9 +144,11 @@ def cli(
             resume=resume,
             chat_id=chat_id,
             system=system,
+            persona=persona,
             history=history,
             context_policy=context_policy,
             demo=demo,
+            plain=plain,
         )
     )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edgechat import paths
 from edgechat.config import Config
-from edgechat.engine.base import Progress, Sampling
+from edgechat.engine.base import Progress
 from edgechat.errors import DamagedError, ModelError
 
 if TYPE_CHECKING:
@@ -19,17 +19,6 @@ if TYPE_CHECKING:
 
 
 OnProgress = Callable[[Progress], None]
-
-
-def sampling_of(config: Config) -> Sampling:
-    """The sampling the settings ask for."""
-    return Sampling(
-        temperature=config.temperature,
-        top_p=config.top_p,
-        repetition_penalty=config.repetition_penalty,
-        seed=config.seed,
-        top_k=config.top_k,
-    )
 
 
 def history_for(config: Config, tell: Callable[[str], None]) -> HistoryStore:

@@ -21,6 +21,13 @@ def model_option(command: F) -> F:
     )(command)
 
 
+def persona_option(command: F) -> F:
+    """Add `--persona`."""
+    return click.option("--persona", metavar="NAME", help="A kept system message, by its name; see edgechat personas.")(
+        command
+    )
+
+
 def history_option(command: F) -> F:
     """Add `--no-history`, whose value is False when given, else None."""
     return click.option(

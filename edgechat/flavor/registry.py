@@ -30,7 +30,7 @@ from edgechat.models.words import shown
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import LoggedModel
+    from mlflow.entities import Experiment, LoggedModel
 
 __all__ = ["Pushed", "connect", "push"]
 
@@ -179,18 +179,26 @@ def in_run(
 
 
 def _new_run(client: MlflowClient, server: str, experiment: str | None, name: str) -> str:
-    wanted = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
-    found = client.get_experiment_by_name(wanted)
+    experiment_id = experiment_in(client, server, experiment_name(experiment)).experiment_id
+    run_id: str = client.create_run(experiment_id, run_name=name).info.run_id
+    return run_id
+
+
+def experiment_name(wanted: str | None) -> str:
+    """The experiment to use: the one wanted, or MLFLOW_EXPERIMENT_NAME, or else "edgechat"."""
+    return wanted or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+
+
+def experiment_in(client: MlflowClient, server: str, name: str) -> Experiment:
+    """The experiment of that name on a server, made if there is none. MLflow's own errors come through."""
+    found = client.get_experiment_by_name(name)
     if found is None:
         place = None
         if scheme_of(server) == "sqlite":  # MLflow would put the artifacts into the working directory
             database = Path(server.partition(":")[2].removeprefix("///").partition("?")[0]).absolute()
-            place = (database.parent / "mlartifacts" / wanted).as_uri()
-        experiment_id = client.create_experiment(wanted, artifact_location=place)
-    else:
-        experiment_id = found.experiment_id
-    run_id: str = client.create_run(experiment_id, run_name=name).info.run_id
-    return run_id
+            place = (database.parent / "mlartifacts" / name).as_uri()
+        found = client.get_experiment(client.create_experiment(name, artifact_location=place))
+    return found
 
 
 def _log(

@@ -22,8 +22,12 @@ from edgechat.offline import OPT_OUTS
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
-"""MLflow's own would be two minutes for each of eight tries. Whoever set these is obeyed."""
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_ASYNC_TRACE_LOGGING_RETRY_TIMEOUT": "30",
+}
+"""MLflow's own would be two minutes for each of eight tries, and more for traces. Whoever set these is obeyed."""
 
 _SILENCE = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
 """It would greet each ended run with its address, on standard output."""

@@ -184,6 +184,69 @@ MIGRATIONS: tuple[Migration, ...] = (
             "ALTER TABLE turn ADD COLUMN window_context INTEGER",
         ),
     ),
+    Migration(
+        "titles are searched",
+        (
+            # As `words`, and kept true in the same way; the row is the chat.
+            """
+            CREATE VIRTUAL TABLE titles USING fts5 (
+                body, content='', tokenize = "unicode61 remove_diacritics 0 categories 'L* M* N* Co'"
+            )
+            """,
+            """
+            CREATE TRIGGER titles_in AFTER INSERT ON conversation WHEN new.title != '' BEGIN
+                INSERT INTO titles (rowid, body) VALUES (new.id, searchable(new.title));
+            END
+            """,
+            """
+            CREATE TRIGGER titles_out AFTER DELETE ON conversation WHEN old.title != '' BEGIN
+                INSERT INTO titles (titles, rowid, body) VALUES ('delete', old.id, searchable(old.title));
+            END
+            """,
+            """
+            CREATE TRIGGER titles_changed AFTER UPDATE OF title ON conversation WHEN old.title != new.title BEGIN
+                INSERT INTO titles (titles, rowid, body)
+                SELECT 'delete', old.id, searchable(old.title) WHERE old.title != '';
+                INSERT INTO titles (rowid, body) SELECT new.id, searchable(new.title) WHERE new.title != '';
+            END
+            """,
+            "INSERT INTO titles (rowid, body) SELECT id, searchable(title) FROM conversation WHERE title != ''",
+        ),
+    ),
+    Migration(
+        "what was sent to servers",
+        (
+            # See `history.sent`: names and digests alone, so that nothing of a chat outlives its purge here.
+            """
+            CREATE TABLE sent (
+                server TEXT NOT NULL,
+                experiment TEXT NOT NULL,
+                thing TEXT NOT NULL,
+                made TEXT NOT NULL,
+                digest TEXT NOT NULL,
+                PRIMARY KEY (server, experiment, thing)
+            ) WITHOUT ROWID
+            """,
+        ),
+    ),
+    Migration(
+        "messages being written",
+        (
+            # Chat 0 is the one that has no message yet. `pieces` is JSON: what stands folded in the text, by its label.
+            """
+            CREATE TABLE draft (
+                conversation INTEGER PRIMARY KEY,
+                text TEXT NOT NULL,
+                pieces TEXT NOT NULL
+            )
+            """,
+            """
+            CREATE TRIGGER draft_out AFTER DELETE ON conversation BEGIN
+                DELETE FROM draft WHERE conversation = old.id;
+            END
+            """,
+        ),
+    ),
 )
 
 

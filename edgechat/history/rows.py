@@ -22,6 +22,19 @@ REPLY_COLUMNS = (
 )
 
 
+TITLE_LENGTH = 60
+"""Characters of the first message that become the title."""
+
+TITLE_SOURCE = 1000
+"""Characters in which they are looked for: a pasted book need not be split to find the first line of it."""
+
+
+def title_of(user: str) -> str:
+    """The title of a chat that begins with that message."""
+    words = " ".join(user[:TITLE_SOURCE].split())
+    return words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1].rstrip() + "…"
+
+
 def active_path(db: sqlite3.Connection, conversation_id: int, dead: frozenset[int]) -> tuple[Turn, ...]:
     """The turns from the first to the leaf of a chat; the streaming replies in `dead` count as interrupted."""
     pieces: dict[int, list[str]] = defaultdict(list)

@@ -1,5 +1,8 @@
 """Finding what was said: the words of every message and reply, in every branch of every chat that is not deleted.
 
+Titles are searched as well, and come first: a chat that somebody gave a name is found by it. A title that is only the
+beginning of the first message is not: that message is found, with more of it to show.
+
 The tokenizer is chosen knowingly. FTS5's trigrams find nothing shorter than three characters, and most Chinese words
 have two; its unicode61 takes a Chinese sentence for one word. So text is prepared before unicode61 sees it
 (`searchable`): each character of a script without spaces becomes a word of its own and is found as a phrase; case,
@@ -18,6 +21,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from edgechat.history.rows import TITLE_SOURCE, title_of
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -25,6 +30,9 @@ if TYPE_CHECKING:
 
 RANKED = 2_000
 """Matches that are ranked, the newest ones: a word that stands in every message must not cost a look at each."""
+
+TITLES_RANKED = 500
+"""Titles that are ranked, the newest ones."""
 
 SNIPPET = 120
 """Characters of a message that are shown around the first match."""
@@ -44,13 +52,13 @@ _PARTICLES = frozenset("\u05d5\u05d4\u05d1\u05db\u05dc\u05de\u05e9")  # and, the
 
 @dataclass(frozen=True, slots=True)
 class SearchHit:
-    """A message or a reply in which all words were found.
+    """A message, a reply or a title in which all words were found.
 
     Attributes:
         conversation: The chat.
         title: Its title.
-        turn: The turn.
-        reply: The reply; None where the user's message was found.
+        turn: The turn; None where the title was found.
+        reply: The reply; None where the user's message or the title was found.
         snippet: The text around the first match, on one line.
         matches: Where in the snippet the words begin and end.
         updated: When the chat was changed last, in seconds since the epoch.
@@ -59,7 +67,7 @@ class SearchHit:
 
     conversation: int
     title: str
-    turn: int
+    turn: int | None
     reply: int | None
     snippet: str
     matches: tuple[tuple[int, int], ...]
@@ -74,7 +82,7 @@ class Search:
         self._database = database
 
     def find(self, words: str, limit: int = 20) -> list[SearchHit]:
-        """The messages and replies that hold all the words or begin with them, the best match first.
+        """The titles, messages and replies that hold all the words or begin with them: titles first, then the best.
 
         Args:
             words: Separated by spaces, in any case, with or without accents. Characters that are no part of a word
@@ -87,8 +95,9 @@ class Search:
         query = _query(words)
         if not query:
             return []
-        hits: list[SearchHit] = []
         with self._database.reading() as db:
+            titles = _titles(db, query, words)
+            hits = titles[: (limit + 1) // 2]  # so that there is room for what was said
             ranked = sorted(
                 db.execute(
                     "SELECT bm25(words), rowid FROM words WHERE words MATCH ? ORDER BY rowid DESC LIMIT ?",
@@ -101,7 +110,7 @@ class Search:
                     break
                 if (hit := _hit(db, row, words)) is not None:
                     hits.append(hit)
-        return hits
+        return [*hits, *titles[(limit + 1) // 2 :]][:limit]
 
 
 def register(connection: sqlite3.Connection) -> None:
@@ -150,6 +159,23 @@ def _query(words: str) -> str:
         if spaced:
             terms.append(f'"{spaced}"*')
     return " ".join(terms)
+
+
+def _titles(db: sqlite3.Connection, query: str, words: str) -> list[SearchHit]:
+    """The chats whose titles hold the words, but for titles that are the beginning of the first message."""
+    rows = db.execute(
+        "SELECT c.id, c.title, c.updated, c.archived,"
+        " (SELECT substr(user, 1, ?) FROM turn WHERE conversation = c.id AND parent IS NULL ORDER BY id LIMIT 1)"
+        " FROM (SELECT rowid AS id, bm25(titles) AS rank FROM titles WHERE titles MATCH ?"
+        " ORDER BY rowid DESC LIMIT ?) f JOIN conversation c ON c.id = f.id"
+        " WHERE c.deleted IS NULL ORDER BY f.rank, f.id DESC",
+        (TITLE_SOURCE, query, TITLES_RANKED),
+    ).fetchall()
+    return [
+        SearchHit(chat, title, None, None, *excerpt(title, words), updated, bool(archived))
+        for chat, title, updated, archived, first in rows
+        if first is None or title_of(first) != title
+    ]
 
 
 def _hit(db: sqlite3.Connection, row: int, words: str) -> SearchHit | None:

@@ -166,4 +166,5 @@ class Shelf:
             db.execute("DROP TABLE doomed")
             if before is None:
                 db.execute("INSERT INTO words (words) VALUES ('optimize')")
+                db.execute("INSERT INTO titles (titles) VALUES ('optimize')")
         return chats, turns

@@ -20,6 +20,7 @@ from edgechat.history import writer
 from edgechat.history.backup import back_up
 from edgechat.history.branches import Branches
 from edgechat.history.database import Database
+from edgechat.history.drafts import Drafts
 from edgechat.history.feedback import Feedback
 from edgechat.history.rows import (
     REPLY_COLUMNS,
@@ -31,6 +32,7 @@ from edgechat.history.rows import (
     reply_of,
     row_id,
     siblings_of,
+    title_of,
     touch,
 )
 from edgechat.history.search import Search
@@ -40,8 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-TITLE_LENGTH = 60
-"""Characters of the first message that become the title."""
+    from edgechat.history.transfer_out import Format
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class HistoryStore:
         branches: Which branch of a chat is shown, and deleted turns.
         shelf: Names, pins, archive, copies and deleted chats.
         search: The words of every message.
+        drafts: Messages being written.
         feedback: What the reader thought of replies.
     """
 
@@ -84,6 +86,7 @@ class HistoryStore:
         self.branches = Branches(database)
         self.shelf = Shelf(database)
         self.search = Search(database)
+        self.drafts = Drafts(database)
         self.feedback = Feedback(database)
         self._writing: set[int] = set()
 
@@ -313,6 +316,12 @@ class HistoryStore:
         self._writing.discard(reply_id)
         return closed
 
+    def export(self, conversation_id: int, form: Format) -> str:
+        """One chat as text; empty where there is none of that id. See `transfer_out.export`."""
+        from edgechat.history.transfer_out import export  # no chat waits for what carries chats away
+
+        return "".join(export(self._database, [conversation_id], form))
+
     def housekeep(self) -> None:
         """What can wait until there is time: today's backup, purging what was deleted long ago, closing dead replies.
 
@@ -360,10 +369,3 @@ class HistoryStore:
                     "UPDATE reply SET state = ? WHERE id = ? AND state = ?",
                     (ReplyState.INTERRUPTED, id_, ReplyState.STREAMING),
                 )
-
-
-def title_of(user: str) -> str:
-    """The title of a chat that begins with that message."""
-    # The first thousand characters are plenty: a pasted book need not be split to find the first line of it.
-    words = " ".join(user[:1000].split())
-    return words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1].rstrip() + "…"

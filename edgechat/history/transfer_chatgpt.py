@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from edgechat.history.transfer_foreign import decode, fenced, instead, seconds, text_of, title_of
+from edgechat.chat.text import fenced
+from edgechat.history.transfer_foreign import decode, instead, seconds, text_of, title_of
 from edgechat.history.transfer_form import CarriedChat, CarriedReply, State
 from edgechat.history.transfer_tree import Node, grow
 

@@ -87,13 +87,6 @@ def title_of(title: str | None, notes: Counter[str]) -> str:
     return " ".join(text_of(title or "", notes).split())
 
 
-def fenced(text: str, language: str = "") -> str:
-    """Text as a block of Markdown, in a fence longer than any in it."""
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{text}\n{fence}"
-
-
 def instead(kind: str, name: Any, notes: Counter[str]) -> str:
     """The words that stand where something other than text was."""
     notes[f"{kind}s could not be taken along, and are named in the text"] += 1

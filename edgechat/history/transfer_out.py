@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from edgechat.chat.template import phi3_text
-from edgechat.chat.text import printable
-from edgechat.history.transfer_foreign import fenced
+from edgechat.chat.text import fenced, printable
 from edgechat.history.transfer_form import FORMAT, VERSION, CarriedChat, shown
 from edgechat.history.whole import read_chat
 

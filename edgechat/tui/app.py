@@ -9,26 +9,26 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
-from textual.reactive import Reactive
 
+from edgechat.config import Settings, load_settings
 from edgechat.errors import EdgechatError
 from edgechat.i18n import N_, _
-from edgechat.tui.direction import Reordered
+from edgechat.tui import direction
+from edgechat.tui.look import LookApp
 from edgechat.tui.screens.branching import BranchingScreen
 from edgechat.tui.themes import DARK, LIGHT
 from edgechat.tui.widgets.composer import Composer
 
 if TYPE_CHECKING:
     from textual.screen import Screen
-    from textual.theme import Theme
 
     from edgechat.chat.window import Policy
     from edgechat.session import Session
@@ -40,7 +40,7 @@ _POLICIES: tuple[tuple[str, str, Policy], ...] = (
 )
 
 
-class EdgechatApp(App[None]):
+class EdgechatApp(LookApp):
     """The terminal interface to one session.
 
     Attributes:
@@ -65,26 +65,28 @@ class EdgechatApp(App[None]):
         ),
     ]
 
-    theme = Reactive(DARK.name)
-
-    def __init__(self, session: Session, *, notices: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        session: Session,
+        *,
+        notices: Sequence[str] = (),
+        settings: Settings | None = None,
+        read_settings: Callable[[], Settings] = load_settings,
+    ) -> None:
         """Make the app; nothing is started before it runs.
 
         Args:
             session: What to talk to. The app closes it at the end.
             notices: Words for the user, shown above the chat as plain text.
+            settings: Those in force; None for the defaults.
+            read_settings: Reads them anew, with what the command line gave.
         """
-        super().__init__()
-        self._filters.insert(0, Reordered())
+        super().__init__(settings or Settings())
         self.session = session
+        self.read_settings = read_settings
         self._parsed_for = self.get_css_variables()
         self.failure: EdgechatError | None = None
         self._chat = BranchingScreen(session, notices)
-
-    @property
-    def available_themes(self) -> dict[str, Theme]:
-        """Edgechat's own themes and those of Textual."""
-        return {DARK.name: DARK, LIGHT.name: LIGHT, **super().available_themes}
 
     def refresh_css(self, animate: bool = True) -> None:
         """Apply the style sheets again, which a start would do twice: parsing them is a tenth of the first paint."""
@@ -133,10 +135,6 @@ class EdgechatApp(App[None]):
         """Ctrl+C without a selection: people expect it to quit, and would lose nothing, but not by accident."""
         self.notify(_("Ctrl+Q quits. Esc stops a reply."), markup=False)
 
-    def action_theme(self, name: str) -> None:
-        """Change the colours."""
-        self.theme = name
-
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the command palette offers."""
         chat = self._chat
@@ -159,8 +157,10 @@ class EdgechatApp(App[None]):
                 )
             for title, help_text, action in chat.commands():
                 yield SystemCommand(title, help_text, action)
-        yield SystemCommand(_("Dark colours"), _("Light text on ink"), lambda: self.action_theme(DARK.name))
-        yield SystemCommand(_("Light colours"), _("Dark text on paper"), lambda: self.action_theme(LIGHT.name))
+            for title, help_text, action in chat.slash_commands():
+                yield SystemCommand(title, help_text, action)
+        yield SystemCommand(_("Dark colours"), _("Light text on ink"), lambda: self.keep_theme(DARK.name))
+        yield SystemCommand(_("Light colours"), _("Dark text on paper"), lambda: self.keep_theme(LIGHT.name))
         yield SystemCommand(_("Theme"), _("Choose from all themes"), self.action_change_theme)
         yield SystemCommand(_("Help"), _("Show the keys (F1)"), self.action_help)
         yield SystemCommand(_("Quit"), _("A reply is stopped and its text kept (Ctrl+Q)"), self.action_quit)
@@ -178,12 +178,20 @@ def _copy_by_system(text: str) -> None:
         pyperclip.copy(text)
 
 
-def run_tui(session: Session, *, notices: Sequence[str] = ()) -> int:
+def run_tui(
+    session: Session,
+    *,
+    notices: Sequence[str] = (),
+    settings: Settings | None = None,
+    read_settings: Callable[[], Settings] = load_settings,
+) -> int:
     """Run the interface until the user leaves.
 
     Args:
         session: What to talk to; it is closed at the end.
         notices: Words for the user, shown above the chat.
+        settings: Those in force; None for the defaults.
+        read_settings: Reads them anew.
 
     Returns:
         The exit code.
@@ -191,8 +199,11 @@ def run_tui(session: Session, *, notices: Sequence[str] = ()) -> int:
     Raises:
         EdgechatError: The session could not be closed.
     """
-    app = EdgechatApp(session, notices=notices)
-    app.run()
+    app = EdgechatApp(session, notices=notices, settings=settings, read_settings=read_settings)
+    try:
+        app.run()
+    finally:
+        direction.close()
     if app.failure is not None:
         raise app.failure
     return app.return_code or 0

@@ -9,6 +9,7 @@ wrapped line need not show it. Mouse positions are turned back before anyone ask
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
@@ -50,6 +51,7 @@ class _Mode:
     """How it is in this process."""
 
     ordering: Ordering = "app"
+    opening: str = ""
 
 
 def ordering() -> Ordering:
@@ -57,20 +59,27 @@ def ordering() -> Ordering:
     return _Mode.ordering
 
 
-def use(setting: str, variables: Mapping[str, str]) -> str:
+def opening() -> str:
+    """What is written to the terminal at the start, and undone with `IMPLICIT` at the end; "" for nothing."""
+    return _Mode.opening
+
+
+def close() -> None:
+    """Give the terminal back as it was."""
+    if _Mode.opening and sys.__stderr__ is not None:
+        sys.__stderr__.write(IMPLICIT)
+        sys.__stderr__.flush()
+
+
+def use(setting: Ordering | Literal["auto"], variables: Mapping[str, str]) -> None:
     """Decide who puts text in order.
 
     Args:
-        setting: "app", "terminal" or "off"; "auto" looks at the terminal.
+        setting: Who is to; "auto" looks at the terminal.
         variables: The environment.
-
-    Returns:
-        What is to be written to the terminal at the start; `IMPLICIT` undoes it at the end.
     """
-    found = ordering_of(variables)
-    _Mode.ordering = found if setting == "auto" else setting  # type: ignore[assignment]
-    vte = _vte(variables) and "TMUX" not in variables
-    return EXPLICIT if vte and _Mode.ordering == "app" else ""
+    _Mode.ordering = ordering_of(variables) if setting == "auto" else setting
+    _Mode.opening = EXPLICIT if _Mode.ordering == "app" and _vte(variables) and "TMUX" not in variables else ""
 
 
 def ordering_of(variables: Mapping[str, str]) -> Ordering:

@@ -147,7 +147,8 @@ _LETTERS = {
     **dict.fromkeys("\u2588\u2591\u2592\u2593\u25a0", "#"),
     **dict.fromkeys("\u2190\u00ab", "<"),
     **dict.fromkeys("\u2192\u00bb", ">"),
-    **dict.fromkeys("\u00b7\u2022\u221a", "*"),
+    **dict.fromkeys("\u2022\u221a", "*"),
+    "\u00b7": "-",
     "\u2191": "^",
     "\u2193": "v",
 }

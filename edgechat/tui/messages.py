@@ -12,6 +12,7 @@ from textual.message import Message
 from edgechat.engine.base import Progress, Prompt
 from edgechat.errors import EdgechatError
 from edgechat.session import SessionEvent
+from edgechat.slash import Completions
 
 
 @dataclass
@@ -96,4 +97,43 @@ class StopFailed(Message):
         error: Why, in words for the user.
     """
 
+    error: EdgechatError
+
+
+@dataclass
+class TokensCounted(Message):
+    """The message being written was counted.
+
+    Attributes:
+        text: What was counted.
+        tokens: How many it has; None where the model could not be asked.
+    """
+
+    text: str
+    tokens: int | None
+
+
+@dataclass
+class CommandsCompleted(Message):
+    """Ways to go on with a command were found.
+
+    Attributes:
+        begun: The command up to the cursor, as it was then.
+        found: The ways.
+    """
+
+    begun: str
+    found: Completions
+
+
+@dataclass
+class CommandFailed(Message):
+    """A command could not be obeyed.
+
+    Attributes:
+        line: As it was written; empty where there is nothing to give back.
+        error: Why, in words for the user.
+    """
+
+    line: str
     error: EdgechatError

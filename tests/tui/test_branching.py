@@ -53,13 +53,13 @@ async def test_a_stopped_reply_goes_on_in_its_place(make_app: MakeApp) -> None:
         await say(pilot, "count")
         assert "cut at the length limit" in chat_text(pilot)
         app.session.max_tokens = None
-        await pilot.press("ctrl+g")
+        await pilot.press("ctrl+t")
         await until(pilot, lambda: not app.chat.sending and "one two four five" in chat_text(pilot))
         assert not app.query(Mark)
         reply = app.session.conversation.turns[0].reply
         assert reply is not None
         assert (reply.text, reply.state) == ("one two four five", ReplyState.COMPLETE)
-        await pilot.press("ctrl+g")
+        await pilot.press("ctrl+t")
         await until(pilot, lambda: "nothing to go on with" in screen_text(pilot))
         assert len(engine.requests) == 2
 
@@ -119,7 +119,7 @@ async def test_nothing_is_changed_while_a_reply_is_written(make_app: MakeApp) ->
         await ready(pilot)
         await pilot.press("a", "enter")
         await until(pilot, lambda: activity(pilot) is Activity.WRITING)
-        for key in ("ctrl+r", "ctrl+g", "ctrl+up", "alt+left", "f8", "f9", "ctrl+o"):
+        for key in ("ctrl+r", "ctrl+t", "ctrl+up", "alt+left", "f8", "f9", "ctrl+o"):
             await pilot.press(key)
         await until(pilot, lambda: "being written" in screen_text(pilot))
         assert app.screen is app.chat

@@ -268,7 +268,7 @@ async def test_quitting_while_a_reply_streams(make_app: MakeApp, history: Path) 
 
 async def test_help_tells_every_key_and_closes(make_app: MakeApp) -> None:
     app = make_app()
-    async with app.run_test(size=(80, 30)) as pilot:
+    async with app.run_test(size=(80, 40)) as pilot:
         await pilot.press("f1")
         await until(pilot, lambda: isinstance(app.screen, HelpScreen))
         shown = screen_text(pilot)

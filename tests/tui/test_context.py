@@ -98,7 +98,7 @@ async def test_a_chat_that_proves_full_when_the_model_is_there(make_app: MakeApp
     again = make_app(engine(load_delay=0.5), conversation=store.latest())
     store.close()
     async with again.run_test(size=(80, 40)) as pilot:
-        await write(pilot, f"m3 {LONGER}")
+        await until(pilot, lambda: again.chat.composer.text == f"m3 {LONGER}")  # the draft that was left
         await pilot.press("enter")
         await until(pilot, lambda: activity(pilot) is Activity.ERROR and not again.chat.sending)
         assert again.chat.composer.text == f"m3 {LONGER}"

@@ -1,7 +1,7 @@
 """What can be done with a chat beside talking: its branches, deleting with undo, its name, and other chats.
 
 It is the chat screen with these keys. Each action asks the session and shows what the session holds then; nothing of a
-chat is kept here but a draft that waits while an earlier message is edited.
+chat is kept here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class BranchingScreen(ChatScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         *ChatScreen.BINDINGS,
         Binding("ctrl+r", "regenerate", "Again", id="chat.regenerate", tooltip="Answer the last message once more"),
-        Binding("ctrl+g", "resume", "Go on", id="chat.resume", tooltip="Go on with a reply that was stopped or cut"),
+        Binding("ctrl+t", "resume", "Go on", id="chat.resume", tooltip="Go on with a reply that was stopped or cut"),
         Binding("ctrl+up", "edit", "Edit", id="chat.edit", tooltip="Edit the last message; the old one stays"),
         Binding("alt+left,f3", "step(-1)", "Previous", id="chat.previous", tooltip="The previous version of the chat"),
         Binding("alt+right,f4", "step(1)", "Next", id="chat.next", tooltip="The next version of the chat"),
@@ -41,7 +41,6 @@ class BranchingScreen(ChatScreen):
         """Make the screen; see `ChatScreen`."""
         super().__init__(session, notices)
         self._edited: int | None = None
-        self._draft = ""
 
     def commands(self) -> Iterator[tuple[str, str, Callable[[], object]]]:
         """The commands of the palette: title, help and action."""
@@ -50,7 +49,7 @@ class BranchingScreen(ChatScreen):
             _("Another reply to the last message; the old one stays (Ctrl+R)"),
             self.action_regenerate,
         )
-        yield _("Go on with the reply"), _("Where it was stopped, cut or interrupted (Ctrl+G)"), self.action_resume
+        yield _("Go on with the reply"), _("Where it was stopped, cut or interrupted (Ctrl+T)"), self.action_resume
         yield _("Edit the last message"), _("The old one and its replies stay (Ctrl+Up)"), self.action_edit
         yield _("Previous version"), _("The reply or branch before this one (Alt+Left)"), lambda: self.action_step(-1)
         yield _("Next version"), _("The reply or branch after this one (Alt+Right)"), lambda: self.action_step(1)
@@ -67,7 +66,7 @@ class BranchingScreen(ChatScreen):
         if self._edited is None:
             return super().answer_to(text)
         edited, self._edited = self._edited, None
-        self._give_back_draft()
+        self.composer.end_loan()
         return self.session.edit(edited, text)
 
     def action_regenerate(self) -> None:
@@ -95,9 +94,8 @@ class BranchingScreen(ChatScreen):
         turns = self.session.conversation.turns
         if not self._free() or self._edited is not None or not turns:
             return
-        self._edited, self._draft = turns[-1].id, self.composer.text
-        self.composer.load_text(turns[-1].user)
-        self.composer.move_cursor(self.composer.document.end)
+        self._edited = turns[-1].id
+        self.composer.lend(turns[-1].user)
         self.composer.hint(_("editing the last message; Esc leaves it as it is"))
         self.composer.focus()
 
@@ -107,13 +105,8 @@ class BranchingScreen(ChatScreen):
             super().action_stop()
             return
         self._edited = None
-        self._give_back_draft()
+        self.composer.end_loan()
         self.composer.hint("")
-
-    def _give_back_draft(self) -> None:
-        draft, self._draft = self._draft, ""
-        self.composer.load_text(draft)
-        self.composer.move_cursor(self.composer.document.end)
 
     # Branches and chats
 

@@ -36,7 +36,8 @@ from edgechat.tui.messages import (
     StopFailed,
 )
 from edgechat.tui.pauses import Pauses
-from edgechat.tui.screens.context import CONTEXT_BINDINGS, ContextScreen
+from edgechat.tui.screens.context import CONTEXT_BINDINGS
+from edgechat.tui.screens.writing import WRITING_BINDINGS, WritingScreen
 from edgechat.tui.widgets.composer import Composer
 from edgechat.tui.widgets.conversation import ConversationView
 from edgechat.tui.widgets.status import Activity, StatusLine, progress_words
@@ -44,6 +45,7 @@ from edgechat.tui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
     from edgechat.engine.base import Finished
+    from edgechat.slash import Call
 
 SPEED_EVERY = 0.5
 """Seconds between two guesses of the speed while a reply is written."""
@@ -55,7 +57,7 @@ LEAST = (30, 9)
 """Columns and rows below which the screen says that it is too small."""
 
 
-class ChatScreen(ContextScreen):
+class ChatScreen(WritingScreen):
     """The one screen people live in."""
 
     AUTO_FOCUS = "Composer"
@@ -69,6 +71,7 @@ class ChatScreen(ContextScreen):
         Binding("ctrl+home", "top", "Top", id="chat.top", tooltip="To the start of the chat", priority=True),
         Binding("ctrl+end", "tail", "End", id="chat.end", tooltip="To the end, and follow it", priority=True),
         *CONTEXT_BINDINGS,
+        *WRITING_BINDINGS,
     ]
 
     def __init__(self, session: Session, notices: Sequence[str] = ()) -> None:
@@ -96,7 +99,8 @@ class ChatScreen(ContextScreen):
         yield Static(id="too-small")
         yield ConversationView(self.session.conversation.turns, notices=self._notices)
         with Vertical(id="footer"):
-            yield Composer()
+            yield self.suggestions
+            yield Composer(self.suggestions)
             yield StatusLine(id="status")
 
     @property
@@ -133,6 +137,7 @@ class ChatScreen(ContextScreen):
     async def _settle(self) -> None:
         self.start_model()
         await self.view.open()
+        await self.begin_writing()
         # The first reply must not wait for its imports, and the first paint even less.
         self.run_worker(self._warm(), name="warm")
 
@@ -239,6 +244,7 @@ class ChatScreen(ContextScreen):
         match message.event:
             case TurnSaved(turn, notices):
                 self._saved = True
+                await self.move_draft()
                 await self.view.begin_turn(turn, notices, path=self.session.conversation.turns)
                 if self._stop_asked:  # before there was anything to stop
                     self.action_stop()
@@ -343,8 +349,19 @@ class ChatScreen(ContextScreen):
         self.forget_context()
         await self.redraw()
 
+    async def show_error(self, error: EdgechatError) -> None:
+        """See `WritingScreen`."""
+        await self.view.show_error(error)
+
+    async def obey(self, call: Call) -> None:
+        """See `WritingScreen`."""
+        from edgechat.tui.slash_front import ScreenFront  # what commands do is imported with the first of them
+
+        await ScreenFront(self).obey(call)
+
     async def redraw(self) -> None:
         """Show the chat that the session holds now."""
+        await self.show_draft()
         turns = self.session.conversation.turns
         if turns:
             await self.view.show(turns)
@@ -413,8 +430,10 @@ class ChatScreen(ContextScreen):
 
 def _import_the_rest() -> None:
     # What is in the program's files must not be looked for later: somebody may have removed them by then.
+    import edgechat.tui.screens.answer
     import edgechat.tui.screens.ask
     import edgechat.tui.screens.chats
     import edgechat.tui.screens.help
     import edgechat.tui.screens.prompt
+    import edgechat.tui.slash_front
     import edgechat.tui.widgets.reply  # noqa: F401

@@ -97,7 +97,7 @@ class ContextScreen(DirectedScreen):
 
     def action_show_prompt(self) -> None:
         """Show what the message in the composer makes the model read; without one, what it read last."""
-        self.run_worker(self._ask_for_prompt(self.composer.text), name="prompt", exclusive=True, group="prompt")
+        self.run_worker(self._ask_for_prompt(self.composer.message), name="prompt", exclusive=True, group="prompt")
 
     async def _ask_for_prompt(self, draft: str) -> None:
         title = _("The prompt of the message being written") if draft else _("The prompt of the last reply")

@@ -20,6 +20,9 @@ RELEASED = {
     "branches, the shelf and the index of words": "225274ec62fa595da37432b2041f381f27cf355f93ebb4cd47f3e866253f8b4e",
     "feedback on replies": "5ffc02565e4b25cffb6ec07c7901f95f57c83647a42bb3ae7dae5beb2f2b51af",
     "windows kept with the turns": "a3bd5d10e879ab96b54a590f355cdeee13212ecdfbe8c6c830b927879d0e5dae",
+    "titles are searched": "cf28283577460cb12df2014a14ff2f14490b0bdacea8e6936403fedbb1d7afc0",
+    "what was sent to servers": "2736a55ead7664e218ce9f02f365e26460307afd60ec0a7edb9fa417be288ce6",
+    "messages being written": "c1f03306a09429a93cd12f36a91b55c9e502fb1bfdf31aee94d23db9cbf4f4d5",
 }
 """Each step that files on disk may have taken, and the SHA-256 of its SQL. Add to it; never change a line."""
 

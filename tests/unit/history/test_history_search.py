@@ -44,7 +44,7 @@ def asked(store: HistoryStore, *messages: str) -> list[int]:
 
 
 def found(store: HistoryStore, words: str) -> list[int]:
-    return sorted(hit.turn for hit in store.search.find(words))
+    return sorted(hit.turn for hit in store.search.find(words) if hit.turn is not None)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,55 @@ def test_the_best_match_comes_first_and_the_limit_holds(store: HistoryStore) -> 
         asked(store, f"noise {number}")
     assert [hit.turn for hit in store.search.find("zebra")] == [short, long]
     assert len(store.search.find("noise", limit=7)) == 7
+
+
+def chats_found(store: HistoryStore, words: str, limit: int = 20) -> list[tuple[int, int | None]]:
+    return [(hit.conversation, hit.turn) for hit in store.search.find(words, limit)]
+
+
+def test_a_name_that_was_given_is_found_first(store: HistoryStore) -> None:
+    said = asked(store, "the boiler, the boiler")[0]
+    asked(store, "What does the red lamp mean?")
+    store.shelf.rename(2, "Café boiler manual")
+    assert chats_found(store, "boil") == [(2, None), (1, said)]
+    title = store.search.find("cafe")[0]
+    assert (title.title, title.snippet, title.reply) == ("Café boiler manual", "Café boiler manual", None)
+    assert [title.snippet[begin:end] for begin, end in title.matches] == ["Café"]
+    store.shelf.rename(2, "Oven")
+    assert chats_found(store, "boil") == [(1, said)]
+    store.shelf.delete(2)
+    assert chats_found(store, "oven") == []
+
+
+def test_a_title_that_is_the_first_message_is_not_found_twice(store: HistoryStore) -> None:
+    short, long = "a short one", "a long one " * 20
+    for message in (short, long):
+        asked(store, message)
+    assert dict(chats_found(store, "one")) == {1: 1, 2: 2}
+    assert len(chats_found(store, "one")) == 2
+    copy = store.shelf.duplicate(1)
+    assert (copy, None) in chats_found(store, "copy")
+
+
+def test_titles_leave_room_for_what_was_said(store: HistoryStore) -> None:
+    for number in range(9):
+        asked(store, f"number {number}")
+        store.shelf.rename(number + 1, f"lamp {number}")
+    said = asked(store, "lamp", "lamp again", "and a lamp")
+    hits = chats_found(store, "lamp", limit=6)
+    assert [turn is None for _, turn in hits] == [True] * 3 + [False] * 3
+    hits = chats_found(store, "lamp", limit=11)
+    assert sorted(turn for _, turn in hits if turn) == said
+    assert len(hits) == 11
+
+
+def test_purged_titles_are_gone_from_the_index(store: HistoryStore) -> None:
+    asked(store, "a message")
+    store.shelf.rename(1, "a name")
+    store.shelf.delete(1)
+    store.shelf.purge()
+    with store._database.reading() as db:
+        assert db.execute("SELECT COUNT(*) FROM titles WHERE titles MATCH 'name'").fetchone() == (0,)
 
 
 def test_all_words_must_be_there(store: HistoryStore) -> None:

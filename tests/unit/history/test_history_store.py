@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from edgechat.chat.conversation import Message, ReplyState
 from edgechat.errors import StorageError
 from edgechat.history import writer
-from edgechat.history.store import TITLE_LENGTH, HistoryStore
+from edgechat.history.rows import TITLE_LENGTH
+from edgechat.history.store import HistoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,40 @@
+"""`edgechat personas`: the kept system messages, and what is wrong with files that should be some."""
+
+from __future__ import annotations
+
+import click
+
+from edgechat.chat.text import printable
+from edgechat.cli.main import report
+from edgechat.errors import ExitCode
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.pass_context
+def personas(ctx: click.Context, name: str | None) -> None:
+    """List the personas, or show one: system messages that are kept under a name.
+
+    Your own go into the folder `personas` beside the settings: NAME.md, whose first line is `# Title`.
+
+    \b
+    Examples:
+      edgechat personas                     all of them
+      edgechat personas checklist           what that one tells the model
+      edgechat --persona checklist          chat with it
+    """
+    from edgechat.personas import all_personas, find, folder
+
+    if name is not None:
+        click.echo(printable(find(name).text))
+        return
+    found, faults = all_personas()
+    width = max(len(persona.name) for persona in found)
+    for persona in found:
+        own = "" if persona.shipped else "  (yours)"
+        click.echo(printable(f"{persona.name.ljust(width)}  {persona.title}{own}"))
+    click.echo(f"Your own go into {printable(str(folder()))}", err=True)
+    for fault in faults:
+        report(fault)
+    if faults:
+        ctx.exit(ExitCode.USAGE)

@@ -1,0 +1,383 @@
+"""`edgechat --plain`: the chat line after line, for screen readers, simple terminals and pipes.
+
+Nothing is drawn: no cursor is moved, nothing is coloured, nothing moves by itself, and what was written stays as it is.
+Replies and answers go to standard output, all else to standard error. The session runs in an event loop of a thread of
+its own, so that the main thread can wait for a line with all that the terminal offers, and hear Ctrl+C meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import io
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import aclosing, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from edgechat import slash
+from edgechat.chat.conversation import ReplyState
+from edgechat.chat.text import printable
+from edgechat.chat.window import moved_words
+from edgechat.engine.base import Progress, TextDelta
+from edgechat.engine.fitting import WindowMoved
+from edgechat.errors import EdgechatError, ExitCode
+from edgechat.i18n import _, ngettext
+from edgechat.session import Session, SessionEvent, TurnClosed, TurnSaved
+from edgechat.slash_runner import obey, read_for
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+T = TypeVar("T")
+
+PROMPT = "> "
+MORE = ". "
+BLOCK = '"""'
+
+
+def run_plain(session: Session, *, notices: Sequence[str] = ()) -> int:
+    """Hold a chat until the input ends.
+
+    Args:
+        session: What is talked to; it is closed at the end.
+        notices: Words for the user, told at the beginning.
+
+    Returns:
+        The exit code: 0, or that of the last error where the input is not a terminal, so that a script sees it.
+    """
+    return PlainChat(session).run(notices)
+
+
+class PlainChat:
+    """The chat as lines, and the interface that commands are written in; see `slash_runner.Front`."""
+
+    def __init__(self, session: Session) -> None:
+        """Nothing is started yet.
+
+        Args:
+            session: What is talked to.
+        """
+        self._session = session
+        self._loop = asyncio.new_event_loop()
+        self._on_terminal = sys.stdout.isatty()
+        self._interactive = self._on_terminal and sys.stdin is not None and sys.stdin.isatty()
+        self._blocks: list[str] = []
+        self._told_progress = ""
+        self._left = self._open_line = False
+        self._code = int(ExitCode.OK)
+
+    @property
+    def session(self) -> Session:
+        """See `Front`."""
+        return self._session
+
+    def run(self, notices: Sequence[str]) -> int:
+        """Hold the chat; see `run_plain`."""
+        gc.enable()  # off since edgechat.__main__ where no argument was given
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="replace")
+        thread = threading.Thread(target=self._loop.run_forever, name="session", daemon=True)
+        thread.start()
+        with _ended_by_signals():
+            try:
+                self._begin(notices)
+                self._read_and_answer()
+            except _EndedError as end:
+                self._code = 128 + end.number
+            finally:
+                self._finish(self._session.aclose())
+                self._loop.call_soon_threadsafe(self._loop.stop)
+                thread.join()
+                self._loop.close()
+        return self._code
+
+    def _begin(self, notices: Sequence[str]) -> None:
+        for notice in notices:
+            self._narrate(notice)
+        if self._interactive:
+            self._narrate(
+                _("Write a message and press Enter. A line that ends with a backslash goes on in the next one.")
+            )
+            self._narrate(_("/help shows the commands. Ctrl+C stops a reply, Ctrl+D leaves."))
+            _use_readline(self._finish(self._session.sent_before()))
+        if self._session.conversation.turns:
+            self._finish(self.show_chat())
+        self._finish(self._housekeep())
+        if not self._finish(self._load()):
+            self._narrate(_("The model is not ready. The next message tries again."))
+
+    async def _housekeep(self) -> None:
+        try:
+            await self._session.housekeep()
+        except EdgechatError as error:  # the chat goes on without a backup, and says so
+            self._narrate(f"{error.title}. {error.message}")
+
+    async def _load(self) -> bool:
+        try:
+            info = await self._session.start(self._progressed)
+        except EdgechatError as error:
+            self._fail(error)
+            return False
+        self._narrate(_("{name} is ready. Its context holds {n:,} tokens.").format(name=info.name, n=info.context))
+        return True
+
+    def _read_and_answer(self) -> None:
+        while not self._left:
+            try:
+                text = self._read()
+            except KeyboardInterrupt:
+                if not self._interactive:
+                    raise
+                self._narrate(_("Ctrl+D or /quit leaves."))
+                continue
+            if text is None:
+                return
+            if text.strip():
+                self._answer(text)
+
+    def _read(self) -> str | None:
+        """The next message or command; None at the end of the input."""
+        line = self._line(PROMPT)
+        if line is None:
+            return None
+        if line.startswith(BLOCK):
+            return self._read_block(line.removeprefix(BLOCK))
+        lines = []
+        while line is not None and line.endswith("\\"):
+            lines.append(line[:-1])
+            line = self._line(MORE)
+        return "\n".join([*lines, line] if line is not None else lines)
+
+    def _read_block(self, line: str | None) -> str:
+        """All up to the line that ends with three quotes, or up to the end of the input."""
+        lines: list[str] = []
+        while line is not None:
+            if line.endswith(BLOCK):
+                lines.append(line.removesuffix(BLOCK))
+                break
+            lines.append(line)
+            line = self._line(MORE)
+        return "\n".join(lines).strip("\n")
+
+    def _line(self, prompt: str) -> str | None:
+        if sys.stdin is None:
+            return None
+        if self._interactive:
+            try:
+                return input(prompt)
+            except EOFError:
+                sys.stdout.write("\n")
+                return None
+        data = sys.stdin.buffer.readline()
+        return data.decode("utf-8", errors="replace").rstrip("\r\n") if data else None
+
+    def _answer(self, text: str) -> None:
+        try:
+            if slash.is_command(text):
+                self._finish(obey(self, slash.parse(text)))
+            else:
+                message = "\n\n".join([slash.message_of(text), *self._blocks])
+                self._finish(self.follow(self._session.send(message)))
+                self._blocks.clear()
+        except EdgechatError as error:
+            self._fail(error)
+
+    def _finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for work in the session's thread; Ctrl+C meanwhile stops the reply, and the wait goes on."""
+        future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
+        while True:
+            try:
+                return future.result()
+            except KeyboardInterrupt:
+                asyncio.run_coroutine_threadsafe(self._session.stop(), self._loop)
+            except _EndedError:
+                asyncio.run_coroutine_threadsafe(self._session.stop(), self._loop)
+                with suppress(Exception):
+                    future.result(5)
+                raise
+
+    # What commands ask of an interface
+
+    async def tell(self, title: str, lines: Sequence[str]) -> None:
+        """See `Front`."""
+        self._narrate(title)  # so that an exported chat can be piped on as it is
+        self._write("".join(f"{line}\n" for line in lines))
+
+    async def say(self, words: str) -> None:
+        """See `Front`."""
+        self._narrate(words)
+
+    async def follow(self, told: AsyncGenerator[SessionEvent, None]) -> None:
+        """See `Front`."""
+        self._told_progress = ""
+        try:
+            await self._follow(told)
+        finally:
+            if self._open_line:  # a reply that failed
+                self._write("\n")
+
+    async def _follow(self, told: AsyncGenerator[SessionEvent, None]) -> None:
+        async with aclosing(told) as events:
+            async for event in events:
+                match event:
+                    case TurnSaved(_turn, notices):
+                        for notice in notices:
+                            self._narrate(notice)
+                    case Progress():
+                        self._progressed(event)
+                    case WindowMoved(turns, summary):
+                        self._narrate(moved_words(len(turns), summary))
+                    case TextDelta(text):
+                        self._write(text)
+                    case TurnClosed(turn, _finished):
+                        self._write("\n\n" if self._open_line else "\n")
+                        self._tell_end(turn.reply.state if turn.reply is not None else None)
+
+    def _tell_end(self, state: ReplyState | None) -> None:
+        if state is ReplyState.STOPPED:
+            self._narrate(_("The reply was stopped. /continue goes on with it."))
+        elif state is ReplyState.LENGTH:
+            self._narrate(_("The reply was cut at the length limit. /continue goes on with it."))
+        if words := self._session.context_words:
+            self._narrate(words)
+
+    async def show_chat(self) -> None:
+        """See `Front`."""
+        chat = self._session.conversation
+        if not chat.turns:
+            self._narrate(_("A new chat begins."))
+            return
+        count = ngettext("{n} message", "{n} messages", len(chat.turns)).format(n=f"{len(chat.turns):,}")
+        self._narrate(_("The chat {title}, {count}. Its last message and reply:").format(title=chat.title, count=count))
+        turn = chat.turns[-1]
+        self._write(_("You: {text}").format(text=turn.user) + "\n")
+        if turn.reply is not None:
+            self._write(_("Reply: {text}").format(text=turn.reply.text) + "\n")
+
+    async def attach(self, path: Path) -> None:
+        """See `Front`."""
+        attachment, tokens = await read_for(self._session, path)
+        info = self._session.info
+        self._blocks.append(attachment.block)
+        size = "?" if tokens is None else f"{tokens:,}"
+        context = "?" if info is None else f"{info.context:,}"
+        self._narrate(
+            _("{name} goes along with the next message: {tokens} tokens of {context}, {used:,} of them in use.").format(
+                name=attachment.name, tokens=size, context=context, used=self._session.context_used
+            )
+        )
+
+    async def copy(self, text: str) -> None:
+        """See `Front`."""
+        import pyperclip  # only copying needs it
+
+        try:
+            await asyncio.to_thread(pyperclip.copy, text)
+        except pyperclip.PyperclipException as error:
+            raise EdgechatError(_("There is no clipboard"), _("None was found here."), "") from error
+        self._narrate(_("The last reply is in the clipboard."))
+
+    async def leave(self) -> None:
+        """See `Front`."""
+        self._left = True
+
+    # Words
+
+    def _write(self, text: str) -> None:
+        # A terminal obeys escape sequences, a file does not: what is piped on stays exactly what the model wrote.
+        sys.stdout.write(printable(text) if self._on_terminal else text)
+        sys.stdout.flush()
+        self._open_line = not text.endswith("\n")
+
+    def _narrate(self, words: str) -> None:
+        if sys.stderr is not None:
+            sys.stderr.write(f"{printable(words)}\n")
+            sys.stderr.flush()
+
+    def _fail(self, error: EdgechatError) -> None:
+        parts = [_("Error: {title}.").format(title=error.title), error.message, error.hint]
+        self._narrate(" ".join(part for part in parts if part))
+        if not self._interactive:
+            self._code = int(error.exit_code)
+
+    def _progressed(self, progress: Progress) -> None:
+        """Tell how far a long step came, a line for each step and for each quarter of one."""
+        quarter = 100 * progress.done // progress.total // 25 * 25 if progress.total else 0
+        words = {
+            "install": _("Preparing the model for its first use"),
+            "check": _("Checking the model's files"),
+            "load": _("Loading the model"),
+            "summarise": _("Summing up the oldest messages"),
+        }.get(progress.phase, "")
+        if words and quarter:
+            words = f"{words}: {quarter} %"
+        if words and words != self._told_progress:
+            self._told_progress = words
+            self._narrate(words)
+
+
+class _EndedError(BaseException):
+    """The system asked the program to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the chat as Ctrl+D does: the reply kept."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise _EndedError(number)
+
+    if os.name != "posix":
+        yield
+        return
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _use_readline(sent: Sequence[str]) -> None:
+    """Editing, recalling and completing where Python has readline; without, lines are read as the terminal gives them.
+
+    Args:
+        sent: Messages sent before, the newest at the end.
+    """
+    try:
+        import readline
+    except ImportError:
+        return
+    found: list[str] = []
+
+    def complete(_word: str, number: int) -> str | None:
+        if number == 0:
+            begun, at = readline.get_line_buffer()[: readline.get_endidx()], readline.get_begidx()
+            offered = slash.complete(begun)
+            # What is in front of the word being completed is there already, as in a path with a space.
+            found[:] = [item.text[max(0, at - offered.start) :] for item in offered.items]
+        return found[number] if number < len(found) else None
+
+    readline.set_completer(complete)
+    readline.set_completer_delims(" ")
+    if "libedit" in (readline.__doc__ or ""):
+        readline.parse_and_bind("bind ^I rl_complete")
+    else:
+        readline.parse_and_bind("tab: complete")
+        # It would write escape sequences; a pasted block goes between three quotes.
+        readline.parse_and_bind("set enable-bracketed-paste off")
+        readline.parse_and_bind("set colored-completion-prefix off")
+        readline.parse_and_bind("set page-completions off")
+    for text in sent:
+        if "\n" not in text:
+            readline.add_history(text)

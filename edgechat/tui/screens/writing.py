@@ -1,0 +1,327 @@
+"""What a chat screen does about the message being written: its draft, its length, attachments, commands, the editor.
+
+It is the part of the chat screen that knows of the composer, and of nothing of a reply. Nothing here blocks: files are
+read, drafts are kept and tokens are counted while the user writes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textual import on
+from textual.binding import Binding
+from textual.events import Unmount
+from textual.timer import Timer
+from textual.widgets._text_area import TextArea
+
+from edgechat import slash
+from edgechat.chat.text import printable
+from edgechat.errors import EdgechatError
+from edgechat.history.drafts import Draft
+from edgechat.i18n import N_, _, ngettext
+from edgechat.tui.messages import CommandFailed, CommandsCompleted, TokensCounted
+from edgechat.tui.screens.context import ContextScreen
+from edgechat.tui.widgets.composer import Composer
+from edgechat.tui.widgets.suggestions import Choice, Suggestions
+
+if TYPE_CHECKING:
+    from edgechat.session import Session
+
+KEEP_EVERY = 0.2
+"""Seconds from a key to the draft being kept; a draft is to outlive the program's death half a second later."""
+
+COUNT_AFTER = 0.4
+"""Seconds without a key after which the message's tokens are counted."""
+
+CHARACTERS_A_TOKEN = 4.0
+"""A guess, until something was counted."""
+
+WRITING_BINDINGS = (
+    Binding(
+        "ctrl+g",
+        "external_editor",
+        N_("Editor"),
+        id="composer.editor",
+        tooltip=N_("Write the message in your own editor (EDITOR)"),
+        priority=True,
+    ),
+)
+
+
+class WritingScreen(ContextScreen):
+    """A screen with a session, a composer and a list above it."""
+
+    def __init__(self, session: Session) -> None:
+        """Make the screen; see `ContextScreen`."""
+        super().__init__(session)
+        self.suggestions = Suggestions()
+        self._draft_of = session.conversation.id
+        self._begun = False  # until then what was left the last time must not be written over
+        self._kept = self._latest = Draft()
+        self._keeping = asyncio.Lock()
+        self._keep_timer: Timer | None = None
+        self._count_timer: Timer | None = None
+        self._counting = False
+        self._ratio = CHARACTERS_A_TOKEN
+
+    async def show_error(self, error: EdgechatError) -> None:
+        """Show an error as a card."""
+        raise NotImplementedError
+
+    @on(TextArea.Changed, "#composer")
+    def _written(self) -> None:
+        self._look_at_draft()
+        self._complete()
+        self._estimate()
+        if self._keep_timer is None:
+            self._keep_timer = self.set_timer(KEEP_EVERY, self._keep_soon)
+        if self._count_timer is not None:
+            self._count_timer.stop()
+        self._count_timer = self.set_timer(COUNT_AFTER, self._count_soon)
+
+    # The draft
+
+    def _keep_soon(self) -> None:
+        self._keep_timer = None
+        self.run_worker(self.keep_draft(), name="draft", group="draft")
+
+    def _look_at_draft(self) -> None:
+        if not self.composer.lent:
+            self._latest = self.composer.draft
+
+    async def keep_draft(self) -> None:
+        """Keep what was written last."""
+        async with self._keeping:
+            draft = self._latest
+            if draft == self._kept or not self._begun:
+                return
+            try:
+                await self.session.keep_draft(self._draft_of, draft)
+            except EdgechatError:
+                return  # what is wrong with the disk is told when the message is sent; it stands here until then
+            self._kept = draft
+
+    async def move_draft(self) -> None:
+        """The chat got its number with its first message: what is written since belongs to it."""
+        if (chat := self.session.conversation.id) != self._draft_of:
+            before, self._draft_of, self._kept = self._draft_of, chat, Draft()
+            await self._forget_draft(before)
+            self._look_at_draft()
+            await self.keep_draft()
+
+    async def _forget_draft(self, chat: int) -> None:
+        try:
+            await self.session.keep_draft(chat, Draft())
+        except EdgechatError:
+            return
+
+    async def show_draft(self) -> None:
+        """Show the draft of the chat that is held now, and keep that of the chat before."""
+        if (chat := self.session.conversation.id) == self._draft_of:
+            return
+        self._look_at_draft()
+        await self.keep_draft()
+        self._draft_of = chat
+        try:
+            self._kept = self._latest = await self.session.draft()
+        except EdgechatError:
+            self._kept = self._latest = Draft()
+        self.composer.show_draft(self._kept)
+
+    async def begin_writing(self) -> None:
+        """Bring what was left unsent the last time, and the messages sent before."""
+        try:
+            draft, sent = await self.session.draft(), await self.session.sent_before()
+        except EdgechatError:
+            draft, sent = Draft(), []  # the chat can be held without
+        self.composer.remember(sent)
+        self._kept = draft
+        self._begun = True
+        self.composer.add_draft(draft)
+
+    @on(Unmount)
+    async def _keep_last_words(self) -> None:
+        """The session is still open."""
+        if self._keep_timer is not None:
+            self._keep_timer.stop()
+        await self.keep_draft()
+
+    # Its length
+
+    def _estimate(self) -> None:
+        length = len(self.composer.message)
+        self._show_tokens(round(length / self._ratio) if length else 0, exact=False)
+
+    def _count_soon(self) -> None:
+        self._count_timer = None
+        if not self._counting and self.composer.text.strip() and not slash.is_command(self.composer.text):
+            self._counting = True
+            self.run_worker(self._count(self.composer.message), name="count", group="count")
+
+    async def _count(self, text: str) -> None:
+        try:
+            tokens = await self.session.count(text)
+        except EdgechatError:
+            tokens = None  # whoever sends the message is told
+        self.post_message(TokensCounted(text, tokens))
+
+    @on(TokensCounted)
+    def _show_count(self, message: TokensCounted) -> None:
+        self._counting = False
+        if message.tokens:
+            self._ratio = len(message.text) / message.tokens
+        if self.composer.message != message.text:
+            if self._count_timer is None:
+                self._count_timer = self.set_timer(COUNT_AFTER, self._count_soon)
+        elif message.tokens is not None:
+            self._show_tokens(message.tokens, exact=True)
+
+    def _show_tokens(self, tokens: int, *, exact: bool) -> None:
+        if not tokens or slash.is_command(self.composer.text):
+            self.composer.measure("")
+            return
+        words = ngettext("{n} token", "{n} tokens", tokens).format(n=f"{tokens:,}")
+        context = self.session.info.context if self.session.info is not None else 0
+        used = self.session.context_used + tokens
+        if context:
+            words = _("{tokens}, {used:,} of {context:,} with the chat").format(
+                tokens=words, used=used, context=context
+            )
+        self.composer.measure(words if exact else f"\u2248 {words}", urgent=bool(context) and used >= context)
+
+    # Attached files
+
+    async def attach(self, path: Path) -> None:
+        """Let a text file go along with the message being written.
+
+        Raises:
+            AttachmentError: It cannot be read, is not text, or is larger than the context.
+        """
+        from edgechat.slash_runner import read_for
+
+        attachment, tokens = await read_for(self.session, path)
+        guessed = tokens if tokens is not None else max(1, round(len(attachment.block) / self._ratio))
+        sign = "" if tokens is not None else "\u2248 "
+        size = ngettext("{n} token", "{n} tokens", guessed).format(n=f"{guessed:,}")
+        name = attachment.name if len(attachment.name) <= 40 else f"{attachment.name[:39]}\u2026"
+        self.composer.attach(f"{name}, {sign}{size}", attachment.block)
+        self.composer.focus()
+
+    @on(Composer.Dropped)
+    def _offer_to_attach(self, message: Composer.Dropped) -> None:
+        names = ", ".join(path.name for path in message.paths)
+        self.suggestions.offer(
+            [
+                Choice(_("Attach {names}").format(names=names), _("as text"), partial(self._attach_dropped, message)),
+                Choice(_("Leave the path as it is"), "", lambda _send: None),
+            ]
+        )
+
+    def _attach_dropped(self, message: Composer.Dropped, _send: bool) -> None:
+        self.composer.replace_text(message.pasted, "")
+        self.run_worker(self._attach_all(message), name="attach", group="command")
+
+    async def _attach_all(self, message: Composer.Dropped) -> None:
+        try:
+            for path in message.paths:
+                await self.attach(path)
+        except EdgechatError as error:
+            self.post_message(CommandFailed("", error))
+
+    # Commands
+
+    def _complete(self) -> None:
+        composer = self.composer
+        line, column = composer.cursor_location
+        text = composer.text
+        if not slash.is_command(text) or line or "\n" in text:
+            self.suggestions.offer(())
+            return
+        begun = text[:column]
+        if slash.is_quick(begun):
+            self._offer(begun, slash.complete(begun))
+        else:
+            self.run_worker(self._look_up(begun), name="complete", group="complete", exclusive=True)
+
+    async def _look_up(self, begun: str) -> None:
+        found = await asyncio.to_thread(slash.complete, begun)
+        self.post_message(CommandsCompleted(begun, found))
+
+    @on(CommandsCompleted)
+    def _show_found(self, message: CommandsCompleted) -> None:
+        if self.composer.text[: self.composer.cursor_location[1]] == message.begun:
+            self._offer(message.begun, message.found)
+
+    def _offer(self, begun: str, found: slash.Completions) -> None:
+        typed = begun[found.start :]
+        if [item.text for item in found.items] == [typed]:
+            found = slash.Completions()  # nothing to add
+        self.suggestions.offer(
+            [Choice(item.text.rstrip(), item.help, partial(self._accept, found.start, item)) for item in found.items]
+        )
+
+    def _accept(self, start: int, item: slash.Completion, send: bool) -> None:
+        composer = self.composer
+        end = composer.cursor_location
+        exact = composer.text[start : end[1]] == item.text.rstrip()
+        if not exact or not send:
+            composer.replace(item.text, (0, start), end, maintain_selection_offset=False)
+            composer.move_cursor((0, start + len(item.text)))
+        if send and (exact or item.whole):
+            composer.action_submit()
+
+    @on(Composer.Commanded)
+    def _obey(self, message: Composer.Commanded) -> None:
+        self.run_worker(self._run(message.line), name="command", group="command")
+
+    async def _run(self, line: str) -> None:
+        try:
+            await self.obey(slash.parse(line))
+        except EdgechatError as error:
+            self.post_message(CommandFailed(line, error))
+
+    async def obey(self, call: slash.Call) -> None:
+        """Do what a command asks for. Raises EdgechatError."""
+        raise NotImplementedError
+
+    @on(CommandFailed)
+    async def _show_failed_command(self, message: CommandFailed) -> None:
+        if message.line:
+            self.composer.give_back(message.line)
+        await self.show_error(message.error)
+
+    def slash_commands(self) -> Iterator[tuple[str, str, Callable[[], Any]]]:
+        """Commands for the palette that are not in it under another name: title, help and action."""
+        from edgechat.tui.slash_front import ACTIONS
+
+        for command in slash.COMMANDS:
+            if command.name not in ACTIONS:
+                yield f"/{command.name}", _(command.help), partial(self._begin_command, command)
+
+    def _begin_command(self, command: slash.Command) -> None:
+        if command.arguments:
+            self.composer.show_command(f"/{command.name} ")
+            self.composer.focus()
+        else:
+            self.composer.post_message(Composer.Commanded(f"/{command.name}"))
+
+    # The editor
+
+    async def action_external_editor(self) -> None:
+        """Let the user write the message in an editor of their own."""
+        from edgechat.tui.editor import edited
+
+        before = self.composer.message
+        try:
+            after = await edited(self.app, before)
+        except EdgechatError as error:
+            words = " ".join(part for part in (f"{error.title}.", error.message, error.hint) if part)
+            self.notify(printable(words), severity="error", markup=False)
+            return
+        if after != before:
+            self.composer.show_edited(after)
+        self.composer.focus()

@@ -1,0 +1,87 @@
+"""Slash commands in the terminal interface: what the screen does in its own way, and the way to it for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgechat import slash
+from edgechat.chat.text import printable
+from edgechat.errors import EngineError
+from edgechat.i18n import _
+from edgechat.slash_runner import obey
+
+if TYPE_CHECKING:
+    from edgechat.session import Session, SessionEvent
+    from edgechat.tui.screens.chat import ChatScreen
+
+ACTIONS = {
+    "chats": "chats",
+    "continue": "resume",
+    "copy": "copy_reply",
+    "delete": "delete_turn",
+    "edit": "edit",
+    "forget": "delete_chat",
+    "new": "new_chat",
+    "next": "step(1)",
+    "previous": "step(-1)",
+    "prompt": "show_prompt",
+    "quit": "app.quit",
+    "regen": "regenerate",
+    "undo": "undelete",
+}
+"""The screen's own actions for commands that stand alone; they have keys, and are in the palette by themselves."""
+
+
+class ScreenFront:
+    """The chat screen as commands see it; see `slash_runner.Front`."""
+
+    def __init__(self, screen: ChatScreen) -> None:
+        """Stand for that screen."""
+        self._screen = screen
+
+    @property
+    def session(self) -> Session:
+        """See `Front`."""
+        return self._screen.session
+
+    async def obey(self, call: slash.Call) -> None:
+        """Do what a command asks for. Raises EdgechatError."""
+        action = ACTIONS.get(call.command.name)
+        if action is not None and not call.argument:
+            await self._screen.run_action(action)
+        else:
+            await obey(self, call)
+
+    async def tell(self, title: str, lines: Sequence[str]) -> None:
+        """See `Front`."""
+        from edgechat.tui.screens.answer import AnswerScreen  # its style sheet is for those who open it
+
+        self._screen.app.push_screen(AnswerScreen(title, lines))
+
+    async def say(self, words: str) -> None:
+        """See `Front`."""
+        self._screen.notify(printable(words), markup=False)
+
+    async def follow(self, told: AsyncGenerator[SessionEvent, None]) -> None:
+        """See `Front`; the screen shows the reply, and nobody waits here for its end."""
+        if self._screen.sending:
+            raise EngineError(_("A reply is being written"), "", _("Stop it with Esc, or wait."))
+        self._screen.hold(told)
+
+    async def show_chat(self) -> None:
+        """See `Front`."""
+        await self._screen.redraw()
+
+    async def attach(self, path: Path) -> None:
+        """See `Front`."""
+        await self._screen.attach(path)
+
+    async def copy(self, text: str) -> None:
+        """See `Front`."""
+        self._screen.app.copy_to_clipboard(text)
+
+    async def leave(self) -> None:
+        """See `Front`."""
+        await self._screen.run_action("app.quit")
