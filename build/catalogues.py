@@ -3,16 +3,15 @@
 `python build/catalogues.py` brings every catalogue in `edgechat/locale` up to date and compiles it, and tells what is
 still to be translated; `--add CODE` begins another language. Translations are written into the .po files by hand.
 
-Beside what is marked with `_`, `N_` and `ngettext`, the words of errors, of key bindings and of the command line's help
-are found where they stand: errors are raised in English and translated where they are shown (`i18n.told`), so an
-f-string's places become places in braces here.
+Beside what is marked with `_`, `N_` and `ngettext`, the words of errors and of key bindings are found where they stand:
+errors are raised in English and translated where they are shown (`i18n.told`), so an f-string's places become places in
+braces here. The command line's help stays English, as click's own words in it do.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import inspect
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -140,7 +139,6 @@ class _Reader:
         room = inner.partition("/")[0] if "/" in inner else "*"
         self._name = name
         self._errors = errors if room in ERRORS_OF and not inner.startswith(NOT_OF) else set()
-        self._command_line = room == "cli" and not inner.startswith(NOT_OF)
 
     def read(self, tree: ast.Module) -> Iterator[tuple[str, str]]:
         """Texts with their plurals."""
@@ -151,9 +149,6 @@ class _Reader:
                 for call in ast.walk(node):
                     if isinstance(call, ast.Call) and ast.unparse(call.func) == "super().__init__":
                         yield from self._words(call)
-            elif isinstance(node, ast.FunctionDef) and self._command_line and _is_command(node):
-                for text in paragraphs(inspect.cleandoc(ast.get_docstring(node) or "")):
-                    yield text, ""
 
     def _call(self, call: ast.Call) -> Iterator[tuple[str, str]]:
         name = call.func.id if isinstance(call.func, ast.Name) else ""
@@ -170,30 +165,12 @@ class _Reader:
                     yield arg.value, ""
         elif name in self._errors:
             yield from self._words(call)
-        elif self._command_line:
-            for arg in _keywords(call, "help"):
-                if isinstance(arg, ast.Constant) and isinstance(arg.value, str):
-                    yield inspect.cleandoc(arg.value), ""
 
     def _words(self, call: ast.Call) -> Iterator[tuple[str, str]]:
         for arg in [*call.args[:3], *_keywords(call, "title", "message", "hint")]:
             for text in _templates(arg):
                 if any(letter.isalpha() for letter in _without_places(text)):
                     yield text, ""
-
-
-def paragraphs(text: str) -> list[str]:
-    """A help text as the command line shows it: paragraphs, those that keep their line breaks (\\b) as they are."""
-    return [
-        part if part.startswith("\b") else " ".join(part.split())
-        for part in text.partition("\f")[0].split("\n\n")
-        if part.strip()
-    ]
-
-
-def _is_command(node: ast.FunctionDef) -> bool:
-    called = [each.func if isinstance(each, ast.Call) else each for each in node.decorator_list]
-    return any(isinstance(each, ast.Attribute) and each.attr in ("command", "group") for each in called)
 
 
 def _keywords(call: ast.Call, *names: str) -> list[ast.expr]:

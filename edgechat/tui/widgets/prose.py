@@ -258,7 +258,8 @@ def draw_table(rows: Sequence[Sequence[Token]], align: Sequence[str], width: int
     """A table in columns; where there is no room for them, one record after another."""
     cells = [[inline(cell) for cell in row] for row in rows]
     cells[0] = header = [cell.stylize("bold") for cell in cells[0]]
-    if direction_of(" ".join(cell.plain for cell in header)) == "R":  # the first column is the one on the right
+    from_right = direction_of(" ".join(cell.plain for cell in header)) == "R"
+    if from_right:  # the first column is the one on the right
         cells = [[*reversed(row)] for row in cells]
         align = [*reversed(align)]
         header = cells[0]
@@ -272,6 +273,8 @@ def draw_table(rows: Sequence[Sequence[Token]], align: Sequence[str], width: int
             corner = f"{glyphs.RULE}{glyphs.CROSS}{glyphs.RULE}"
             out.append(Line(Content.styled(corner.join(glyphs.RULE * cells for cells in widths), RULE)))
         out += _row(row, widths, align)
+    if from_right and ordering() != "off":
+        return [Line(line.content.pad_left(max(0, width - line.content.cell_length))) for line in out]
     return out
 
 
