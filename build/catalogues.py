@@ -56,10 +56,12 @@ class Found:
 
     Attributes:
         plural: Its form for many, if it has one.
+        formatted: Whether the program fills in its places; those of an error are only recognised.
         files: Where it stands.
     """
 
     plural: str = ""
+    formatted: bool = False
     files: set[str] = field(default_factory=set)
 
 
@@ -69,8 +71,9 @@ def texts() -> dict[str, Found]:
     found: dict[str, Found] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
-        for text, plural in _Reader(name, errors).read(ast.parse(path.read_text(encoding="utf-8"))):
+        for text, plural, formatted in _Reader(name, errors).read(ast.parse(path.read_text(encoding="utf-8"))):
             entry = found.setdefault(text, Found())
+            entry.formatted = entry.formatted or formatted
             entry.plural = entry.plural or plural
             entry.files.add(name)
     return found
@@ -80,7 +83,7 @@ def catalogue(code: str, known: Catalog | None = None) -> Catalog:
     """A language's catalogue as it has to be: the source's texts with the translations that are known."""
     template = Catalog(project="edgechat", charset="utf-8", fuzzy=False)
     for text, entry in texts().items():
-        flags = {"python-brace-format"} if "{" in text else set()
+        flags = {"python-brace-format"} if "{" in text and entry.formatted else set()
         places = [(file, None) for file in sorted(entry.files)]
         template.add((text, entry.plural) if entry.plural else text, locations=places, flags=flags)
     if known is None:
@@ -89,6 +92,8 @@ def catalogue(code: str, known: Catalog | None = None) -> Catalog:
     known.obsolete.clear()
     known.creation_date = known.revision_date = datetime(2026, 1, 1, tzinfo=UTC)  # a date would differ in every commit
     known.last_translator = "edgechat"
+    known.version = "1"
+    known.msgid_bugs_address = "edgechat"
     known.language_team = code
     return known
 
@@ -140,8 +145,8 @@ class _Reader:
         self._name = name
         self._errors = errors if room in ERRORS_OF and not inner.startswith(NOT_OF) else set()
 
-    def read(self, tree: ast.Module) -> Iterator[tuple[str, str]]:
-        """Texts with their plurals."""
+    def read(self, tree: ast.Module) -> Iterator[tuple[str, str, bool]]:
+        """Texts with their plurals, and whether they are formatted."""
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
                 yield from self._call(node)
@@ -150,27 +155,27 @@ class _Reader:
                     if isinstance(call, ast.Call) and ast.unparse(call.func) == "super().__init__":
                         yield from self._words(call)
 
-    def _call(self, call: ast.Call) -> Iterator[tuple[str, str]]:
+    def _call(self, call: ast.Call) -> Iterator[tuple[str, str, bool]]:
         name = call.func.id if isinstance(call.func, ast.Name) else ""
         if name in _NAMES:
             given = call.args[: _NAMES[name]]
             constants = [arg.value for arg in given if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
             if len(constants) == _NAMES[name]:
-                yield constants[0], constants[1] if len(constants) > 1 else ""
+                yield constants[0], constants[1] if len(constants) > 1 else "", True
             elif any(isinstance(arg, ast.JoinedStr | ast.BinOp) for arg in given):
                 raise SyntaxError(f"{self._name}:{call.lineno}: {name}() takes a plain text")
         elif name == "Binding":
             for arg in [*call.args[2:3], *_keywords(call, "description", "tooltip")]:
                 if isinstance(arg, ast.Constant) and isinstance(arg.value, str) and arg.value:
-                    yield arg.value, ""
+                    yield arg.value, "", False
         elif name in self._errors:
             yield from self._words(call)
 
-    def _words(self, call: ast.Call) -> Iterator[tuple[str, str]]:
+    def _words(self, call: ast.Call) -> Iterator[tuple[str, str, bool]]:
         for arg in [*call.args[:3], *_keywords(call, "title", "message", "hint")]:
             for text in _templates(arg):
                 if any(letter.isalpha() for letter in _without_places(text)):
-                    yield text, ""
+                    yield text, "", False
 
 
 def _keywords(call: ast.Call, *names: str) -> list[ast.expr]:

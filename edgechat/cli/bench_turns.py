@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import Any
 
 from edgechat.chat.conversation import Message
@@ -18,6 +19,8 @@ _REPLY_TOKENS = 16
 _CONTEXT = 4096
 _GREEDY = Sampling(temperature=0)
 _SYSTEM = Message("system", "You are a helpful AI assistant.")
+_OPENINGS = ("Now", "And", "But")
+"""Words with which a message is put in another way, as long as before: a single time is at the mercy of the machine."""
 
 
 class _Chat:
@@ -28,11 +31,20 @@ class _Chat:
         self._messages = [_SYSTEM]
         self._name = name
 
-    async def say(self, turn: int) -> Finished:
+    async def say(self, turn: int, opening: str = _OPENINGS[0]) -> Finished:
         """Send the next message."""
-        words = f"This is {self._name}, turn {turn + 100}: what did the river pass after the mill and the old bridge?"
+        about = f"{self._name}, turn {turn + 100}"
+        words = f"{opening} this is {about}: what did the river pass after the mill and the old bridge?"
         self._messages.append(Message("user", words))
         return await self.answer()
+
+    async def time_turn(self, turn: int) -> float:
+        """Send the next message, each time put in another way in the place of the one before; the median TTFT."""
+        seconds = [(await self.say(turn)).timings.ttft]
+        for opening in _OPENINGS[1:]:
+            del self._messages[-2:]
+            seconds.append((await self.say(turn, opening)).timings.ttft)
+        return statistics.median(seconds)
 
     async def answer(self) -> Finished:
         """Have the last message answered, again if it was."""
@@ -69,14 +81,17 @@ async def measure(config: Config, rounds: int) -> dict[str, Any]:
         for number in range(rounds):
             say(f"a chat of {TURNS} turns, {number + 1} of {rounds}")
             chat = _Chat(client, f"chat {number + 100}")
-            ends = [await chat.say(turn) for turn in range(TURNS)]
-            later.append((ends[-1].timings.ttft, ends[1].timings.ttft))
+            await chat.say(0)
+            second = await chat.time_turn(1)
+            for turn in range(2, TURNS - 1):
+                end = await chat.say(turn)
+            later.append((await chat.time_turn(TURNS - 1), second))
             # A prompt that shares nothing with what is held, of a chat that is held long enough to be worth keeping.
             say("a cold prompt, another reply, and back")
             cold_prompt = [Message("system", f"{number + 100}."), Message("user", filler)]
             _, cold = await _reply(client, cold_prompt)
             per_token = cold.timings.ttft / (cold.usage.prompt - cold.usage.cached)
-            back.append(((await chat.say(TURNS)).timings.ttft, per_token * ends[-1].usage.context))
+            back.append(((await chat.say(TURNS)).timings.ttft, per_token * end.usage.context))
             again.append(((await chat.answer()).timings.ttft, per_token * COLD_TOKENS))
     finally:
         await client.aclose()

@@ -20,6 +20,12 @@ from edgechat.errors import EngineError, ModelError
 REPLIES_KEPT = 4096
 """Replies whose own ids are remembered: a few megabytes at the most."""
 
+ENCODED_KEPT = 200_000
+"""Ids of texts that are remembered, a few megabytes: a chat is encoded with every message, and only its end is new."""
+
+_ENTRY = 16
+"""What remembering a text takes beside its ids, in ids."""
+
 
 class TokenCodec:
     """Encodes pieces with a model's tokenizer.json.
@@ -68,6 +74,8 @@ class TokenCodec:
         self.controls = frozenset(self.control_ids)
         self._reserved = frozenset(self.control_ids.values())
         self._replies: OrderedDict[str, tuple[int, ...]] = OrderedDict()
+        self._encoded: OrderedDict[str, tuple[int, ...]] = OrderedDict()
+        self._encoded_ids = 0
         ids = self._tokenizer.encode("a", add_special_tokens=False).ids
         self.prepends_space = bool(ids) and str(self._tokenizer.id_to_token(ids[0])).startswith("\u2581")
 
@@ -76,15 +84,24 @@ class TokenCodec:
         """Number of ids, added tokens included."""
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
 
-    def encode_text(self, text: str) -> list[int]:
+    def encode_text(self, text: str) -> tuple[int, ...]:
         """Ids of text, every character of it taken literally.
 
         Raises:
             EngineError: A control id came out after all; sending it would let the text steer the model.
         """
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
-        if not self._reserved.isdisjoint(ids):
-            raise EngineError("Text was taken for a control token", "This tokenizer cannot keep the two apart.")
+        ids = self._encoded.get(text)
+        if ids is None:
+            ids = tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
+            if not self._reserved.isdisjoint(ids):
+                raise EngineError("Text was taken for a control token", "This tokenizer cannot keep the two apart.")
+            if len(ids) < ENCODED_KEPT // 2:
+                self._encoded[text] = ids
+                self._encoded_ids += len(ids) + _ENTRY
+            while self._encoded_ids > ENCODED_KEPT:
+                self._encoded_ids -= len(self._encoded.popitem(last=False)[1]) + _ENTRY
+        else:
+            self._encoded.move_to_end(text)
         return ids
 
     def decoder(self) -> Callable[[int], str]:
@@ -106,9 +123,9 @@ class TokenCodec:
         while len(self._replies) > REPLIES_KEPT:
             self._replies.popitem(last=False)
 
-    def reply_ids(self, reply: str) -> list[int]:
+    def reply_ids(self, reply: str) -> tuple[int, ...]:
         """The ids of a reply, those it was generated as where they are remembered."""
-        return list(self._replies.get(reply) or self.encode_text(reply)) if reply else []
+        return self._replies.get(reply) or self.encode_text(reply) if reply else ()
 
     def encode(self, pieces: Sequence[Piece]) -> list[int]:
         """Ids of a prompt; see `parts`."""
@@ -134,11 +151,11 @@ class TokenCodec:
                 strip = False
                 continue
             if run:
-                yield PromptPart("text", run, tuple(self.encode_text(run)))
+                yield PromptPart("text", run, self.encode_text(run))
                 run = ""
             if piece.kind == "reply":
                 strip = False
-                yield PromptPart("reply", piece.text, tuple(self.reply_ids(piece.text)))
+                yield PromptPart("reply", piece.text, self.reply_ids(piece.text))
             else:
                 try:
                     yield PromptPart("control", piece.text, (self.control_ids[piece.text],))
@@ -148,7 +165,7 @@ class TokenCodec:
                     ) from None
                 strip = piece.text in self._strips
         if run:
-            yield PromptPart("text", run, tuple(self.encode_text(run)))
+            yield PromptPart("text", run, self.encode_text(run))
 
 
 _HINT = "Copy the model again from its source; `edgechat models verify` shows what differs."

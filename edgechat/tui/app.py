@@ -23,7 +23,7 @@ from edgechat.errors import EdgechatError
 from edgechat.i18n import N_, _
 from edgechat.tui import direction
 from edgechat.tui.look import LookApp
-from edgechat.tui.screens.branching import BranchingScreen
+from edgechat.tui.screens.main import MainScreen
 from edgechat.tui.themes import DARK, LIGHT
 from edgechat.tui.widgets.composer import Composer
 
@@ -61,6 +61,13 @@ class EdgechatApp(LookApp):
             priority=True,
         ),
         Binding(
+            "ctrl+s,f11",
+            "settings",
+            N_("Settings"),
+            id="app.settings",
+            tooltip=N_("Change the settings, of all chats or of this one"),
+        ),
+        Binding(
             "ctrl+q", "quit", "Quit", id="app.quit", tooltip="Quit; a reply is stopped and its text kept", priority=True
         ),
     ]
@@ -86,7 +93,7 @@ class EdgechatApp(LookApp):
         self.read_settings = read_settings
         self._parsed_for = self.get_css_variables()
         self.failure: EdgechatError | None = None
-        self._chat = BranchingScreen(session, notices)
+        self._chat = MainScreen(session, notices)
 
     def refresh_css(self, animate: bool = True) -> None:
         """Apply the style sheets again, which a start would do twice: parsing them is a tenth of the first paint."""
@@ -97,12 +104,12 @@ class EdgechatApp(LookApp):
         self._parsed_for = variables
         super().refresh_css(animate=animate)
 
-    def get_default_screen(self) -> BranchingScreen:
+    def get_default_screen(self) -> MainScreen:
         """The chat."""
         return self._chat
 
     @property
-    def chat(self) -> BranchingScreen:
+    def chat(self) -> MainScreen:
         """The chat screen, also while another is over it."""
         return self._chat
 
@@ -127,9 +134,33 @@ class EdgechatApp(LookApp):
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()
             return
-        sources: tuple[list[BindingType], ...] = (Composer.BINDINGS, BranchingScreen.BINDINGS, self.BINDINGS)
+        sources: tuple[list[BindingType], ...] = (Composer.BINDINGS, MainScreen.BINDINGS, self.BINDINGS)
         bindings = [binding for source in sources for binding in source if isinstance(binding, Binding)]
         self.push_screen(HelpScreen(bindings))
+
+    def action_settings(self) -> None:
+        """Open the settings."""
+        from edgechat.tui.screens.settings import SettingsScreen
+
+        self.push_screen(SettingsScreen())
+
+    def apply(self, settings: Settings) -> None:
+        """Take over changed settings: the look at once, sampling with the next reply, the system message in new chats.
+
+        Raises:
+            ConfigError: They name a persona that is not there.
+        """
+        from edgechat.personas import system_message
+        from edgechat.prompting import sampling_of
+
+        config, before = settings.config, self.settings.config
+        system = system_message(settings)
+        super().apply(settings)
+        self.session.sampling = sampling_of(config)
+        self.session.max_tokens = config.max_tokens
+        if config.context_policy != before.context_policy:  # else it may have been chosen for this run
+            self.session.window.policy = config.context_policy
+        self.session.use_system(system)
 
     def action_help_quit(self) -> None:
         """Ctrl+C without a selection: people expect it to quit, and would lose nothing, but not by accident."""

@@ -77,6 +77,8 @@ METER = _sign("\u2501", "\u2588", "#")
 """What is full of a bar, by the cell."""
 METER_REST = _sign("\u2500", "\u2591", "-")
 """What is left of it; told apart without colour too."""
+ABOUT = _sign("\u2248", "\u2248", "~")
+"""Before a number that is a guess."""
 ELLIPSIS = _sign("\u2026", "~", "~")
 """Something was left out."""
 DOT = _sign("\u00b7", "\u00b7", "-")

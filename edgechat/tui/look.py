@@ -51,7 +51,7 @@ class LookApp(App[None]):
         if glyphs.LEVEL != "unicode":
             self._filters.append(Simplified(glyphs.LEVEL))
         self._own_themes = own_themes(few_colours=self.console.color_system in ("standard", "windows"))
-        self.set_reactive(App.theme, self.wanted_theme())
+        self.set_reactive(App.theme, self.wanted_theme(settings.config.theme))
         self.stylesheet.set_variables(self.get_css_variables())
         self._obey()
 
@@ -60,17 +60,20 @@ class LookApp(App[None]):
         """Edgechat's own themes and those of Textual."""
         return {**self.__dict__.get("_own_themes", {}), **super().available_themes}
 
-    def wanted_theme(self, settings: Settings | None = None) -> str:
-        """The name of the theme that the settings and the terminal ask for."""
+    def wanted_theme(self, name: str | None = None) -> str:
+        """The name of the theme to use.
+
+        Args:
+            name: One that is asked for; None is what the terminal asks for.
+        """
         if self.no_color:
             return MONO.name
-        name = (settings or self.settings).config.theme
         return name if name in self.available_themes else fitting_theme(os.environ)
 
     def apply(self, settings: Settings) -> None:
         """Take over changed settings."""
         self.settings = settings
-        self.theme = self.wanted_theme()
+        self.theme = self.wanted_theme(settings.config.theme)
         self._obey()
 
     def _obey(self) -> None:

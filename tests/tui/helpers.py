@@ -46,9 +46,20 @@ async def write(pilot: Pilot[Any], text: str) -> None:
 
 async def say(pilot: Pilot[Any], text: str, until_state: Activity = Activity.READY) -> None:
     """Send a message and wait for the end of its reply."""
+    app = app_of(pilot)
+    before = app.session.conversation
+    # On a busy machine a press comes back before the key has arrived: nothing has begun then, rather than ended.
+    begun = activity(pilot) is not until_state
     await write(pilot, text)
     await pilot.press("enter")
-    await until(pilot, lambda: not app_of(pilot).chat.sending and activity(pilot) is until_state)
+    await until(
+        pilot,
+        lambda: (
+            (begun or app.session.conversation is not before)
+            and not app.chat.sending
+            and activity(pilot) is until_state
+        ),
+    )
 
 
 def screen_text(pilot: Pilot[Any]) -> str:
@@ -67,3 +78,8 @@ def chat_text(pilot: Pilot[Any]) -> str:
             continue
         parts += ["".join(segment.text for segment in widget.render_line(y)) for y in range(widget.size.height)]
     return "\n".join(line.rstrip() for line in parts)
+
+
+async def told(pilot: Pilot[Any], words: str) -> None:
+    """The conversation shows the words."""
+    await until(pilot, lambda: words in chat_text(pilot))

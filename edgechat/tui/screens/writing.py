@@ -23,6 +23,7 @@ from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
 from edgechat.history.drafts import Draft
 from edgechat.i18n import N_, _, ngettext
+from edgechat.tui import glyphs
 from edgechat.tui.messages import CommandFailed, CommandsCompleted, TokensCounted
 from edgechat.tui.screens.context import ContextScreen
 from edgechat.tui.widgets.composer import Composer
@@ -191,7 +192,7 @@ class WritingScreen(ContextScreen):
             words = _("{tokens}, {used:,} of {context:,} with the chat").format(
                 tokens=words, used=used, context=context
             )
-        self.composer.measure(words if exact else f"\u2248 {words}", urgent=bool(context) and used >= context)
+        self.composer.measure(words if exact else f"{glyphs.ABOUT} {words}", urgent=bool(context) and used >= context)
 
     # Attached files
 
@@ -205,7 +206,7 @@ class WritingScreen(ContextScreen):
 
         attachment, tokens = await read_for(self.session, path)
         guessed = tokens if tokens is not None else max(1, round(len(attachment.block) / self._ratio))
-        sign = "" if tokens is not None else "\u2248 "
+        sign = "" if tokens is not None else f"{glyphs.ABOUT} "
         size = ngettext("{n} token", "{n} tokens", guessed).format(n=f"{guessed:,}")
         name = attachment.name if len(attachment.name) <= 40 else f"{attachment.name[:39]}\u2026"
         self.composer.attach(f"{name}, {sign}{size}", attachment.block)
@@ -245,7 +246,7 @@ class WritingScreen(ContextScreen):
         if slash.is_quick(begun):
             self._offer(begun, slash.complete(begun))
         else:
-            self.run_worker(self._look_up(begun), name="complete", group="complete", exclusive=True)
+            self.run_worker(self._look_up(begun), name="complete", group="command")
 
     async def _look_up(self, begun: str) -> None:
         found = await asyncio.to_thread(slash.complete, begun)

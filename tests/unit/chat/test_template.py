@@ -9,6 +9,7 @@ from jinja2 import Environment
 
 from edgechat.chat.conversation import Message
 from edgechat.chat.template import PHI3, Piece, TemplateForm, phi3_text, split_controls
+from edgechat.engine import tokens
 from edgechat.engine.tokens import TokenCodec
 from edgechat.errors import EngineError, ModelError
 
@@ -107,6 +108,19 @@ def test_replies_keep_the_ids_they_were_generated_as(phi3_tokenizer: Path) -> No
     codec.remember("a b c", spelled)
     ids = codec.encode(PHI3.pieces((Message("assistant", "a b c"),), reply=False))
     assert ids[1:4] == spelled
+
+
+def test_texts_have_the_same_ids_remembered_forgotten_or_too_long_for_it(
+    phi3_tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [*(f"text number {number}" for number in range(40)), "long " * 200]
+    fresh = [TokenCodec(phi3_tokenizer).encode_text(text) for text in texts]
+    monkeypatch.setattr(tokens, "ENCODED_KEPT", 200)
+    codec = TokenCodec(phi3_tokenizer)
+    for _ in range(2):
+        for text, ids in zip(texts, fresh, strict=True):
+            assert codec.encode_text(text) == codec.encode_text(text) == ids
+            assert sum(map(len, codec._encoded.values())) < 200
 
 
 def test_a_template_is_applied_to_marks_and_gives_its_own_text_back() -> None:

@@ -1,0 +1,215 @@
+"""`edgechat --plain`: line after line, through pipes and on a terminal, with the real default model."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from edgechat.history.store import HistoryStore
+from edgechat.paths import own_command
+
+DEMO = own_command("--plain", "--demo")
+
+
+def piped(home: Path, lines: str, command: list[str] = DEMO, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        input=lines,
+        env={**os.environ, "EDGECHAT_HOME": str(home), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+
+
+class Typed:
+    """The program on a terminal of its own."""
+
+    def __init__(self, home: Path, command: list[str], **environment: str) -> None:
+        self.pid, self._terminal = pty.fork()
+        if not self.pid:
+            os.execvpe(command[0], command, {**os.environ, "EDGECHAT_HOME": str(home), "TERM": "xterm", **environment})
+        self.shown = ""
+        self._raw = b""
+
+    def type(self, text: str) -> None:
+        os.write(self._terminal, text.encode())
+
+    def until(self, words: str, seconds: float = 120) -> None:
+        """Wait for words after those that were waited for before."""
+        self.wait(lambda: words in self.shown, f"{words!r} did not come", seconds)
+        self.shown = self.shown[self.shown.index(words) + len(words) :]
+
+    def wait(self, done: Callable[[], bool], complaint: str, seconds: float = 120) -> None:
+        end = time.monotonic() + seconds
+        while not done():
+            assert time.monotonic() < end, f"{complaint}: {self.everything!r}"
+            if select.select([self._terminal], [], [], 0.1)[0]:
+                try:
+                    data = os.read(self._terminal, 65536)
+                except OSError:  # Linux says so when the program has gone
+                    data = b""
+                assert data or done(), f"{complaint} before the end: {self.everything!r}"
+                self._raw += data
+                self.shown += data.decode(errors="replace")
+
+    @property
+    def everything(self) -> str:
+        return self._raw.decode(errors="replace")
+
+    def end(self) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def close(self) -> None:
+        os.close(self._terminal)
+
+
+@pytest.fixture
+def typed(tmp_path: Path) -> Iterator[Callable[..., Typed]]:
+    running: list[Typed] = []
+
+    def start(command: list[str] = DEMO, home: Path = tmp_path / "home", **environment: str) -> Typed:
+        running.append(Typed(home, command, **environment))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.close()
+
+
+# Pipes
+
+
+def test_a_whole_chat_through_pipes(tmp_path: Path) -> None:
+    ended = piped(tmp_path, 'hello\n"""\ntwo\nlines"""\ngoes \\\non\n//slash\n/stats\n')
+    assert ended.returncode == 0, ended.stderr
+    for words in ("> hello\n", "> two\nlines\n", "> goes \non\n", "> /slash\n", "4 messages\n"):
+        assert words in ended.stdout
+    assert "scripted is ready" in ended.stderr
+    assert "scripted is ready" not in ended.stdout
+    assert "\x1b" not in ended.stdout + ended.stderr
+    store = HistoryStore.open(tmp_path / "data" / "history.db")
+    chat = store.latest()
+    store.close()
+    assert chat is not None
+    assert [turn.user for turn in chat.turns] == ["hello", "two\nlines", "goes \non", "/slash"]
+
+
+def test_errors_are_lines_and_the_exit_code(tmp_path: Path) -> None:
+    ended = piped(tmp_path, "/rgen\n/read absent.txt\nhello\n")
+    assert "There is no command /rgen." in ended.stderr
+    assert "Did you mean /regen?" in ended.stderr
+    assert "Cannot attach absent.txt" in ended.stderr
+    assert "> hello" in ended.stdout  # an error does not end the chat
+    assert ended.returncode != 0
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_file_is_read_into_the_next_message(tmp_path: Path) -> None:
+    (tmp_path / "my notes.txt").write_text("ONE\n")
+    ended = piped(tmp_path, f"/read {tmp_path}/my notes.txt\nlook\nagain\n")
+    assert "my notes.txt goes along with the next message: " in ended.stderr
+    assert ended.stdout.count("my notes.txt\n```\nONE\n```") == 1
+
+
+def test_an_export_is_nothing_but_the_chat(tmp_path: Path) -> None:
+    ended = piped(tmp_path, "hello\n/export openai\n")
+    assert ended.stdout.splitlines()[-1].startswith('{"messages":[')
+
+
+def test_the_settings_can_ask_for_it(tmp_path: Path) -> None:
+    assert "> hello" in piped(tmp_path, "hello\n", own_command("--demo"), EDGECHAT_PLAIN="1").stdout
+    folder = tmp_path / "config"
+    folder.mkdir()
+    (folder / "config.toml").write_text("plain = true\n")
+    assert "> hello" in piped(tmp_path, "hello\n", own_command("--demo")).stdout
+    refused = piped(tmp_path, "hello\n", own_command("--demo"), EDGECHAT_PLAIN="0")
+    assert refused.returncode == 2
+    assert "edgechat --plain" in refused.stderr
+
+
+def test_it_does_without_textual() -> None:
+    code = "import sys, edgechat.cli.plain\nprint(*(n for n in sys.modules if n.split('.')[0] in ('textual', 'rich')))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == ""
+
+
+# A terminal
+
+
+def test_a_terminal_sees_no_escape_sequence(typed: Callable[..., Typed]) -> None:
+    chat = typed()
+    chat.until("> ")
+    chat.type("שלום 日本 😀\n")
+    chat.until("no model is running.")
+    chat.until("> ")
+    chat.type("\x04")
+    assert chat.end() == 0
+    assert "שלום 日本 😀" in chat.everything
+    assert "\x1b" not in chat.everything
+
+
+def test_completion_on_a_terminal(typed: Callable[..., Typed]) -> None:
+    pytest.importorskip("readline")
+    chat = typed()
+    chat.until("> ")
+    chat.type("/sta\t\n")
+    chat.until("0 messages")
+    chat.until("> ")
+    chat.type("/quit\n")
+    assert chat.end() == 0
+
+
+def test_a_dumb_terminal_gets_it_by_itself(typed: Callable[..., Typed]) -> None:
+    chat = typed(own_command("--demo"), TERM="dumb")
+    chat.until("--plain")
+    chat.until("> ")
+    chat.type("\x04")
+    assert chat.end() == 0
+
+
+def test_a_signal_ends_it_and_keeps_the_reply(typed: Callable[..., Typed], tmp_path: Path) -> None:
+    chat = typed()
+    chat.until("> ")
+    chat.type("hello\n")
+    chat.until("You said")
+    os.kill(chat.pid, signal.SIGTERM)
+    assert chat.end() == 128 + signal.SIGTERM
+    store = HistoryStore.open(tmp_path / "home" / "data" / "history.db")
+    latest = store.latest()
+    store.close()
+    assert latest is not None
+    assert latest.turns[0].reply is not None
+    assert latest.turns[0].reply.state == "stopped"
+
+
+@pytest.mark.model
+def test_ctrl_c_stops_the_reply_of_the_real_model(typed: Callable[..., Typed], home_with_model: Path) -> None:
+    chat = typed(own_command("--plain"), home_with_model)
+    chat.until("is ready. Its context holds")
+    chat.until("> ")
+    chat.type("Write a very long story about the sea.\n")
+    chat.wait(lambda: bool(re.search(r"sea\.\r\n\S+ \S+ \S+", chat.shown)), "no reply came")
+    chat.type("\x03")
+    chat.until("The reply was stopped.")
+    chat.until("> ")
+    chat.type("\x03")
+    chat.until("Ctrl+D or /quit leaves.")
+    chat.until("> ")
+    chat.type("/stats\n")
+    chat.until("smollm2-135m-instruct")
+    chat.until("> ")
+    chat.type("\x04")
+    assert chat.end() == 0
+    assert "\x1b" not in chat.everything
