@@ -32,6 +32,7 @@ MaxTokens = Annotated[int, msgspec.Meta(ge=1)]
 ContextTokens = Annotated[int, msgspec.Meta(ge=64)]
 Megabytes = Annotated[int, msgspec.Meta(ge=0)]
 Policy = Literal["ask", "oldest", "summarise"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 Threads = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 
 
@@ -59,6 +60,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         plain: Whether the chat is a linear one, line after line; None is where the terminal can do nothing else.
         theme: Colours of the interface, by name; None follows the terminal where it tells its background, else dark.
         reduced_motion: Whether the interface leaves out everything that moves by itself.
+        log_level: How much the log tells; nothing of a chat is in it at any level.
         keys: Keys of the interface by the id of what they do, as in "chat.new" = "ctrl+n,f7".
     """
 
@@ -80,6 +82,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     plain: bool | None = None
     theme: str | None = None
     reduced_motion: bool = False
+    log_level: LogLevel = "info"
     keys: dict[str, str] = {}
 
 
