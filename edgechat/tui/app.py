@@ -22,7 +22,7 @@ from edgechat.config import Settings, load_settings
 from edgechat.errors import EdgechatError
 from edgechat.i18n import N_, _
 from edgechat.tui.look import LookApp
-from edgechat.tui.screens.branching import BranchingScreen
+from edgechat.tui.screens.main import MainScreen
 from edgechat.tui.themes import DARK, LIGHT
 from edgechat.tui.widgets.composer import Composer
 
@@ -92,7 +92,7 @@ class EdgechatApp(LookApp):
         self.read_settings = read_settings
         self._parsed_for = self.get_css_variables()
         self.failure: EdgechatError | None = None
-        self._chat = BranchingScreen(session, notices)
+        self._chat = MainScreen(session, notices)
 
     def refresh_css(self, animate: bool = True) -> None:
         """Apply the style sheets again, which a start would do twice: parsing them is a tenth of the first paint."""
@@ -103,12 +103,12 @@ class EdgechatApp(LookApp):
         self._parsed_for = variables
         super().refresh_css(animate=animate)
 
-    def get_default_screen(self) -> BranchingScreen:
+    def get_default_screen(self) -> MainScreen:
         """The chat."""
         return self._chat
 
     @property
-    def chat(self) -> BranchingScreen:
+    def chat(self) -> MainScreen:
         """The chat screen, also while another is over it."""
         return self._chat
 
@@ -133,7 +133,7 @@ class EdgechatApp(LookApp):
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()
             return
-        sources: tuple[list[BindingType], ...] = (Composer.BINDINGS, BranchingScreen.BINDINGS, self.BINDINGS)
+        sources: tuple[list[BindingType], ...] = (Composer.BINDINGS, MainScreen.BINDINGS, self.BINDINGS)
         bindings = [binding for source in sources for binding in source if isinstance(binding, Binding)]
         self.push_screen(HelpScreen(bindings))
 
