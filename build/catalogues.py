@@ -81,15 +81,19 @@ def texts() -> dict[str, Found]:
 
 def catalogue(code: str, known: Catalog | None = None) -> Catalog:
     """A language's catalogue as it has to be: the source's texts with the translations that are known."""
+    found = texts()
     template = Catalog(project="edgechat", charset="utf-8", fuzzy=False)
-    for text, entry in texts().items():
-        flags = {"python-brace-format"} if "{" in text and entry.formatted else set()
-        places = [(file, None) for file in sorted(entry.files)]
-        template.add((text, entry.plural) if entry.plural else text, locations=places, flags=flags)
+    for text, entry in found.items():
+        places = [(file, 0) for file in sorted(entry.files)]
+        template.add((text, entry.plural) if entry.plural else text, locations=places)
     if known is None:
         known = Catalog(locale=code, project="edgechat", charset="utf-8", fuzzy=False)
     known.update(template, no_fuzzy_matching=True)
     known.obsolete.clear()
+    for message in known:
+        text = message.id if isinstance(message.id, str) else message.id[0]
+        if text and not found[text].formatted:
+            message.flags.discard("python-brace-format")  # a translation may leave a place of an error out
     known.creation_date = known.revision_date = datetime(2026, 1, 1, tzinfo=UTC)  # a date would differ in every commit
     known.last_translator = "edgechat"
     known.version = "1"

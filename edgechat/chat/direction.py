@@ -25,6 +25,8 @@ for _one, _other in ("<>", "\u00ab\u00bb", "\u2039\u203a", "\u2264\u2265"):
     _MIRRORED[_one], _MIRRORED[_other] = _other, _one
 
 _ZERO_WIDTH_JOINER = "\u200d"
+_EXPLICIT = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+"""Controls that would reorder what is around them; nobody who writes one is obeyed."""
 _NEUTRAL = {"B", "S", "WS", "ON"}
 _STRONG = {"L": "L", "R": "R", "EN": "R", "AN": "R"}
 """What counts as strong, and as which, where neutral signs and brackets are resolved."""
@@ -93,7 +95,7 @@ def seen(text: str, base: Base | None = None) -> str:
 def levels_of(text: str, base: Base) -> list[int]:
     """The level of each character: odd ones run from right to left."""
     first = 1 if base == "R" else 0
-    original = [bidirectional(sign) or "L" for sign in text]
+    original = [_kind(sign) for sign in text]
     places = [place for place, kind in enumerate(original) if kind != "BN"]  # X9: as if they were not there
     kinds = [original[place] for place in places]
     _resolve_weak(kinds, base)
@@ -121,6 +123,11 @@ def levels_of(text: str, base: Base) -> list[int]:
         if trailing:
             levels[place] = first
     return levels
+
+
+def _kind(sign: str) -> str:
+    kind = bidirectional(sign) or "L"
+    return "BN" if kind in _EXPLICIT else kind
 
 
 def _resolve_weak(kinds: list[str], base: Base) -> None:

@@ -12,11 +12,7 @@ from textual.widgets import Static
 from edgechat.chat.conversation import Reply, ReplyState, Turn
 from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
-<<<<<<< HEAD
-from edgechat.i18n import told
-=======
-from edgechat.i18n import _
->>>>>>> six
+from edgechat.i18n import _, told
 from edgechat.tui import glyphs
 from edgechat.tui.direction import DirectedText
 from edgechat.tui.themes import MUTED
