@@ -18,8 +18,8 @@ from textual.filter import Monochrome, NoColor
 
 from edgechat.config import Settings
 from edgechat.errors import EdgechatError
-from edgechat.i18n import _
-from edgechat.tui import glyphs
+from edgechat.i18n import _, right_to_left
+from edgechat.tui import direction, glyphs
 from edgechat.tui.filters import Colourless, Simplified
 from edgechat.tui.themes import MONO, fitting_theme, own_themes, without_colour
 
@@ -43,13 +43,15 @@ class LookApp(App[None]):
         super().__init__()
         self.settings = settings
         self.no_color = without_colour(os.environ)
-        self._filters = [kept for kept in self._filters if not isinstance(kept, (Monochrome, NoColor))]
+        direction.use(settings.config.bidi, os.environ)
+        kept = [each for each in self._filters if not isinstance(each, (Monochrome, NoColor))]
+        self._filters = [direction.Reordered(), *kept]  # before a sign becomes another that means something else
         if self.no_color:
             self._filters.append(Colourless())
         if glyphs.LEVEL != "unicode":
             self._filters.append(Simplified(glyphs.LEVEL))
         self._own_themes = own_themes(few_colours=self.console.color_system in ("standard", "windows"))
-        self.set_reactive(App.theme, self.wanted_theme())
+        self.set_reactive(App.theme, self.wanted_theme(settings.config.theme))
         self.stylesheet.set_variables(self.get_css_variables())
         self._obey()
 
@@ -58,17 +60,20 @@ class LookApp(App[None]):
         """Edgechat's own themes and those of Textual."""
         return {**self.__dict__.get("_own_themes", {}), **super().available_themes}
 
-    def wanted_theme(self, settings: Settings | None = None) -> str:
-        """The name of the theme that the settings and the terminal ask for."""
+    def wanted_theme(self, name: str | None = None) -> str:
+        """The name of the theme to use.
+
+        Args:
+            name: One that is asked for; None is what the terminal asks for.
+        """
         if self.no_color:
             return MONO.name
-        name = (settings or self.settings).config.theme
         return name if name in self.available_themes else fitting_theme(os.environ)
 
     def apply(self, settings: Settings) -> None:
         """Take over changed settings."""
         self.settings = settings
-        self.theme = self.wanted_theme()
+        self.theme = self.wanted_theme(settings.config.theme)
         self._obey()
 
     def _obey(self) -> None:
@@ -90,6 +95,9 @@ class LookApp(App[None]):
 
     def on_mount(self) -> None:
         """Tell what is wrong with the look that was asked for, once the chat is there."""
+        self.set_class(right_to_left(), "-right-to-left")
+        if self._driver is not None and not self.is_headless:
+            self._driver.write(direction.opening())
         config = self.settings.config
         if config.theme is not None and config.theme not in self.available_themes:
             names = ", ".join(sorted(self.available_themes))

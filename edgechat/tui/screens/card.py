@@ -85,6 +85,9 @@ class Card(ModalScreen[Answer | None]):
         Binding("escape", "close", N_("Close"), id="card.close", tooltip=N_("Close the card, and change nothing")),
     ]
 
+    KEY_LINES: ClassVar[int] = 1
+    """Rows under the body."""
+
     def __init__(self, title: str, keys: str = N_("Esc closes"), *, wide: bool = False) -> None:
         """Make a card.
 
@@ -112,7 +115,7 @@ class Card(ModalScreen[Answer | None]):
     def on_resize(self, event: events.Resize) -> None:
         """Leave the title and the keys in sight: the body scrolls."""
         chrome = _CHROME if event.size.height >= 16 else _CHROME - 2
-        self.query_one("#card-body").styles.max_height = max(1, event.size.height - chrome)
+        self.query_one("#card-body").styles.max_height = max(1, event.size.height - chrome + 1 - self.KEY_LINES)
 
     def on_key(self, event: events.Key) -> None:
         """Scroll the body by keys that nothing else took."""

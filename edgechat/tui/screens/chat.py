@@ -450,6 +450,7 @@ def _import_the_rest() -> None:
     import edgechat.tui.screens.ask
     import edgechat.tui.screens.help
     import edgechat.tui.screens.prompt
+    import edgechat.tui.screens.settings
     import edgechat.tui.slash_front
     import edgechat.tui.widgets.reply
     import edgechat.tui.widgets.sidebar  # noqa: F401
