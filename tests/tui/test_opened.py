@@ -48,16 +48,16 @@ async def test_the_first_start_names_the_model(home_with_model: Path, history: P
     session = Session(engine_for(Config()), HistoryStore.open(history))
     app = EdgechatApp(session)
     async with app.run_test(size=(100, 30)) as pilot:
-        await until(pilot, lambda: "Apache-2.0" in screen_text(pilot), 60)
+        await until(pilot, lambda: "apache-2.0" in screen_text(pilot), 60)
         await until(pilot, lambda: activity(pilot) is Activity.READY, 120)
-        await until(pilot, lambda: "tokens of context" in screen_text(pilot))
+        await until(pilot, lambda: "8,192 tokens" in screen_text(pilot))
         shown = screen_text(pilot)
-        for words in ("Offline", "smollm2-135m-instruct", " MB", "Apache-2.0", "8,192", "Licence", "Ctrl+O"):
+        for words in ("Offline", "smollm2-135m-instruct", " MB", "apache-2.0", "8,192", "Licence", "Ctrl+O"):
             assert words in shown
         await say(pilot, "Hello!")
         assert app.query_one(TurnView).reply_text
         await pilot.press("escape", "y", "escape", "ctrl+n")
-        await until(pilot, lambda: "Apache-2.0" in screen_text(pilot))
+        await until(pilot, lambda: "apache-2.0" in screen_text(pilot))
         assert "Licence" not in screen_text(pilot)  # no longer the first start: the facts are on one line
 
 

@@ -55,7 +55,6 @@ class OpenedScreen(ReadingScreen):
         super().__init__(session, notices)
         self.read_only = ""
         self._goes_on: set[int] = set()
-        self._first: bool | None = None
         self._looking = asyncio.Lock()
 
     async def _settle(self) -> None:
@@ -84,18 +83,16 @@ class OpenedScreen(ReadingScreen):
     async def _introduce(self) -> None:
         """Tell the empty screen of the model, and whether it is the first one ever."""
         facts = await asyncio.to_thread(find, self.session.model_uri)
-        if self._first is None:
-            try:
-                self._first = not await self.session.chats(limit=1)
-            except EdgechatError:
-                self._first = False
+        try:
+            first = not await self.session.chats(limit=1)
+        except EdgechatError:
+            first = False
         for welcome in self.query(Welcome):
-            welcome.facts, welcome.first = facts, self._first
+            welcome.facts, welcome.first = facts, first
 
     # Whether the chat may go on
 
     async def _look_at_chat(self) -> None:
-        self._first = False
         info, before = self.session.info, self.session.conversation.model
         chat = self.session.conversation_id
         await self._allow()

@@ -65,7 +65,7 @@ class Welcome(Widget):
             rows.append((_("Size"), f"{size}, {printable(facts.weights)}" if facts.weights else size))
             rows.append((_("Licence"), printable(facts.licence) or _("not told")))
         if info is not None and info.context:
-            rows.append((_("Context"), _("{n} tokens of context").format(n=f"{info.context:,}")))
+            rows.append((_("Context"), _("{n} tokens").format(n=f"{info.context:,}")))
         state = [self._model()] if info is None else []
         return [Content(), *_rows([row for row in rows if row[1]]), *state]
 
