@@ -66,8 +66,10 @@ class Welcome(Widget):
             rows.append((_("Licence"), printable(facts.licence) or _("not told")))
         if info is not None and info.context:
             rows.append((_("Context"), _("{n} tokens").format(n=f"{info.context:,}")))
+        if not name:
+            return [self._model()]
         state = [self._model()] if info is None else []
-        return [Content(), *_rows([row for row in rows if row[1]]), *state]
+        return [Content(), *_rows(rows), *state]
 
     @property
     def _facts(self) -> ModelFacts | None:
@@ -90,7 +92,7 @@ class Welcome(Widget):
 
 
 def _rows(pairs: Sequence[tuple[str, str]]) -> list[Content]:
-    width = max(cell_len(label) for label, _what in pairs) + 2
+    width = max((cell_len(label) for label, _what in pairs), default=0) + 2
     return [
         Content.assemble((label + " " * (width - cell_len(label)), "bold $text-primary"), (what, MUTED))
         for label, what in pairs
