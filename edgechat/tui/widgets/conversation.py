@@ -151,7 +151,8 @@ class ConversationView(VerticalScroll, inherit_bindings=False):
 
     def _fill(self) -> None:
         """Leave no tall screen half empty: nobody could scroll up on it."""
-        if self._first and self.max_scroll_y == 0:
+        # On a busy machine nothing has a height yet, however much is mounted: the end must not be dropped for more.
+        if self._first and self.max_scroll_y == 0 and self._last - self._first + PAGE <= MOST:
             self.show_earlier()
             self.set_timer(0.05, self._fill)
 
