@@ -35,6 +35,11 @@ class KeptChat:
         self._idle.set()
 
     @property
+    def conversation_id(self) -> int:
+        """The chat that is held; 0 until its first message."""
+        return self._conversation.id
+
+    @property
     def busy(self) -> bool:
         """Whether a reply is running."""
         return not self._idle.is_set()
@@ -77,17 +82,33 @@ class KeptChat:
         self._conversation = found
         return found
 
-    async def chats(self, words: str = "") -> list[ConversationSummary] | list[SearchHit]:
-        """The chats to choose from, or, for some words, where they were said."""
+    async def chats(
+        self, words: str = "", limit: int = 100, *, archived: bool = False
+    ) -> list[ConversationSummary] | list[SearchHit]:
+        """The chats to choose from, or, for some words, where they were said.
+
+        Args:
+            words: What to search for; empty lists the chats.
+            limit: The most to list; a search finds what it finds.
+            archived: List those that are archived, instead of those that are not.
+
+        Raises:
+            StorageError: The history cannot be read.
+        """
         if words.strip():
             return await asyncio.to_thread(self._store.search.find, words)
-        return await asyncio.to_thread(self._store.list_conversations)
+        return await asyncio.to_thread(self._store.list_conversations, limit, archived=archived)
 
-    async def step(self, by: int) -> bool:
-        """Show the next (1) or the previous (-1) version of the chat.
+    async def step(self, by: int, turn_id: int | None = None) -> bool:
+        """Show the next (1) or the previous (-1) version of the chat, or of one turn in it.
 
-        Those are the replies to the last message, then the siblings of that message, then those of the one before it,
-        and so on: the first of these that has another one in that direction.
+        The versions of the chat are the replies to the last message, then the siblings of that message, then those of
+        the one before it, and so on: the first of these that has another one in that direction. The versions of a turn
+        are the replies to it, and then its siblings.
+
+        Args:
+            by: 1 or -1.
+            turn_id: The turn whose versions are meant; None for those of the chat.
 
         Returns:
             Whether there was one.
@@ -99,7 +120,10 @@ class KeptChat:
         self._refuse_while_busy()
         turns = self._conversation.turns
         for turn in reversed(turns):
-            if turn is turns[-1] and 0 <= turn.active + by < len(turn.replies):
+            if turn_id not in (None, turn.id):
+                continue
+            own = turn_id is not None or turn is turns[-1]
+            if own and 0 <= turn.active + by < len(turn.replies):
                 await asyncio.to_thread(self._store.branches.show_reply, turn.replies[turn.active + by].id)
                 break
             place = turn.siblings.index(turn.id) + by if turn.id in turn.siblings else -1
@@ -111,25 +135,42 @@ class KeptChat:
         await self.open(self._conversation.id)
         return True
 
-    async def delete_turn(self) -> bool:
-        """Delete the last message and its replies; `undelete` has it back. Returns whether there was one."""
+    async def delete_turn(self, turn_id: int | None = None) -> bool:
+        """Delete a message, its replies and what follows it; `undelete` has them back. Returns whether there was one.
+
+        Args:
+            turn_id: The turn; None for the last one.
+
+        Raises:
+            EngineError: A reply is running.
+            StorageError: There is no such turn, or it cannot be written.
+        """
         self._refuse_while_busy()
         if not self._conversation.turns:
             return False
-        turn, chat = self._conversation.turns[-1].id, self._conversation.id
+        turn, chat = turn_id or self._conversation.turns[-1].id, self._conversation.id
         await asyncio.to_thread(self._store.branches.delete_turn, turn)
         self._deleted.append((chat, turn))
         await self.open(chat)
         return True
 
-    async def delete_chat(self) -> bool:
-        """Delete the chat and begin another; `undelete` has it back. Returns whether there was one."""
+    async def delete_chat(self, chat_id: int | None = None) -> bool:
+        """Delete a chat; `undelete` has it back. Returns whether there was one.
+
+        Args:
+            chat_id: The chat; None for the one that is held, and then another one is begun.
+
+        Raises:
+            EngineError: A reply is running.
+            StorageError: There is no such chat, or it cannot be written.
+        """
         self._refuse_while_busy()
-        if not (chat := self._conversation.id):
+        if not (chat := chat_id or self._conversation.id):
             return False
         await asyncio.to_thread(self._store.shelf.delete, chat)
         self._deleted.append((chat, None))
-        self.new()
+        if chat == self._conversation.id:
+            self.new()
         return True
 
     async def undelete(self) -> bool:
@@ -145,12 +186,21 @@ class KeptChat:
         await self.open(chat)
         return True
 
-    async def rename(self, title: str) -> None:
-        """Give the chat another title; nothing happens to one without a message."""
+    async def rename(self, title: str, chat_id: int | None = None) -> None:
+        """Give a chat another title; nothing happens to one without a message.
+
+        Args:
+            title: The title; white space counts as a space.
+            chat_id: The chat; None for the one that is held.
+
+        Raises:
+            StorageError: There is no such chat, or it cannot be written.
+        """
         words = storable(" ".join(title.split()))[0]
-        if self._conversation.id and words:
-            await asyncio.to_thread(self._store.shelf.rename, self._conversation.id, words)
-            self._conversation = replace(self._conversation, title=words)
+        if (chat := chat_id or self._conversation.id) and words:
+            await asyncio.to_thread(self._store.shelf.rename, chat, words)
+            if chat == self._conversation.id:
+                self._conversation = replace(self._conversation, title=words)
 
     async def configure(self, system: str, settings: ChatSettings) -> None:
         """Give the chat a system message and settings of its own, for its next reply."""

@@ -118,11 +118,12 @@ class PromptedChat(KeptChat):
             return ""
         return fullness_words(self.context_used, info.context, self.window.policy, info.cliff)
 
-    async def prompt_parts(self, draft: str = "") -> Prompt:
+    async def prompt_parts(self, draft: str = "", turn_id: int | None = None) -> Prompt:
         """The prompt as the model gets it, in its parts.
 
         Args:
-            draft: The next message; without one it is the prompt of the last reply.
+            draft: The next message; without one it is the prompt of a reply.
+            turn_id: The turn of that reply; None for the last one.
 
         Raises:
             EngineError: The model is not there, or cannot be sent this.
@@ -131,8 +132,9 @@ class PromptedChat(KeptChat):
         if draft or not turns:
             asked = self._with_draft(draft)
             return await self._engine.prompt(self.window.messages(asked))
-        last = turns[-1]
-        prompt = await self._engine.prompt(self.window.messages(self._asked(None)))
+        last = next((turn for turn in turns if turn.id == turn_id), turns[-1])
+        upto = replace(self._conversation, turns=turns[: turns.index(last) + 1])
+        prompt = await self._engine.prompt(self.window.messages(_unanswered(upto)))
         if last.reply is None or last.reply.prompt_tokens != prompt.tokens:
             return prompt
         return Prompt(prompt.parts, last.reply.cached_tokens)  # by now, all of it would be
@@ -156,10 +158,9 @@ class PromptedChat(KeptChat):
 
     def _asked(self, begun: Reply | None) -> Conversation:
         """The path that is shown, without the reply that is to be replaced."""
-        turns = self._conversation.turns
-        if begun is not None or not turns:
+        if begun is not None or not self._conversation.turns:
             return self._conversation
-        return replace(self._conversation, turns=(*turns[:-1], replace(turns[-1], replies=(), active=-1)))
+        return _unanswered(self._conversation)
 
     @property
     def _max_tokens(self) -> int | None:
@@ -190,3 +191,9 @@ class PromptedChat(KeptChat):
     def _request(self, begun: Reply | None) -> Request:
         """What the engine is asked."""
         return Request(self.window.messages(self._asked(begun)), self._sampling, self._max_tokens)
+
+
+def _unanswered(conversation: Conversation) -> Conversation:
+    """The conversation without the replies to its last message."""
+    *before, last = conversation.turns
+    return replace(conversation, turns=(*before, replace(last, replies=(), active=-1)))

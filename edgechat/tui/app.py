@@ -22,7 +22,7 @@ from edgechat.config import Settings, load_settings
 from edgechat.errors import EdgechatError
 from edgechat.i18n import N_, _
 from edgechat.tui.look import LookApp
-from edgechat.tui.screens.branching import BranchingScreen
+from edgechat.tui.screens.main import MainScreen
 from edgechat.tui.themes import CONTRAST, DARK, LIGHT
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class EdgechatApp(LookApp):
         self.read_settings = read_settings
         self._parsed_for = self.get_css_variables()
         self.failure: EdgechatError | None = None
-        self._chat = BranchingScreen(session, notices)
+        self._chat = MainScreen(session, notices)
 
     def refresh_css(self, animate: bool = True) -> None:
         """Apply the style sheets again, which a start would do twice: parsing them is a tenth of the first paint."""
@@ -103,12 +103,12 @@ class EdgechatApp(LookApp):
         self._parsed_for = variables
         super().refresh_css(animate=animate)
 
-    def get_default_screen(self) -> BranchingScreen:
+    def get_default_screen(self) -> MainScreen:
         """The chat."""
         return self._chat
 
     @property
-    def chat(self) -> BranchingScreen:
+    def chat(self) -> MainScreen:
         """The chat screen, also while another is over it."""
         return self._chat
 
@@ -140,6 +140,27 @@ class EdgechatApp(LookApp):
         from edgechat.tui.screens.settings import SettingsScreen
 
         self.push_screen(SettingsScreen())
+
+    def action_personas(self) -> None:
+        """Choose who the model is to be in this chat."""
+        from edgechat.personas import Persona
+        from edgechat.tui.screens.personas import PersonasScreen
+
+        if "system" in self.settings.locked:
+            self.notify(_("This device decides who the model is."), severity="warning", markup=False)
+            return
+
+        async def take(persona: Persona | None) -> None:
+            if persona is None:
+                return
+            try:
+                await self.session.configure(persona.text, self.session.conversation.settings)
+            except EdgechatError as error:
+                self.notify(f"{error.title}. {error.message}", severity="error", markup=False)
+            else:
+                self.notify(_("{title}, from the next message on.").format(title=persona.title), markup=False)
+
+        self.push_screen(PersonasScreen(self.session.conversation.system), take)
 
     def apply(self, settings: Settings) -> None:
         """Take over changed settings: the look at once, sampling with the next reply, the system message in new chats.
@@ -190,6 +211,7 @@ class EdgechatApp(LookApp):
             for title, words, policy in _POLICIES:
                 choose = partial(chat.action_choose_policy, policy)
                 yield _("When the chat is full: {what}").format(what=_(title)), _(words), choose
+            yield _("Persona"), _("Choose who the model is to be in this chat"), self.action_personas
             yield from chat.commands()
             yield from chat.slash_commands()
         yield _("Dark colours"), _("Light text on ink"), lambda: self.keep_theme(DARK.name)

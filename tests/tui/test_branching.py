@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from textual.widgets import Input, OptionList
+from textual.widgets import Input
 
 from edgechat.chat.conversation import ReplyState
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.history.store import HistoryStore
 from edgechat.tui.screens.ask import AskCard
-from edgechat.tui.screens.chats import ChatsScreen
-from edgechat.tui.widgets.cards import Mark, Version
+from edgechat.tui.widgets.cards import Facts, Mark
 from edgechat.tui.widgets.status import Activity
 from edgechat.tui.widgets.turn import TurnView
 from edgechat.tui.widgets.welcome import Welcome
 from tests.tui.conftest import MakeApp
-from tests.tui.helpers import HOSTILE, activity, chat_text, ready, say, screen_text, until, write
+from tests.tui.helpers import activity, chat_text, ready, say, screen_text, until, write
 
 LONG = "word " * 400
 
@@ -29,7 +28,7 @@ async def test_another_reply_takes_the_place_of_the_one_before(make_app: MakeApp
         await until(pilot, lambda: "no message to answer" in screen_text(pilot))
         await say(pilot, "question")
         await pilot.press("ctrl+r")
-        await until(pilot, lambda: not app.chat.sending and bool(app.query(Version)))
+        await until(pilot, lambda: not app.chat.sending and bool(app.query(Facts)))
         shown = chat_text(pilot)
         assert "second answer" in shown
         assert "first answer" not in shown
@@ -53,13 +52,13 @@ async def test_a_stopped_reply_goes_on_in_its_place(make_app: MakeApp) -> None:
         await say(pilot, "count")
         assert "cut at the length limit" in chat_text(pilot)
         app.session.max_tokens = None
-        await pilot.press("ctrl+t")
+        await pilot.press("f7")
         await until(pilot, lambda: not app.chat.sending and "one two four five" in chat_text(pilot))
         assert not app.query(Mark)
         reply = app.session.conversation.turns[0].reply
         assert reply is not None
         assert (reply.text, reply.state) == ("one two four five", ReplyState.COMPLETE)
-        await pilot.press("ctrl+t")
+        await pilot.press("f7")
         await until(pilot, lambda: "nothing to go on with" in screen_text(pilot))
         assert len(engine.requests) == 2
 
@@ -119,7 +118,7 @@ async def test_nothing_is_changed_while_a_reply_is_written(make_app: MakeApp) ->
         await ready(pilot)
         await pilot.press("a", "enter")
         await until(pilot, lambda: activity(pilot) is Activity.WRITING)
-        for key in ("ctrl+r", "ctrl+t", "ctrl+up", "alt+left", "f8", "f9", "ctrl+o"):
+        for key in ("ctrl+r", "f7", "ctrl+up", "alt+left", "f8", "f9"):
             await pilot.press(key)
         await until(pilot, lambda: "being written" in screen_text(pilot))
         assert app.screen is app.chat
@@ -145,35 +144,6 @@ async def test_renaming(make_app: MakeApp) -> None:
         await pilot.press("x", "escape")
         await until(pilot, lambda: app.screen is app.chat)
         assert app.session.conversation.title == "Other"
-
-
-async def test_another_chat_is_found_and_opened(make_app: MakeApp) -> None:
-    app = make_app(ScriptedEngine(["a wombat", "a quokka", HOSTILE]))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await ready(pilot)
-        for message in ("first question", "second question", HOSTILE):
-            await say(pilot, message)
-            await pilot.press("ctrl+n")
-            await until(pilot, lambda: bool(app.query(Welcome)))
-        await pilot.press("ctrl+o")
-        await until(pilot, lambda: isinstance(app.screen, ChatsScreen) and "second question" in screen_text(pilot))
-        assert not set("\x1b\u202e") & set(screen_text(pilot))
-        assert "[bold red]" in screen_text(pilot)
-        await pilot.press("down", "enter")
-        await until(pilot, lambda: app.screen is app.chat and "a quokka" in chat_text(pilot))
-        assert app.session.conversation.title == "second question"
-        await pilot.press("ctrl+o")
-        await until(pilot, lambda: isinstance(app.screen, ChatsScreen))
-        await pilot.press(*"womb")
-        await until(pilot, lambda: app.screen.query_one(OptionList).option_count == 1)
-        assert "a wombat" in screen_text(pilot)
-        await pilot.press("enter")
-        await until(pilot, lambda: app.screen is app.chat and "a wombat" in chat_text(pilot))
-        await pilot.press("ctrl+o")
-        await until(pilot, lambda: isinstance(app.screen, ChatsScreen))
-        await pilot.press(*"nowhere", "enter", "escape")
-        await until(pilot, lambda: app.screen is app.chat)
-        assert app.session.conversation.title == "first question"
 
 
 async def test_the_palette_has_every_command(make_app: MakeApp) -> None:

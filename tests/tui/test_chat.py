@@ -16,6 +16,8 @@ from edgechat.tui.app import EdgechatApp
 from edgechat.tui.screens.help import HelpScreen
 from edgechat.tui.widgets.cards import ErrorCard, Mark
 from edgechat.tui.widgets.composer import Composer
+from edgechat.tui.widgets.conversation import ConversationView
+from edgechat.tui.widgets.sidebar import ChatList, Rows
 from edgechat.tui.widgets.status import Activity
 from edgechat.tui.widgets.turn import TurnView
 from edgechat.tui.widgets.welcome import Welcome
@@ -268,7 +270,7 @@ async def test_quitting_while_a_reply_streams(make_app: MakeApp, history: Path) 
 
 async def test_help_tells_every_key_and_closes(make_app: MakeApp) -> None:
     app = make_app()
-    async with app.run_test(size=(80, 40)) as pilot:
+    async with app.run_test(size=(80, 120)) as pilot:
         await pilot.press("f1")
         await until(pilot, lambda: isinstance(app.screen, HelpScreen))
         shown = screen_text(pilot)
@@ -287,7 +289,11 @@ async def test_every_binding_has_a_name_and_a_tooltip(make_app: MakeApp) -> None
     ids: list[str] = []
     async with app.run_test() as pilot:
         await pilot.pause()
-        for source in (EdgechatApp.BINDINGS, type(app.chat).BINDINGS, Composer.BINDINGS, HelpScreen.BINDINGS):
+        sources = (
+            *(EdgechatApp.BINDINGS, type(app.chat).BINDINGS, Composer.BINDINGS, HelpScreen.BINDINGS),
+            *(ConversationView.BINDINGS, ChatList.BINDINGS, Rows.BINDINGS),
+        )
+        for source in sources:
             for binding in source:
                 assert not isinstance(binding, tuple)
                 assert binding.tooltip
@@ -343,7 +349,7 @@ async def test_typing_anywhere_goes_to_the_composer(make_app: MakeApp) -> None:
     app = make_app()
     async with app.run_test(size=(80, 24)) as pilot:
         app.chat.view.focus()
-        await pilot.press("x", "y")
+        await pilot.press("x", "y")  # y is a key of the conversation's, but by then the composer has the focus
         assert app.chat.composer.text == "xy"
         assert isinstance(app.focused, Composer)
 

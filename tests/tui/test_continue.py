@@ -7,7 +7,7 @@ import pytest
 from edgechat.chat.conversation import Conversation, Reply, ReplyState, Turn
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.history.store import HistoryStore
-from edgechat.tui.widgets.conversation import Earlier
+from edgechat.tui.widgets.conversation import MOST, Earlier, Later
 from edgechat.tui.widgets.turn import TurnView
 from edgechat.tui.widgets.welcome import Welcome
 from tests.tui.conftest import MakeApp
@@ -20,6 +20,10 @@ def chat_of(*replies: Reply) -> Conversation:
         for number, reply in enumerate(replies, 1)
     ]
     return Conversation(1, "a chat", turns=tuple(turns))
+
+
+def replies_of(count: int, more: str = "") -> list[Reply]:
+    return [Reply(number, f"answer {number}{more}", ReplyState.COMPLETE) for number in range(1, count + 1)]
 
 
 @pytest.mark.parametrize(
@@ -65,29 +69,37 @@ async def test_going_on_with_a_saved_chat(make_app: MakeApp, history: object) ->
 
 
 async def test_a_long_chat_shows_its_end_and_the_rest_on_the_way_up(make_app: MakeApp) -> None:
-    replies = [Reply(number, f"answer {number}\n\nmore", ReplyState.COMPLETE) for number in range(1, 41)]
-    app = make_app(conversation=chat_of(*replies))
+    app = make_app(conversation=chat_of(*replies_of(40, "\n\nmore")))
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot)
         view = app.chat.view
         await until(pilot, lambda: "answer 40" in screen_text(pilot))
-        mounted = len(app.query(TurnView))
-        assert mounted < 40
+        assert len(app.query(TurnView)) < 40
         assert len(app.query(Earlier)) == 1
+        seen: set[int] = set()
         while app.query(Earlier):
-            before = len(app.query(TurnView))
+            shown = {view.turn.id for view in app.query(TurnView)}
+            seen |= shown
             await pilot.press("ctrl+home")
-            await until(pilot, lambda before=before: len(app.query(TurnView)) > before)  # type: ignore[misc]
+            await until(pilot, lambda shown=shown: shown != {view.turn.id for view in app.query(TurnView)})  # type: ignore[misc]
         turns = [view.turn.id for view in app.query(TurnView)]
-        assert turns == list(range(1, 41))
+        assert turns == list(range(1, len(turns) + 1))
+        assert len(turns) <= MOST
+        assert seen | set(turns) == set(range(1, 41))
         await pilot.press("ctrl+home")
         await until(pilot, lambda: view.scroll_y == 0)
         assert "question 1" in screen_text(pilot)
+        assert "later message" in chat_text(pilot)
+        while app.query(Later):
+            view.scroll_end(animate=False)
+            shown = {view.turn.id for view in app.query(TurnView)}
+            await until(pilot, lambda shown=shown: shown != {view.turn.id for view in app.query(TurnView)})  # type: ignore[misc]
+        view.scroll_end(animate=False)
+        await until(pilot, lambda: "answer 40" in screen_text(pilot))
 
 
 async def test_earlier_turns_do_not_move_what_is_read(make_app: MakeApp) -> None:
-    replies = [Reply(number, f"answer {number}", ReplyState.COMPLETE) for number in range(1, 41)]
-    app = make_app(conversation=chat_of(*replies))
+    app = make_app(conversation=chat_of(*replies_of(40)))
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot)
         await until(pilot, lambda: "answer 40" in screen_text(pilot))

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from edgechat import slash
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.tui.screens.answer import AnswerScreen
-from edgechat.tui.screens.chats import ChatsScreen
 from edgechat.tui.screens.prompt import PromptScreen
 from edgechat.tui.slash_front import ACTIONS
 from edgechat.tui.widgets.cards import ErrorCard
@@ -229,8 +229,10 @@ async def test_commands_that_are_actions(make_app: MakeApp, name: str, clipboard
             await until(pilot, lambda: clipboard == ["the reply"])
         elif name == "quit":
             await until(pilot, lambda: not app.is_running or app._exit)
+        elif name == "chats":
+            await until(pilot, lambda: isinstance(app.focused, Input))
         else:
-            await until(pilot, lambda: isinstance(app.screen, {"chats": ChatsScreen, "prompt": PromptScreen}[name]))
+            await until(pilot, lambda: isinstance(app.screen, PromptScreen))
 
 
 async def test_the_palette_has_every_command(make_app: MakeApp) -> None:

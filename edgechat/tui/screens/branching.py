@@ -15,10 +15,11 @@ from textual.binding import Binding, BindingType
 from edgechat.chat.conversation import ReplyState
 from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
-from edgechat.i18n import _
+from edgechat.i18n import N_, _
 from edgechat.tui.screens.chat import ChatScreen
 
 if TYPE_CHECKING:
+    from edgechat.chat.conversation import Turn
     from edgechat.session import Session, SessionEvent
 
 
@@ -27,21 +28,48 @@ class BranchingScreen(ChatScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *ChatScreen.BINDINGS,
-        Binding("ctrl+r", "regenerate", "Again", id="chat.regenerate", tooltip="Answer the last message once more"),
-        Binding("ctrl+t", "resume", "Go on", id="chat.resume", tooltip="Go on with a reply that was stopped or cut"),
-        Binding("ctrl+up", "edit", "Edit", id="chat.edit", tooltip="Edit the last message; the old one stays"),
-        Binding("alt+left,f3", "step(-1)", "Previous", id="chat.previous", tooltip="The previous version of the chat"),
-        Binding("alt+right,f4", "step(1)", "Next", id="chat.next", tooltip="The next version of the chat"),
-        Binding("f8", "delete_turn", "Delete", id="chat.delete", tooltip="Delete the last message and its replies"),
-        Binding("f9", "undelete", "Undo", id="chat.undelete", tooltip="Have back what was deleted last"),
-        Binding("f2", "rename", "Rename", id="chat.rename", tooltip="Give the chat another title"),
-        Binding("ctrl+o", "chats", "Chats", id="chat.open", tooltip="Open another chat, or search in all of them"),
+        Binding(
+            "ctrl+r", "regenerate", N_("Again"), id="chat.regenerate", tooltip=N_("Answer the last message once more")
+        ),
+        Binding(
+            "f7",
+            "resume",
+            N_("Go on"),
+            id="chat.resume",
+            tooltip=N_("Go on with a reply that was stopped or cut, or with a chat that is open for reading"),
+            priority=True,  # the composer would select everything
+        ),
+        Binding("ctrl+up", "edit", N_("Edit"), id="chat.edit", tooltip=N_("Edit the last message; the old one stays")),
+        Binding(
+            "alt+left,f3",
+            "step(-1)",
+            N_("Previous version"),
+            id="chat.previous",
+            tooltip=N_("The previous version of the chat"),
+        ),
+        Binding(
+            "alt+right,f4", "step(1)", N_("Next version"), id="chat.next", tooltip=N_("The next version of the chat")
+        ),
+        Binding(
+            "f8",
+            "delete_turn",
+            N_("Delete"),
+            id="chat.delete",
+            tooltip=N_("Delete the last message and its replies"),
+        ),
+        Binding("f9", "undelete", N_("Undo"), id="chat.undelete", tooltip=N_("Have back what was deleted last")),
+        Binding("f2", "rename", N_("Rename"), id="chat.rename", tooltip=N_("Give the chat another title")),
     ]
 
     def __init__(self, session: Session, notices: Sequence[str] = ()) -> None:
         """Make the screen; see `ChatScreen`."""
         super().__init__(session, notices)
         self._edited: int | None = None
+
+    @property
+    def editing(self) -> bool:
+        """Whether an earlier message is being edited."""
+        return self._edited is not None
 
     def commands(self) -> Iterator[tuple[str, str, Callable[[], object]]]:
         """The commands of the palette: title, help and action."""
@@ -50,7 +78,7 @@ class BranchingScreen(ChatScreen):
             _("Another reply to the last message; the old one stays (Ctrl+R)"),
             self.action_regenerate,
         )
-        yield _("Go on with the reply"), _("Where it was stopped, cut or interrupted (Ctrl+T)"), self.action_resume
+        yield _("Go on with the reply"), _("Where it was stopped, cut or interrupted (F7)"), self.action_resume
         yield _("Edit the last message"), _("The old one and its replies stay (Ctrl+Up)"), self.action_edit
         yield _("Previous version"), _("The reply or branch before this one (Alt+Left)"), partial(self.action_step, -1)
         yield _("Next version"), _("The reply or branch after this one (Alt+Right)"), partial(self.action_step, 1)
@@ -58,7 +86,6 @@ class BranchingScreen(ChatScreen):
         yield _("Delete this chat"), _("F9 has it back, for 30 days"), self.action_delete_chat
         yield _("Undo deleting"), _("Have back what was deleted last (F9)"), self.action_undelete
         yield _("Rename this chat"), _("Give it another title (F2)"), self.action_rename
-        yield _("Open another chat"), _("Choose from all, or search in them (Ctrl+O)"), self.action_chats
 
     # Replies
 
@@ -92,13 +119,19 @@ class BranchingScreen(ChatScreen):
 
     def action_edit(self) -> None:
         """Take the last message into the composer; what was written there waits."""
-        turns = self.session.conversation.turns
-        if not self._free() or self._edited is not None or not turns:
+        if turns := self.session.conversation.turns:
+            self.edit_turn(turns[-1])
+
+    def edit_turn(self, turn: Turn) -> None:
+        """Take a message of the branch that is shown into the composer; what was written there waits."""
+        if not self._free() or self._edited is not None:
             return
-        self._edited = turns[-1].id
-        self.composer.lend(turns[-1].user)
-        self.composer.hint(_("editing the last message; Esc leaves it as it is"))
+        self._edited = turn.id
+        self.composer.lend(turn.user)
         self.composer.focus()
+        last = turn.id == self.session.conversation.turns[-1].id
+        words = _("editing the last message; Esc leaves it as it is")
+        self.composer.hint(words if last else _("editing an earlier message; Esc leaves it as it is"))
 
     def action_stop(self) -> None:
         """Leave the message as it is while it is edited; else see `ChatScreen`."""
@@ -141,22 +174,12 @@ class BranchingScreen(ChatScreen):
         async def rename(wanted: str | None) -> None:
             if wanted and wanted != title:
                 await self._try(self.session.rename(wanted))
+                self.chats_changed()
 
         self.app.push_screen(AskCard(_("Title of this chat"), title), rename)
 
-    def action_chats(self) -> None:
-        """Choose another chat."""
-        from edgechat.history.search import SearchHit
-        from edgechat.tui.screens.chats import ChatsScreen, Choice
-
-        async def open_chat(chosen: Choice | None) -> None:
-            if isinstance(chosen, SearchHit):
-                await self._change(self.session.open(chosen.conversation, chosen.turn, chosen.reply), "")
-            elif chosen is not None:
-                await self._change(self.session.open(chosen.id), "")
-
-        if self._free():
-            self.app.push_screen(ChatsScreen(self.session), open_chat)
+    def chats_changed(self) -> None:
+        """What a list of chats shows is no longer true."""
 
     async def redraw(self) -> None:
         """See `ChatScreen`; what was edited may not be there any more."""

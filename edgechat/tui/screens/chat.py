@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.widgets import Static
 
 from edgechat.chat.conversation import ReplyState
@@ -25,8 +26,9 @@ from edgechat.chat.window import moved_words
 from edgechat.engine.base import Progress, TextDelta
 from edgechat.engine.fitting import WindowMoved
 from edgechat.errors import EdgechatError
-from edgechat.i18n import _
+from edgechat.i18n import N_, _
 from edgechat.session import Session, SessionEvent, TurnClosed, TurnSaved
+from edgechat.tui import glyphs
 from edgechat.tui.messages import (
     ModelFailed,
     ModelProgressed,
@@ -39,7 +41,7 @@ from edgechat.tui.pauses import Pauses
 from edgechat.tui.screens.context import CONTEXT_BINDINGS
 from edgechat.tui.screens.writing import WRITING_BINDINGS, WritingScreen
 from edgechat.tui.widgets.composer import Composer
-from edgechat.tui.widgets.conversation import ConversationView
+from edgechat.tui.widgets.conversation import ConversationView, Stage
 from edgechat.tui.widgets.status import Activity, StatusLine, progress_words
 from edgechat.tui.widgets.welcome import Welcome
 
@@ -64,12 +66,20 @@ class ChatScreen(WritingScreen):
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (30, "-narrow"), (60, "-roomy")]  # noqa: RUF012 - typed by the base class
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (9, "-low"), (20, "-tall")]  # noqa: RUF012 - as above
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "stop", "Stop", id="chat.stop", tooltip="Stop the reply and keep its text"),
-        Binding("ctrl+n", "new_chat", "New chat", id="chat.new", tooltip="Begin a new chat; this one stays saved"),
-        Binding("pageup", "scroll(-1)", "Up", id="chat.up", tooltip="Scroll up a page", priority=True),
-        Binding("pagedown", "scroll(1)", "Down", id="chat.down", tooltip="Scroll down a page", priority=True),
-        Binding("ctrl+home", "top", "Top", id="chat.top", tooltip="To the start of the chat", priority=True),
-        Binding("ctrl+end", "tail", "End", id="chat.end", tooltip="To the end, and follow it", priority=True),
+        Binding(
+            "escape",
+            "stop",
+            N_("Stop"),
+            id="chat.stop",
+            tooltip=N_("Stop the reply and keep its text; with none, read the chat"),
+        ),
+        Binding(
+            "ctrl+n", "new_chat", N_("New chat"), id="chat.new", tooltip=N_("Begin a new chat; this one stays saved")
+        ),
+        Binding("pageup", "scroll(-1)", N_("Up"), id="chat.up", tooltip=N_("Scroll up a page"), priority=True),
+        Binding("pagedown", "scroll(1)", N_("Down"), id="chat.down", tooltip=N_("Scroll down a page"), priority=True),
+        Binding("ctrl+home", "top", N_("Top"), id="chat.top", tooltip=N_("To the start of the chat"), priority=True),
+        Binding("ctrl+end", "tail", N_("End"), id="chat.end", tooltip=N_("To the end, and follow it"), priority=True),
         *CONTEXT_BINDINGS,
         *WRITING_BINDINGS,
     ]
@@ -97,11 +107,15 @@ class ChatScreen(WritingScreen):
     def compose(self) -> ComposeResult:
         """The parts that make the first paint; everything slow waits for `_settle`."""
         yield Static(id="too-small")
-        yield ConversationView(self.session.conversation.turns, notices=self._notices)
-        with Vertical(id="footer"):
-            yield self.suggestions
-            yield Composer(self.suggestions)
-            yield StatusLine(id="status")
+        with Horizontal(id="room"):
+            with Vertical(id="sidebar"):
+                yield Static(Content.assemble((f"{glyphs.MARK} ", "$primary"), ("edgechat", "bold")), id="name")
+            with Vertical(id="main"):
+                yield Stage(ConversationView(self.session.conversation.turns, notices=self._notices))
+                with Vertical(id="footer"):
+                    yield self.suggestions
+                    yield Composer(self.suggestions)
+                    yield StatusLine(id="status")
 
     @property
     def view(self) -> ConversationView:
@@ -257,13 +271,12 @@ class ChatScreen(WritingScreen):
                     await self.view.live.tell(moved_words(len(turns), summary))
                 self._show(Activity.READING)
             case TextDelta(text):
-                if self.view.live is not None:
-                    self.view.live.write(text)
+                self.view.write(text)
                 self._guess()
             case TurnClosed(turn, finished):
                 if self.view.live is not None:
                     await self.view.live.close(turn.reply)
-                    await self.view.live.tell_version(turn)
+                    await self.view.live.tell_facts(turn)
                     await self.warn_of_context(self.view.live)
                 stopped = turn.reply is not None and turn.reply.state is ReplyState.STOPPED
                 self._show(Activity.STOPPED if stopped else Activity.READY, finished=finished)
@@ -275,6 +288,7 @@ class ChatScreen(WritingScreen):
         self._sending = False
         self.set_timer(IDLE, self._tidy)
         await self.view.end_turn()
+        await self.view.tell(self.session.conversation.turns)
         self.composer.accepting = True
         self.composer.hint("")
         if self._new_after:
@@ -387,9 +401,9 @@ class ChatScreen(WritingScreen):
             self.view.show_earlier()
         self.view.scroll_home(animate=False)
 
-    def action_tail(self) -> None:
+    async def action_tail(self) -> None:
         """Go to the end and follow it again."""
-        self.view.anchor()
+        await self.view.follow()
 
     def action_copy_reply(self) -> None:
         """Copy the newest reply as it was written."""
@@ -398,8 +412,10 @@ class ChatScreen(WritingScreen):
             self.notify(_("The last reply is in the clipboard."), markup=False)
 
     def on_key(self, event: events.Key) -> None:
-        """Typing belongs to the composer, wherever the focus was."""
+        """Typing belongs to the composer, wherever the focus was, unless it is a key of what has the focus."""
         if event.is_printable and event.character and self.focused is not self.composer:
+            if event.key in self.active_bindings:
+                return
             event.stop()
             self.composer.focus()
             self.composer.insert(event.character)
@@ -432,9 +448,10 @@ def _import_the_rest() -> None:
     # What is in the program's files must not be looked for later: somebody may have removed them by then.
     import edgechat.tui.screens.answer
     import edgechat.tui.screens.ask
-    import edgechat.tui.screens.chats
     import edgechat.tui.screens.help
+    import edgechat.tui.screens.personas
     import edgechat.tui.screens.prompt
     import edgechat.tui.screens.settings
     import edgechat.tui.slash_front
-    import edgechat.tui.widgets.reply  # noqa: F401
+    import edgechat.tui.widgets.reply
+    import edgechat.tui.widgets.sidebar  # noqa: F401

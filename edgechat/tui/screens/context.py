@@ -25,16 +25,16 @@ CONTEXT_BINDINGS = (
     Binding(
         "f5",
         "choose_policy('oldest')",
-        "Leave out",
+        N_("Leave out"),
         id="chat.leave_out",
-        tooltip="When the chat is full: send on without its oldest messages",
+        tooltip=N_("When the chat is full: send on without its oldest messages"),
     ),
     Binding(
         "f6",
         "choose_policy('summarise')",
-        "Sum up",
+        N_("Sum up"),
         id="chat.sum_up",
-        tooltip="When the chat is full: have the model sum up its oldest messages",
+        tooltip=N_("When the chat is full: have the model sum up its oldest messages"),
         priority=True,  # the composer would select a line
     ),
 )
@@ -97,12 +97,21 @@ class ContextScreen(Screen[None]):
 
     def action_show_prompt(self) -> None:
         """Show what the message in the composer makes the model read; without one, what it read last."""
-        self.run_worker(self._ask_for_prompt(self.composer.message), name="prompt", exclusive=True, group="prompt")
-
-    async def _ask_for_prompt(self, draft: str) -> None:
+        draft = self.composer.message
         title = _("The prompt of the message being written") if draft else _("The prompt of the last reply")
+        self._show_prompt_soon(draft, None, title)
+
+    def show_prompt_of(self, turn_id: int) -> None:
+        """Show what the model read for a reply."""
+        self._show_prompt_soon("", turn_id, _("The prompt of this reply"))
+
+    def _show_prompt_soon(self, draft: str, turn_id: int | None, title: str) -> None:
+        asked = self._ask_for_prompt(draft, turn_id, title)
+        self.run_worker(asked, name="prompt", exclusive=True, group="prompt")
+
+    async def _ask_for_prompt(self, draft: str, turn_id: int | None, title: str) -> None:
         try:
-            self.post_message(PromptCame(await self.session.prompt_parts(draft), title))
+            self.post_message(PromptCame(await self.session.prompt_parts(draft, turn_id), title))
         except EdgechatError as error:
             self.post_message(PromptFailed(error))
 

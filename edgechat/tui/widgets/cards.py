@@ -12,6 +12,7 @@ from textual.widgets import Static
 from edgechat.chat.conversation import Reply, ReplyState, Turn
 from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
+from edgechat.i18n import _
 from edgechat.tui import glyphs
 from edgechat.tui.themes import MUTED
 
@@ -48,35 +49,45 @@ class Mark(Static):
         super().__init__(Content(f"{glyphs.STOPPED} {printable(words)}"))
 
 
-class Version(Static):
-    """The quiet line under a turn of which there are several versions."""
+class Facts(Static):
+    """The quiet line under a turn: which of several versions it is, what the reader thought of it."""
 
     def __init__(self, words: str) -> None:
-        super().__init__(Content(words))
+        super().__init__(Content(printable(words)))
 
 
-def version_of(turn: Turn) -> str:
-    """Which of its siblings a message is, and which of its replies is shown; empty where there is one of each."""
+def facts_of(turn: Turn) -> str:
+    """What is told under a turn; empty where there is one version of it and nobody said anything about it."""
     parts = []
     if len(turn.siblings) > 1 and turn.id in turn.siblings:
-        parts.append(f"message {turn.siblings.index(turn.id) + 1} of {len(turn.siblings)}")
+        place = turn.siblings.index(turn.id) + 1
+        parts.append(_("message {n} of {total}").format(n=place, total=len(turn.siblings)))
     if len(turn.replies) > 1:
-        parts.append(f"reply {turn.active % len(turn.replies) + 1} of {len(turn.replies)}")
-    return f"{glyphs.PREVIOUS} {', '.join(parts)} {glyphs.NEXT}" if parts else ""
+        place = turn.active % len(turn.replies) + 1
+        parts.append(_("reply {n} of {total}").format(n=place, total=len(turn.replies)))
+    told = [f"{glyphs.PREVIOUS} {', '.join(parts)} {glyphs.NEXT}"] if parts else []
+    if (reply := turn.reply) is not None:
+        if reply.rating:
+            told.append(f"{glyphs.LIKED} {_('liked')}" if reply.rating > 0 else f"{glyphs.DISLIKED} {_('disliked')}")
+        if reply.note:
+            told.append(f"{glyphs.NOTE} {' '.join(reply.note.split())}")
+    if turn.pinned:
+        told.append(f"{glyphs.PIN} {_('always sent')}")
+    return f" {glyphs.DOT} ".join(told)
 
 
 def mark_of(reply: Reply) -> str:
     """The words for how a reply ended; empty for one that is complete."""
     match reply.state:
         case ReplyState.STOPPED:
-            return "stopped"
+            return _("stopped")
         case ReplyState.INTERRUPTED if reply.error:
-            return f"interrupted: {reply.error}"
+            return _("interrupted: {cause}").format(cause=reply.error)
         case ReplyState.INTERRUPTED | ReplyState.STREAMING:
-            return "interrupted: the program ended while this was written"
+            return _("interrupted: the program ended while this was written")
         case ReplyState.LENGTH:
-            return "cut at the length limit"
+            return _("cut at the length limit")
         case ReplyState.FAILED:
-            return f"failed: {reply.error}" if reply.error else "failed"
-        case _:
-            return "" if reply.text.strip() else "the model answered with nothing"
+            return _("failed: {cause}").format(cause=reply.error) if reply.error else _("failed")
+        case ReplyState.COMPLETE:
+            return "" if reply.text.strip() else _("the model answered with nothing")

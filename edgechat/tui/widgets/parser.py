@@ -106,3 +106,8 @@ def _address(token: Token, name: str) -> str:
 
 def _text(words: str) -> Token:
     return Token("text", "", 0, content=words)
+
+
+def code_blocks(text: str) -> list[str]:
+    """The blocks of code in a text, in order, as they were written; also those in lists and quotations."""
+    return [token.content for token in make_parser().parse(text) if token.type == FENCE]

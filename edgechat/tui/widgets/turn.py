@@ -15,9 +15,10 @@ from textual.widgets import Static
 from edgechat.chat.conversation import Reply, Turn
 from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
+from edgechat.i18n import _
 from edgechat.tui import glyphs
 from edgechat.tui.themes import MUTED
-from edgechat.tui.widgets.cards import ErrorCard, Mark, Notice, Version, mark_of, version_of
+from edgechat.tui.widgets.cards import ErrorCard, Facts, Mark, Notice, facts_of, mark_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,9 @@ class UserText(Static):
         head = _head(self.text)
         rest = len(self.text) - len(head)
         return Content.assemble(
-            printable(head.rstrip("\n")), "\n", (f"{glyphs.ELLIPSIS} {rest:,} more characters, click to unfold", MUTED)
+            printable(head.rstrip("\n")),
+            "\n",
+            (_("{sign} {n} more characters, click to unfold").format(sign=glyphs.ELLIPSIS, n=f"{rest:,}"), MUTED),
         )
 
 
@@ -90,8 +93,8 @@ class TurnView(Vertical):
                 yield self._view(reply.text)
             if words := mark_of(reply):
                 yield Mark(words)
-        if not self._live and (words := version_of(self.turn)):
-            yield Version(words)
+        if not self._live and (words := facts_of(self.turn)):
+            yield Facts(words)
 
     @property
     def reply_text(self) -> str:
@@ -125,11 +128,17 @@ class TurnView(Vertical):
         elif reply is not None and (words := mark_of(reply)):
             await self.mount(Mark(words))
 
-    async def tell_version(self, turn: Turn) -> None:
-        """Say which of several versions this is, once its reply is closed."""
+    async def tell_facts(self, turn: Turn) -> None:
+        """The turn is this by now; say what is to be said of it."""
         self.turn = turn
-        if words := version_of(turn):
-            await self.mount(Version(words))
+        words = facts_of(turn)
+        told = next(iter(self.query_children(Facts)), None)
+        if told is not None and words:
+            told.update(Content(printable(words)))
+        elif told is not None:
+            await told.remove()
+        elif words:
+            await self.mount(Facts(words))
 
     def _view(self, text: str, *, streaming: bool = False) -> ReplyView:
         from edgechat.tui.widgets.reply import ReplyView  # a fifth of the start-up; nothing needs it before
