@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from textwrap import shorten
 
 from textual import on
 from textual.content import Content
@@ -12,6 +13,7 @@ from textual.widgets import OptionList, Static
 from edgechat.chat.text import printable
 from edgechat.i18n import N_, _
 from edgechat.personas import Persona, all_personas, folder
+from edgechat.tui import glyphs
 from edgechat.tui.screens.card import Card
 from edgechat.tui.themes import MUTED
 
@@ -41,9 +43,8 @@ class PersonasScreen(Card[Persona]):
 
     @staticmethod
     def _line(persona: Persona) -> Content:
-        words = " ".join(persona.text.split())
-        short = words if len(words) <= SHOWN else f"{words[: SHOWN - 3]}..."
-        return Content("\n").join([Content(printable(persona.title)), Content.styled(printable(short), MUTED)])
+        short = shorten(persona.text, SHOWN, placeholder=f" {glyphs.ELLIPSIS}")
+        return Content.assemble((printable(persona.title), "bold"), f"\n{printable(short)}")
 
     def on_mount(self) -> None:
         """Begin at the one in use."""
