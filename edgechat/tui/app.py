@@ -21,6 +21,7 @@ from textual.binding import Binding, BindingType
 from edgechat.config import Settings, load_settings
 from edgechat.errors import EdgechatError
 from edgechat.i18n import N_, _
+from edgechat.tui import direction
 from edgechat.tui.look import LookApp
 from edgechat.tui.screens.main import MainScreen
 from edgechat.tui.themes import CONTRAST, DARK, LIGHT
@@ -262,7 +263,10 @@ def run_tui(
         EdgechatError: The session could not be closed.
     """
     app = EdgechatApp(session, notices=notices, settings=settings, read_settings=read_settings)
-    app.run()
+    try:
+        app.run()
+    finally:
+        direction.close()
     if app.failure is not None:
         raise app.failure
     return app.return_code or 0

@@ -32,7 +32,7 @@ class BranchingScreen(ChatScreen):
             "ctrl+r", "regenerate", N_("Again"), id="chat.regenerate", tooltip=N_("Answer the last message once more")
         ),
         Binding(
-            "f7",
+            "f7,ctrl+t",
             "resume",
             N_("Go on"),
             id="chat.resume",

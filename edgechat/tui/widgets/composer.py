@@ -17,11 +17,11 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
-from textual.widgets._text_area import TextArea  # the public name resolves lazily, which mypy cannot follow at no cost
 
 from edgechat import slash
 from edgechat.history.drafts import Draft
 from edgechat.i18n import N_, _
+from edgechat.tui.direction import DirectedTextArea
 from edgechat.tui.look import LookApp
 from edgechat.tui.widgets.folding import Folds
 from edgechat.tui.widgets.suggestions import Suggestions
@@ -38,7 +38,7 @@ SEND_KEYS = "enter"
 NEWLINE_KEYS = "ctrl+j,shift+enter,alt+enter"
 
 
-class Composer(TextArea):
+class Composer(DirectedTextArea):
     """The message being written.
 
     Attributes:
@@ -314,7 +314,7 @@ class Composer(TextArea):
         label = self._folds.fold(words, block)
         line, column = self.cursor_location
         before = self.document.get_line(line)[:column]
-        self._replace_via_keyboard(f"{' ' if before and not before.endswith(' ') else ''}{label} ", *self.selection)
+        self._replace_via_keyboard(f"{chr(10) if before.strip() else ''}{label}\n", *self.selection)
 
     def replace_text(self, old: str, new: str) -> None:
         """Put a text in the place of another that was just written."""
