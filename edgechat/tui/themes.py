@@ -34,7 +34,7 @@ DARK = Theme(
         "input-selection-background": "#6fbfae 30%",
         "screen-selection-background": "#2f4f4a",
         "screen-selection-foreground": "#f2f4f0",
-        "block-cursor-background": "#284a44",
+        "block-cursor-background": "#274842",
         "block-cursor-foreground": "#f2f4f0",
         "block-cursor-text-style": "none",
         "scrollbar": "#333a40",
