@@ -20,6 +20,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from edgechat import i18n
 from edgechat.chat.conversation import ChatSettings
 from edgechat.chat.text import printable
 from edgechat.config import PREFIX, Config, Settings, Source, check_value, config_path, device_path
@@ -168,6 +169,9 @@ class SettingsScreen(Card[None]):
                 themes = sorted(self.app.available_themes, key=lambda theme: (not theme.startswith("edgechat"), theme))
                 shown = [(None, _("as the terminal")), *((theme, theme) for theme in themes)]
                 return Choice(shown, value, id=name, disabled=disabled)
+            case "language":
+                named = [(None, _("as the system")), *((code, code) for code in i18n.languages())]
+                return Choice(named, value, id=name, disabled=disabled)
             case "persona":
                 personas = all_personas()[0]
                 known = [(None, _("none")), *((persona.name, persona.title) for persona in personas)]
@@ -184,7 +188,7 @@ class SettingsScreen(Card[None]):
             chat = self.app.session.conversation
             return chat.system if key == "system" else getattr(chat.settings, key)
         value = getattr(self.settings.config, key)
-        chosen = (*_SWITCHES, "plain", "context_policy", "theme", "persona")
+        chosen = (*_SWITCHES, "plain", "context_policy", "theme", "language", "persona")
         return value if key in chosen or self.settings.source(key) != "default" else None
 
     def _unset(self, key: str) -> str:
