@@ -142,6 +142,15 @@ class EdgechatApp(LookApp):
 
         self.push_screen(SettingsScreen())
 
+    def action_keys(self) -> None:
+        """Give keys another meaning."""
+        from edgechat.tui.screens.keys import KeysScreen
+
+        if "keys" in self.settings.locked:
+            self.notify(_("This device decides the keys."), severity="warning", markup=False)
+        else:
+            self.push_screen(KeysScreen())
+
     def action_personas(self) -> None:
         """Choose who the model is to be in this chat."""
         from edgechat.personas import Persona
@@ -212,6 +221,7 @@ class EdgechatApp(LookApp):
             for title, words, policy in _POLICIES:
                 choose = partial(chat.action_choose_policy, policy)
                 yield _("When the chat is full: {what}").format(what=_(title)), _(words), choose
+            yield _("Keys"), _("Give them another meaning"), self.action_keys
             yield _("Persona"), _("Choose who the model is to be in this chat"), self.action_personas
             yield from chat.commands()
             yield from chat.slash_commands()

@@ -31,6 +31,7 @@ GROUPS = {
     "chats": N_("Choosing a chat"),
     "models": N_("Models"),
     "settings": N_("Settings"),
+    "keys": N_("Keys"),
     "choice": N_("Choices in the settings"),
     "answer": N_("Answers of commands"),
     "help": N_("Help"),

@@ -81,10 +81,6 @@ class SettingsScreen(Card[None]):
     SettingsScreen #for .setting-title {
         text-style: bold;
     }
-    SettingsScreen .setting-fixed {
-        width: 1fr;
-        padding: 0 1;
-    }
     SettingsScreen Input > .input--placeholder {
         color: $foreground 65%;
     }
@@ -178,7 +174,7 @@ class SettingsScreen(Card[None]):
                 return Choice(known, value, id=name, disabled=disabled)
             case "keys":
                 count = len(self.settings.config.keys)
-                return Static(Content(_("{n} of your own").format(n=count)), classes="setting-fixed")
+                return Choice([(None, _("{n} of your own").format(n=count))], None, id=name, disabled=disabled)
             case _:
                 return Input(_text(value), placeholder=self._unset(key), id=name, disabled=disabled)
 
@@ -272,6 +268,11 @@ class SettingsScreen(Card[None]):
             self.run_worker(self._show_scope(), name="scope", exclusive=True)
             return
         key = _key(message.choice)
+        if key == "keys":  # they are changed, and saved, in a card of their own
+            from edgechat.tui.screens.keys import KeysScreen
+
+            self.app.push_screen(KeysScreen())
+            return
         self._edit(key, message.choice.value)
         if key == "theme":
             self.app.theme = self.app.wanted_theme(message.choice.value)
