@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 class KeysScreen(Card[None]):
     """All keys, to be changed."""
 
+    DEFAULT_CSS = """
+    KeysScreen OptionList {
+        text-wrap: nowrap;
+        text-overflow: ellipsis;
+    }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("delete", "reset", N_("Default"), id="keys.reset", tooltip=N_("Give it its own key again")),
     ]
@@ -47,7 +53,7 @@ class KeysScreen(Card[None]):
         own = self.app.settings.config.keys
         keys = key_words(keys_of(entry, own), 0)
         mark = "*" if entry.id in own else " "
-        return Content.assemble((f"{mark} {keys:<24} ", "bold"), f"{_(entry.about)} ({entry.id})")
+        return Content.assemble((f"{mark} {keys:<24} ", "bold"), _(entry.about))
 
     @property
     def _list(self) -> OptionList:
