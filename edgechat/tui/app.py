@@ -19,10 +19,12 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 
 from edgechat.config import Settings, load_settings
+from edgechat.engine.base import Progress
 from edgechat.errors import EdgechatError
 from edgechat.i18n import N_, _
 from edgechat.tui import direction
 from edgechat.tui.look import LookApp
+from edgechat.tui.messages import ModelFailed, ModelProgressed, ModelStarted
 from edgechat.tui.screens.main import MainScreen
 from edgechat.tui.themes import CONTRAST, DARK, LIGHT
 
@@ -171,6 +173,28 @@ class EdgechatApp(LookApp):
                 self.notify(_("{title}, from the next message on.").format(title=persona.title), markup=False)
 
         self.push_screen(PersonasScreen(self.session.conversation.system), take)
+
+    def reload_model(self, uri: str | None) -> None:
+        """Load a model with changed settings, in the background.
+
+        Args:
+            uri: See `Session.switch`; that of the one in use loads it again.
+        """
+        self.run_worker(self._reload(uri), name="reload", group="switch")
+
+    async def _reload(self, uri: str | None) -> None:
+        chat = self._chat
+
+        def progressed(progress: Progress) -> None:
+            chat.post_message(ModelProgressed(progress))
+
+        try:
+            progressed(Progress("load", 0, 0))
+            await self.session.switch(uri, progressed)
+        except EdgechatError as error:
+            chat.post_message(ModelFailed(error))
+        else:
+            chat.post_message(ModelStarted())
 
     def apply(self, settings: Settings) -> None:
         """Take over changed settings: the look at once, sampling with the next reply, the system message in new chats.

@@ -336,6 +336,7 @@ class SettingsScreen(Card[None]):
 
     async def _save(self) -> None:
         try:
+            reload, other = self._wants_reload(), "model_uri" in self._edits[False]
             told = await self._save_for_all() + await self._save_for_one()
         except EdgechatError as error:
             words = " ".join(part for part in (f"{error.title}.", error.message, error.hint) if part)
@@ -345,6 +346,14 @@ class SettingsScreen(Card[None]):
             self._saving = False
         self.app.notify(printable(" ".join(told) or _("Nothing was changed.")), timeout=10, markup=False)
         self.dismiss(None)
+        if reload and self.app.session.info is not None:
+            uri = self.settings.config.model_uri if other else self.app.session.model_uri
+            self.app.push_screen(ReloadScreen(), lambda now: self.app.reload_model(uri) if now else None)
+
+    def _wants_reload(self) -> bool:
+        """Whether something is changed that takes effect when a model is loaded, and counts."""
+        over = ("flag", "environment")
+        return any(WORDS[key].reload and self.settings.source(key) not in over for key in self._edits[False])
 
     async def _save_for_all(self) -> list[str]:
         edits = self._edits[False]
@@ -358,8 +367,6 @@ class SettingsScreen(Card[None]):
         over = [key for key in edits if settings.source(key) in ("flag", "environment")]
         if over:
             told.append(_("The command line or a variable still goes before: {keys}.").format(keys=", ".join(over)))
-        if any(WORDS[key].reload for key in edits if key not in over):
-            told.append(_("Some of it takes effect when a model is loaded, at the next start."))
         edits.clear()
         self.app.apply(settings)
         return told
@@ -374,6 +381,27 @@ class SettingsScreen(Card[None]):
         await self.app.session.configure(system, ChatSettings(**own))
         edits.clear()
         return [_("Saved for this chat.")]
+
+
+class ReloadScreen(Card[bool]):
+    """Asks whether to load the model again now. Answers with True for that."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "reload", N_("Load"), id="reload.now", tooltip=N_("Load the model again now")),
+    ]
+
+    def __init__(self) -> None:
+        """Make the question."""
+        super().__init__(_("Load the model again now?"), N_("Enter loads it, Esc leaves it for the next start"))
+
+    def body(self) -> Iterable[Widget]:
+        """Why."""
+        words = _("Some of what you changed takes effect when the model is loaded. The chat stays as it is.")
+        yield Static(Content(words))
+
+    def action_reload(self) -> None:
+        """Answer with yes."""
+        self.dismiss(True)
 
 
 def _key(control: Widget | None) -> str:
