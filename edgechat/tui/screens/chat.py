@@ -449,6 +449,8 @@ def _import_the_rest() -> None:
     import edgechat.tui.screens.answer
     import edgechat.tui.screens.ask
     import edgechat.tui.screens.help
+    import edgechat.tui.screens.keys
+    import edgechat.tui.screens.personas
     import edgechat.tui.screens.prompt
     import edgechat.tui.screens.settings
     import edgechat.tui.slash_front

@@ -82,8 +82,7 @@ class HelpScreen(Card[None]):
 
     DEFAULT_CSS = """
     HelpScreen .help-group {
-        color: $text-primary;
-        text-style: bold;
+        text-style: bold underline;
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
