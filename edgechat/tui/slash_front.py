@@ -14,7 +14,7 @@ from edgechat.slash.runner import obey
 
 if TYPE_CHECKING:
     from edgechat.session import Session, SessionEvent
-    from edgechat.tui.screens.chat import ChatScreen
+    from edgechat.tui.screens.main import MainScreen
 
 ACTIONS = {
     "chats": "chats",
@@ -37,7 +37,7 @@ ACTIONS = {
 class ScreenFront:
     """The chat screen as commands see it; see `slash.front.Front`."""
 
-    def __init__(self, screen: ChatScreen) -> None:
+    def __init__(self, screen: MainScreen) -> None:
         """Stand for that screen."""
         self._screen = screen
 
@@ -51,6 +51,8 @@ class ScreenFront:
         action = ACTIONS.get(call.command.name)
         if action is not None and not call.argument:
             await self._screen.run_action(action)
+        elif call.command.name == "search":
+            await self._screen.search_chats(call.argument)
         else:
             await obey(self, call)
 
@@ -76,6 +78,7 @@ class ScreenFront:
 
     async def refresh(self) -> None:
         """See `Front`."""
+        self._screen.chats_changed()
         if not self._screen.sending:  # the reply that is written is shown by itself
             await self._screen.redraw()
 

@@ -210,10 +210,9 @@ async def test_chats_are_searched_opened_renamed_and_forgotten(make_app: MakeApp
         await command(pilot, "/rename My chat")
         await until(pilot, lambda: app.session.conversation.title == "My chat")
         await command(pilot, "/search lighthouse")
-        await until(pilot, lambda: isinstance(app.screen, AnswerScreen))
-        assert "1  the lighthouse" in screen_text(pilot)
-        await pilot.press("escape")
-        await until(pilot, lambda: app.screen is app.chat)
+        await until(pilot, lambda: app.chat.chats is not None and app.chat.chats.search.value == "lighthouse")
+        await pilot.press("escape", "escape")  # the words, then the list
+        await until(pilot, lambda: app.focused is app.chat.composer)
         await command(pilot, "/open 1")
         await until(pilot, lambda: app.session.conversation.id == 1)
         await command(pilot, "/forget")

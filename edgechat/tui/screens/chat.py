@@ -47,7 +47,6 @@ from edgechat.tui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
     from edgechat.engine.base import Finished
-    from edgechat.slash import Call
 
 SPEED_EVERY = 0.5
 """Seconds between two guesses of the speed while a reply is written."""
@@ -366,12 +365,6 @@ class ChatScreen(WritingScreen):
     async def show_error(self, error: EdgechatError) -> None:
         """See `WritingScreen`."""
         await self.view.show_error(error)
-
-    async def obey(self, call: Call) -> None:
-        """See `WritingScreen`."""
-        from edgechat.tui.slash_front import ScreenFront  # what commands do is imported with the first of them
-
-        await ScreenFront(self).obey(call)
 
     async def redraw(self) -> None:
         """Show the chat that the session holds now."""
