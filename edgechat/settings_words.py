@@ -164,6 +164,12 @@ WORDS: dict[str, Words] = {
         LOOK,
         example="he",
     ),
+    "bidi": Words(
+        N_("Right to left"),
+        N_("Who puts Hebrew and Arabic in order on the screen; takes effect at the next start"),
+        N_("auto, app, terminal or off"),
+        group=LOOK,
+    ),
     "plain": Words(
         N_("Plain chat"),
         N_("Line after line, for screen readers; takes effect at the next start"),
@@ -176,6 +182,12 @@ WORDS: dict[str, Words] = {
         N_("Reduced motion"),
         N_("Nothing moves by itself"),
         N_("true or false"),
+        group=LOOK,
+    ),
+    "log_level": Words(
+        N_("Log"),
+        N_("How much the log tells; nothing of a chat is in it at any level"),
+        N_('"debug", "info", "warning" or "error"'),
         group=LOOK,
     ),
     "keys": Words(

@@ -7,11 +7,14 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from edgechat import paths
+import msgspec
+
+from edgechat import i18n, logs, paths
 from edgechat.cli.opening import engine_for, history_for, pulled_notice, set_aside
 from edgechat.config import Config, load_settings
 from edgechat.engine.base import Engine
 from edgechat.errors import ConfigError, DamagedError, ExitCode
+from edgechat.i18n import _
 from edgechat.prompting import sampling_of
 from edgechat.session import Session
 
@@ -29,6 +32,7 @@ def chat(
     persona: str | None = None,
     history: bool | None = None,
     context_policy: str | None = None,
+    log_level: str | None = None,
     demo: bool = False,
     plain: bool | None = None,
 ) -> int:
@@ -42,6 +46,7 @@ def chat(
         persona: Persona named on the command line.
         history: Whether the command line asks for the chat to be kept.
         context_policy: What happens when a chat no longer fits, as the command line has it.
+        log_level: How much the log tells, as the command line has it.
         demo: Use the scripted engine.
         plain: Whether the command line asks for the linear chat; None leaves it to the settings.
 
@@ -66,10 +71,13 @@ def chat(
         persona=persona,
         history=history,
         context_policy=context_policy,
+        log_level=log_level,
         plain=plain,
     )
     settings = read()
     config = settings.config
+    i18n.use(config.language)
+    logs.begin(config.log_level)
     said = config.system
     if config.persona is not None:
         from edgechat.personas import system_message
@@ -86,7 +94,10 @@ def chat(
     if (resume or chat_id is not None) and not config.history:
         flag = "--continue" if resume else "--chat"
         raise ConfigError("Nothing to go on with", "No chats are kept here.", f"Leave out {flag}.")
-    told = ["This terminal can only show lines (TERM is dumb), so this is the chat of --plain."] if dumb else []
+    told = [_("This terminal can only show lines (TERM is dumb), so this is the chat of --plain.")] if dumb else []
+    if config.language and not i18n.is_known(config.language):
+        known = ", ".join(i18n.languages())
+        told.append(_("There is no language {name}. There are: {names}.").format(name=config.language, names=known))
     store = history_for(config, told.append)
     try:
         conversation = _wanted(store, resume, chat_id)
@@ -95,16 +106,19 @@ def chat(
         set_aside(paths.history_path(), error, told.append)
         store = history_for(config, told.append)
         conversation = _wanted(store, resume, chat_id)
-    engine: Engine
-    if demo:
-        from edgechat.engine.scripted import ScriptedEngine
 
-        engine = ScriptedEngine(delay=0.05)
-    else:
-        engine = engine_for(config)
+    def engine_of(uri: str | None) -> Engine:
+        if demo:
+            from edgechat.engine.scripted import ScriptedEngine
+
+            return ScriptedEngine(delay=0.05)
+        return engine_for(msgspec.structs.replace(read().config, model_uri=uri))  # the settings may have changed
+
     session = Session(
-        engine,
+        engine_of(config.model_uri),
         store,
+        engine_of=engine_of,
+        model_uri=config.model_uri,
         conversation=conversation,
         system=said,
         sampling=sampling_of(config),
@@ -132,11 +146,13 @@ def _wanted(store: HistoryStore, resume: bool, chat_id: int | None) -> Conversat
 def _notices(config: Config) -> tuple[str, ...]:
     """What the user has to know of where the chat is kept."""
     if not config.history:
-        return ("This chat is not kept: it is gone when you quit.",)
+        return (_("This chat is not kept: it is gone when you quit."),)
     temporary = paths.temporary_home()
     if temporary is not None:
         return (
-            f"This user has no home folder. Chats are kept in {temporary}, and may be gone after the device's next "
-            "start. To keep them, set EDGECHAT_HOME to a folder.",
+            _(
+                "This user has no home folder. Chats are kept in {folder}, and may be gone after the device's next "
+                "start. To keep them, set EDGECHAT_HOME to a folder."
+            ).format(folder=temporary),
         )
     return ()

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input
 
 from edgechat import slash
 from edgechat.engine.scripted import ScriptedEngine
@@ -133,7 +132,7 @@ async def test_settings_and_system_message_of_a_chat(make_app: MakeApp) -> None:
         await say(pilot, "hello")
         assert engine.requests[-1].sampling.temperature == 0.7
         assert engine.requests[-1].messages[0].content == "You are\na poet."
-        for wrong, why in (("/set temperature 3", "Setting not usable"), ("/set colour red", "They are: temperature")):
+        for wrong, why in (("/set temperature 3", "from 0 to 2"), ("/set colour red", "They are: temperature")):
             await command(pilot, wrong)
             await told(pilot, why)
             app.chat.composer.clear()
@@ -249,7 +248,7 @@ async def test_commands_that_are_actions(make_app: MakeApp, name: str, clipboard
         elif name == "quit":
             await until(pilot, lambda: not app.is_running or app._exit)
         elif name == "chats":
-            await until(pilot, lambda: isinstance(app.focused, Input))
+            await until(pilot, lambda: app.chat.sidebar.display and app.chat.sidebar.has_focus_within)
         else:
             await until(pilot, lambda: isinstance(app.screen, PromptScreen))
 

@@ -12,12 +12,13 @@ from textual.widgets import Static
 from edgechat.chat.conversation import Reply, ReplyState, Turn
 from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
-from edgechat.i18n import _
+from edgechat.i18n import _, told
 from edgechat.tui import glyphs
+from edgechat.tui.direction import DirectedText
 from edgechat.tui.themes import MUTED
 
 
-class ErrorCard(Static):
+class ErrorCard(DirectedText):
     """What went wrong, why, and what to do next."""
 
     def __init__(self, error: EdgechatError, *, passing: bool = False) -> None:
@@ -27,15 +28,15 @@ class ErrorCard(Static):
             error: The failure.
             passing: Whether the card goes away once something works again.
         """
-        lines = [Content.styled(printable(error.title), "bold $text-error")]
+        lines = [Content.styled(printable(told(error.title)), "bold $text-error")]
         if error.message:
-            lines.append(Content(printable(error.message)))
+            lines.append(Content(printable(told(error.message))))
         if error.hint:
-            lines.append(Content.styled(printable(error.hint), MUTED))
+            lines.append(Content.styled(printable(told(error.hint)), MUTED))
         super().__init__(Content("\n").join(lines), classes="-passing" if passing else "")
 
 
-class Notice(Static):
+class Notice(DirectedText):
     """A few words about a message or about the whole session."""
 
     def __init__(self, words: str) -> None:
