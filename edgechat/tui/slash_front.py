@@ -6,14 +6,15 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgechat import slash
 from edgechat.chat.text import printable
 from edgechat.errors import EngineError
 from edgechat.i18n import _
 from edgechat.slash.runner import obey
+from edgechat.tui.tools import ToolsApp
 
 if TYPE_CHECKING:
     from edgechat.session import Session, SessionEvent
+    from edgechat.slash.table import Call
     from edgechat.tui.screens.main import MainScreen
 
 ACTIONS = {
@@ -23,6 +24,7 @@ ACTIONS = {
     "delete": "delete_turn",
     "edit": "edit",
     "forget": "delete_chat",
+    "model": "app.models",
     "new": "new_chat",
     "next": "step(1)",
     "previous": "step(-1)",
@@ -46,7 +48,7 @@ class ScreenFront:
         """See `Front`."""
         return self._screen.session
 
-    async def obey(self, call: slash.Call) -> None:
+    async def obey(self, call: Call) -> None:
         """Do what a command asks for. Raises EdgechatError."""
         action = ACTIONS.get(call.command.name)
         if action is not None and not call.argument:
@@ -81,6 +83,12 @@ class ScreenFront:
         self._screen.chats_changed()
         if not self._screen.sending:  # the reply that is written is shown by itself
             await self._screen.redraw()
+
+    async def switch(self, uri: str) -> None:
+        """See `Front`; the model is loaded in the background, and Esc goes back."""
+        app = self._screen.app
+        assert isinstance(app, ToolsApp)
+        app.switch_model(uri)
 
     async def attach(self, path: Path) -> None:
         """See `Front`."""

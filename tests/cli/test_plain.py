@@ -208,6 +208,19 @@ def test_a_signal_ends_it_and_keeps_the_reply(typed: Callable[..., Typed], tmp_p
 
 
 @pytest.mark.model
+def test_another_model_goes_on_with_the_chat(home_with_model: Path, tiny_llama: Path) -> None:
+    other = home_with_model / "other model"
+    other.symlink_to(tiny_llama)
+    command = own_command("--plain")
+    lines = f"/model\nhello\n/model absent\n/model {other}\nagain\n/stats\n"
+    ended = piped(home_with_model, lines, command, EDGECHAT_MAX_TOKENS="5")
+    assert "smollm2-135m-instruct is ready" in ended.stderr
+    assert "The chat goes on with" in ended.stderr, ended.stderr
+    assert ended.stdout.count("2 messages") == 1
+    assert ended.returncode == 3  # the model that is not there
+
+
+@pytest.mark.model
 def test_ctrl_c_stops_the_reply_of_the_real_model(typed: Callable[..., Typed], home_with_model: Path) -> None:
     chat = typed(own_command("--plain"), home_with_model)
     chat.until("is ready. Its context holds")

@@ -11,9 +11,9 @@ from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.pilot import Pilot
 
-from edgechat import slash
 from edgechat.config import Config, Settings
 from edgechat.engine.scripted import ScriptedEngine
+from edgechat.slash import table as slash
 from edgechat.tui.keys import Entry, entries, key_words, normalised, problems
 from edgechat.tui.screens.help import HelpScreen, Pairs
 from tests.tui.conftest import MakeApp

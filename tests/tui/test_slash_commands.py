@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from edgechat import slash
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.personas import find
+from edgechat.slash import table
 from edgechat.tui.screens.answer import AnswerScreen
 from edgechat.tui.screens.prompt import PromptScreen
 from edgechat.tui.slash_front import ACTIONS
@@ -39,7 +39,7 @@ async def test_commands_are_offered_and_taken(make_app: MakeApp) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot)
         await pilot.press("/")
-        assert len(words(pilot)) == len(slash.COMMANDS)
+        assert len(words(pilot)) == len(table.COMMANDS)
         assert "Show all commands" in screen_text(pilot)
         await pilot.press(*"re")
         assert words(pilot)[:2] == ["/read", "/regen"]
@@ -161,6 +161,17 @@ async def test_regen_edit_versions_delete_and_undo(make_app: MakeApp) -> None:
         await until(pilot, lambda: "third" in chat_text(pilot))
 
 
+async def test_a_model_that_is_not_there_leaves_the_one_that_is(make_app: MakeApp) -> None:
+    app = make_app(ScriptedEngine(["ok"]))
+    async with app.run_test(size=(80, 40)) as pilot:
+        await ready(pilot)
+        await command(pilot, "/model absent")
+        await until(pilot, lambda: bool(app.query(ErrorCard)))
+        assert "absent" in chat_text(pilot)
+        await say(pilot, "hello")
+        assert "ok" in chat_text(pilot)
+
+
 async def test_a_persona_feedback_and_the_shelf(make_app: MakeApp) -> None:
     app = make_app(ScriptedEngine(["ok"]))
     async with app.run_test(size=(80, 24)) as pilot:
@@ -258,7 +269,7 @@ async def test_the_palette_has_every_command(make_app: MakeApp) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot)
         commands = {command.title: command.callback for command in app.get_system_commands(app.screen)}
-        for item in slash.COMMANDS:
+        for item in table.COMMANDS:
             assert item.name in ACTIONS or f"/{item.name}" in commands
         await write(pilot, "a draft")
         commands["/system"]()

@@ -20,7 +20,7 @@ from edgechat.tui.screens.reading import ReadingScreen
 
 if TYPE_CHECKING:
     from edgechat.session import Session
-    from edgechat.slash import Call
+    from edgechat.slash.table import Call
     from edgechat.tui.widgets.sidebar import ChatList, Choice
 
 ROOM = 100
