@@ -270,7 +270,12 @@ class PlainChat:
         """See `Front`."""
         await asyncio.to_thread(_require, uri)  # before the model that is there is let go
         self._told_progress = ""
-        info = await self._session.switch(uri, self._progressed)
+        before = self._session.model_uri or _("the default model")
+        try:
+            info = await self._session.switch(uri, self._progressed)
+        except EdgechatError:
+            self._narrate(_("The chat goes on with {name}.").format(name=before))
+            raise
         self._narrate(_("The chat goes on with {name}.").format(name=info.name))
 
     async def attach(self, path: Path) -> None:

@@ -22,8 +22,10 @@ ACTIONS = {
     "continue": "resume",
     "copy": "copy_reply",
     "delete": "delete_turn",
+    "doctor": "app.doctor",
     "edit": "edit",
     "forget": "delete_chat",
+    "log": "app.log",
     "model": "app.models",
     "new": "new_chat",
     "next": "step(1)",
@@ -87,8 +89,8 @@ class ScreenFront:
     async def switch(self, uri: str) -> None:
         """See `Front`; the model is loaded in the background, and Esc goes back."""
         app = self._screen.app
-        assert isinstance(app, ToolsApp)
-        app.switch_model(uri)
+        if isinstance(app, ToolsApp):
+            app.switch_model(uri)
 
     async def attach(self, path: Path) -> None:
         """See `Front`."""

@@ -128,6 +128,13 @@ def test_an_export_is_nothing_but_the_chat(tmp_path: Path) -> None:
     assert ended.stdout.splitlines()[-1].startswith('{"messages":[')
 
 
+def test_the_log_and_the_doctor(tmp_path: Path) -> None:
+    ended = piped(tmp_path, "/doctor\n/log\n")
+    assert str(tmp_path) in ended.stdout
+    assert "Doctor" in ended.stderr
+    assert ended.stderr.count("Error") == 0
+
+
 def test_the_settings_can_ask_for_it(tmp_path: Path) -> None:
     assert "> hello" in piped(tmp_path, "hello\n", own_command("--demo"), EDGECHAT_PLAIN="1").stdout
     folder = tmp_path / "config"

@@ -161,17 +161,6 @@ async def test_regen_edit_versions_delete_and_undo(make_app: MakeApp) -> None:
         await until(pilot, lambda: "third" in chat_text(pilot))
 
 
-async def test_a_model_that_is_not_there_leaves_the_one_that_is(make_app: MakeApp) -> None:
-    app = make_app(ScriptedEngine(["ok"]))
-    async with app.run_test(size=(80, 40)) as pilot:
-        await ready(pilot)
-        await command(pilot, "/model absent")
-        await until(pilot, lambda: bool(app.query(ErrorCard)))
-        assert "absent" in chat_text(pilot)
-        await say(pilot, "hello")
-        assert "ok" in chat_text(pilot)
-
-
 async def test_a_persona_feedback_and_the_shelf(make_app: MakeApp) -> None:
     app = make_app(ScriptedEngine(["ok"]))
     async with app.run_test(size=(80, 24)) as pilot:
