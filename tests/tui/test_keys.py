@@ -12,9 +12,9 @@ from textual.dom import DOMNode
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
-from edgechat import slash
 from edgechat.config import Config, Settings, config_path, load_settings
 from edgechat.engine.scripted import ScriptedEngine
+from edgechat.slash import table as slash
 from edgechat.tui.keys import Entry, entries, key_words, normalised, problems
 from edgechat.tui.screens.help import HelpScreen, Pairs
 from edgechat.tui.screens.keys import KeysScreen, PressScreen

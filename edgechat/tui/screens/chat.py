@@ -47,7 +47,6 @@ from edgechat.tui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
     from edgechat.engine.base import Finished
-    from edgechat.slash import Call
 
 SPEED_EVERY = 0.5
 """Seconds between two guesses of the speed while a reply is written."""
@@ -367,12 +366,6 @@ class ChatScreen(WritingScreen):
         """See `WritingScreen`."""
         await self.view.show_error(error)
 
-    async def obey(self, call: Call) -> None:
-        """See `WritingScreen`."""
-        from edgechat.tui.slash_front import ScreenFront  # what commands do is imported with the first of them
-
-        await ScreenFront(self).obey(call)
-
     async def redraw(self) -> None:
         """Show the chat that the session holds now."""
         await self.show_draft()
@@ -446,6 +439,7 @@ class ChatScreen(WritingScreen):
 
 def _import_the_rest() -> None:
     # What is in the program's files must not be looked for later: somebody may have removed them by then.
+    import edgechat.slash.table
     import edgechat.tui.screens.answer
     import edgechat.tui.screens.ask
     import edgechat.tui.screens.help

@@ -17,8 +17,8 @@ from textual.geometry import Size
 from textual.widget import Widget
 from textual.widgets import Static
 
-from edgechat import slash
 from edgechat.i18n import N_, _
+from edgechat.slash import table as slash
 from edgechat.tui import glyphs
 from edgechat.tui.keys import entries, key_words, keys_of
 from edgechat.tui.screens.card import Card
