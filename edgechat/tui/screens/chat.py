@@ -238,7 +238,11 @@ class ChatScreen(WritingScreen):
         self.run_worker(self._send(told, text), name="send", group="send")
 
     @on(Composer.Refused)
+    def _refuse(self) -> None:
+        self._keep()
+
     def _keep(self) -> None:
+        """Say why the message stays in the composer."""
         self.composer.hint(_("a reply is being written; Esc stops it"), urgent=True)
 
     async def _send(self, told: AsyncGenerator[SessionEvent, None], text: str) -> None:

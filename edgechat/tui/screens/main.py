@@ -16,7 +16,7 @@ from textual.containers import Vertical
 from edgechat.history.search import SearchHit
 from edgechat.i18n import N_, _
 from edgechat.tui.messages import SendEnded, SessionYielded
-from edgechat.tui.screens.reading import ReadingScreen
+from edgechat.tui.screens.opened import OpenedScreen
 
 if TYPE_CHECKING:
     from edgechat.session import Session
@@ -27,7 +27,7 @@ ROOM = 100
 """Columns from which on the list of chats has a place of its own."""
 
 
-class MainScreen(ReadingScreen):
+class MainScreen(OpenedScreen):
     """The chat screen and the list of chats.
 
     Attributes:
@@ -35,7 +35,7 @@ class MainScreen(ReadingScreen):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *ReadingScreen.BINDINGS,
+        *OpenedScreen.BINDINGS,
         Binding(
             "ctrl+b",
             "sidebar",
@@ -157,7 +157,7 @@ class MainScreen(ReadingScreen):
 
     async def on_chat_list_opened(self, message: ChatList.Opened) -> None:
         """Go to the chat, or to the place in it."""
-        if not self._free():
+        if not self._still():
             return
         choice = message.choice
         self._close_over()
@@ -185,7 +185,7 @@ class MainScreen(ReadingScreen):
         self.chats_changed()
 
     async def _delete_listed(self, chat: int) -> None:
-        if not self._free():
+        if not self._still():
             return
         held = chat == self.session.conversation_id
         if await self._try(self.session.delete_chat(chat)):
