@@ -12,15 +12,17 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 
+from edgechat import speeds
 from edgechat.chat.conversation import ChatSettings, Conversation, Reply, ReplyState, Turn
 from edgechat.chat.text import storable
 from edgechat.chat.window import Policy
-from edgechat.engine.base import Engine, Finished, Progress, Sampling, TextDelta, Timings, Usage
+from edgechat.engine.base import Engine, Finished, ModelInfo, Progress, Sampling, TextDelta, Timings, Usage
 from edgechat.engine.fitting import WindowKeeper, WindowMoved
 from edgechat.errors import EdgechatError, EngineError, StorageError
 from edgechat.history.rows import title_of
 from edgechat.history.store import HistoryStore
 from edgechat.journal import Journal
+from edgechat.logs import log
 from edgechat.prompting import PromptedChat
 
 CLOSE_SECONDS = 3.0
@@ -64,6 +66,7 @@ class Session(PromptedChat):
     Attributes:
         sampling, max_tokens: Used for the next reply; may be set between replies.
         window: What is sent of a chat, and by which policy.
+        model_uri: The model in use, as it was asked for; None is the default one.
     """
 
     def __init__(
@@ -76,6 +79,8 @@ class Session(PromptedChat):
         sampling: Sampling | None = None,
         max_tokens: int | None = None,
         context_policy: Policy = "ask",
+        engine_of: Callable[[str | None], Engine] | None = None,
+        model_uri: str | None = None,
     ) -> None:
         """Nothing is started or stored yet.
 
@@ -87,9 +92,14 @@ class Session(PromptedChat):
             sampling: How replies are sampled.
             max_tokens: Upper bound of a reply; None is up to the end of the context.
             context_policy: What happens when a chat no longer fits into the context.
+            engine_of: Makes the engine of another model, or of the default one (None); without it, there is no other.
+            model_uri: Which model `engine` is for.
         """
         window = WindowKeeper(engine, context_policy)
         super().__init__(engine, store, conversation, system, sampling or Sampling(), max_tokens, window)
+        self._engine_of = engine_of
+        self.model_uri = model_uri
+        self._switching: asyncio.Task[object] | None = None
         self._journal: Journal | None = None
         self._live: Turn | None = None
         self._stopping = asyncio.Event()
@@ -116,6 +126,7 @@ class Session(PromptedChat):
             ContextFullError: Something would have to go; the message was not taken, unless the model was still loading.
             StorageError: The message could not be saved, and nothing was sent to the model; or the reply could not.
         """
+        await self._settled()
         async with aclosing(self._send(text, self._conversation.turns)) as events:
             async for event in events:
                 yield event
@@ -126,6 +137,7 @@ class Session(PromptedChat):
         The old branch stays, and `step` goes back to it. Yields and raises as `send`, and StorageError if the turn is
         not on the path that is shown.
         """
+        await self._settled()
         before = self._conversation.turns[: self._position(turn_id)]
         async with aclosing(self._send(text, before)) as events:
             async for event in events:
@@ -133,6 +145,7 @@ class Session(PromptedChat):
 
     async def regenerate(self) -> AsyncGenerator[SessionEvent, None]:
         """Answer the last message once more; the earlier replies stay its siblings. Yields and raises as `send`."""
+        await self._settled()
         self._refuse_while_busy()
         turn = self._last_turn()
         self._begin()
@@ -148,6 +161,7 @@ class Session(PromptedChat):
         Raises:
             EngineError: The last reply ended by itself, or has no text to go on from.
         """
+        await self._settled()
         self._refuse_while_busy()
         turn = self._last_turn()
         reply = turn.reply
@@ -161,6 +175,52 @@ class Session(PromptedChat):
         async with aclosing(self._hold(turn, turn, reply)) as events:
             async for event in events:
                 yield event
+
+    async def switch(self, uri: str | None, on_progress: Callable[[Progress], None] | None = None) -> ModelInfo:
+        """Go on with another model; the chat stays as it is.
+
+        The model before is ended first, for both may not fit into memory. Where the other one cannot be loaded, or the
+        caller is cancelled, the one before is in its place again, to be loaded with `start` or the next message.
+
+        Args:
+            uri: The model: a name, a folder or a URI; None is the default one.
+            on_progress: Called in the event loop as loading goes on.
+
+        Raises:
+            EngineError: A reply is running, or loading failed.
+            ModelError: It cannot be used.
+        """
+        self._refuse_while_busy()
+        if self._engine_of is None:
+            raise EngineError("There is no other model", "This chat is held with the one engine it was begun with.")
+        self._switching = asyncio.current_task()
+        self._begin()  # nothing is sent meanwhile
+        self._cool()
+        before = self.model_uri
+        try:
+            await self._engine.aclose()
+            self._use(self._engine_of(uri), uri)
+            info = await self._engine.start(on_progress)
+        except BaseException as error:
+            log.warning("switching to another model ended with %s", type(error).__name__)
+            # Not to be cancelled once more: whatever happens, there is an engine afterwards.
+            await asyncio.shield(self._engine.aclose())
+            self._use(self._engine_of(before), before)
+            raise
+        finally:
+            self._switching = None
+            self._idle.set()
+        self.warm()
+        return info
+
+    def _refuse_while_busy(self) -> None:
+        if self._switching is not None:
+            raise EngineError("Another model is being loaded", "", "Wait for it, or go back with Esc.")
+        super()._refuse_while_busy()
+
+    def _use(self, engine: Engine, uri: str | None) -> None:
+        self._engine, self.model_uri = engine, uri
+        self.window.use(engine)
 
     async def _send(self, text: str, before: tuple[Turn, ...]) -> AsyncGenerator[SessionEvent, None]:
         """Save a message after those turns and answer it."""
@@ -289,6 +349,7 @@ class Session(PromptedChat):
                         yield event
         except EdgechatError as error:
             words = " ".join(part for part in (f"{error.title}.", error.message) if part)
+            log.warning("a reply failed: %s", type(error).__name__)
             if self._leaving:  # it is the end of the engine that failed the reply, and the user's wish
                 await self._close(journal.close(ReplyState.STOPPED, None, ttft))
             else:
@@ -302,6 +363,9 @@ class Session(PromptedChat):
             self.window.note(self._conversation, finished)
         if journal.failure is not None:
             raise journal.failure
+        log.info("a reply ended: %s, %d tokens", finished.reason, finished.usage.completion)
+        if info := self._engine.info:
+            await asyncio.to_thread(speeds.note, info.name, finished.usage.completion, finished.tokens_per_second)
         yield TurnClosed(closed, finished)
 
     async def _ready(self) -> bool:
@@ -344,6 +408,9 @@ class Session(PromptedChat):
     async def aclose(self) -> None:
         """Stop, end the engine, close the store. Safe to call twice."""
         self._leaving = True
+        if self._switching is not None:
+            self._switching.cancel()
+            await self._wait_until_idle()
         if self.busy:
             await self.stop()
             await self._wait_until_idle()

@@ -184,6 +184,12 @@ WORDS: dict[str, Words] = {
         N_("true or false"),
         group=LOOK,
     ),
+    "log_level": Words(
+        N_("Log"),
+        N_("How much the log tells; nothing of a chat is in it at any level"),
+        N_('"debug", "info", "warning" or "error"'),
+        group=LOOK,
+    ),
     "keys": Words(
         N_("Keys"),
         N_('By what they do, as in "chat.new" = "ctrl+n,f7"; `edgechat keys` lists them'),

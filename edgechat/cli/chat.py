@@ -7,7 +7,9 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from edgechat import i18n, paths
+import msgspec
+
+from edgechat import i18n, logs, paths
 from edgechat.cli.opening import engine_for, history_for, pulled_notice, set_aside
 from edgechat.config import Config, load_settings
 from edgechat.engine.base import Engine
@@ -30,6 +32,7 @@ def chat(
     persona: str | None = None,
     history: bool | None = None,
     context_policy: str | None = None,
+    log_level: str | None = None,
     demo: bool = False,
     plain: bool | None = None,
 ) -> int:
@@ -43,6 +46,7 @@ def chat(
         persona: Persona named on the command line.
         history: Whether the command line asks for the chat to be kept.
         context_policy: What happens when a chat no longer fits, as the command line has it.
+        log_level: How much the log tells, as the command line has it.
         demo: Use the scripted engine.
         plain: Whether the command line asks for the linear chat; None leaves it to the settings.
 
@@ -67,11 +71,13 @@ def chat(
         persona=persona,
         history=history,
         context_policy=context_policy,
+        log_level=log_level,
         plain=plain,
     )
     settings = read()
     config = settings.config
     i18n.use(config.language)
+    logs.begin(config.log_level)
     said = config.system
     if config.persona is not None:
         from edgechat.personas import system_message
@@ -100,16 +106,19 @@ def chat(
         set_aside(paths.history_path(), error, told.append)
         store = history_for(config, told.append)
         conversation = _wanted(store, resume, chat_id)
-    engine: Engine
-    if demo:
-        from edgechat.engine.scripted import ScriptedEngine
 
-        engine = ScriptedEngine(delay=0.05)
-    else:
-        engine = engine_for(config)
+    def engine_of(uri: str | None) -> Engine:
+        if demo:
+            from edgechat.engine.scripted import ScriptedEngine
+
+            return ScriptedEngine(delay=0.05)
+        return engine_for(msgspec.structs.replace(read().config, model_uri=uri))  # the settings may have changed
+
     session = Session(
-        engine,
+        engine_of(config.model_uri),
         store,
+        engine_of=engine_of,
+        model_uri=config.model_uri,
         conversation=conversation,
         system=said,
         sampling=sampling_of(config),

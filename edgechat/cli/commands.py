@@ -11,13 +11,15 @@ from typing import Any
 
 import click
 
-from edgechat.cli.options import history_option, model_option, persona_option
+from edgechat.cli.options import history_option, log_option, model_option, persona_option
 from edgechat.errors import ExitCode
 
 COMMANDS = {
     "ask": "edgechat.cli.ask:ask",
     "bench": "edgechat.cli.bench:bench",
     "chats": "edgechat.cli.chats:chats",
+    "doctor": "edgechat.cli.doctor:doctor",
+    "keys": "edgechat.cli.keys:keys",
     "models": "edgechat.cli.models:models",
     "package": "edgechat.cli.package:package",
     "sync": "edgechat.cli.sync:sync",
@@ -72,6 +74,7 @@ def _version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
 @click.option("--system", metavar="TEXT", help="System message of new chats.")
 @persona_option
 @history_option
+@log_option
 @click.option(
     "--context-policy",
     type=click.Choice(["ask", "oldest", "summarise"]),
@@ -97,6 +100,7 @@ def cli(
     system: str | None,
     persona: str | None,
     history: bool | None,
+    log_level: str | None,
     context_policy: str | None,
     plain: bool | None,
     demo: bool,
@@ -121,6 +125,7 @@ def cli(
         flags = {
             "--continue": resume,
             "--chat": chat_id is not None,
+            "--log-level": log_level,
             "--context-policy": context_policy,
             "--plain": plain,
             "--demo": demo,
@@ -147,6 +152,7 @@ def cli(
             persona=persona,
             history=history,
             context_policy=context_policy,
+            log_level=log_level,
             demo=demo,
             plain=plain,
         )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgechat.cli.models_registry import outdated, pull, push
-from edgechat.cli.models_shown import WIDTH, card_json, card_lines, default_name, entry_json, table, verdict
+from edgechat.cli.models_shown import WIDTH, card_json, entry_json, table, verdict
 from edgechat.cli.narration import ProgressLine, complete_name, json_option, narrate, print_json
 from edgechat.errors import ExitCode, ModelError
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from edgechat.models.manifest import Problem
 
-_LABEL_WIDTH = 14
+_LABEL_WIDTH = 16
 
 
 @click.group()
@@ -62,7 +62,7 @@ def list_models(as_json: bool) -> None:
       edgechat models list
       edgechat models list --json | jq -r ".[].name"
     """
-    from edgechat.models.default import embedded_gguf, model_beside
+    from edgechat.models.default import default_name, embedded_gguf, model_beside
     from edgechat.models.store import ModelStore
 
     entries = ModelStore().entries()
@@ -214,16 +214,23 @@ def show(model: str | None, as_json: bool) -> None:
       edgechat models show ./phi3-mini
       edgechat models show phi3 --json
     """
+    from edgechat import speeds
+    from edgechat.models.card import card_lines
     from edgechat.models.manifest import quick_check
     from edgechat.models.uri import resolve_model
+    from edgechat.preflight import preflight
 
     found = resolve_model(model)
     with ProgressLine("checking") as progress:
         check = quick_check(found.root, progress)
+    findings = [finding for finding in preflight(found) if finding.id != "files"]  # told as "Verified"
+    speed = speeds.measured(found.name)
     if as_json:
-        print_json(card_json(found, check))
+        told = [{"id": one.id, "state": one.state, "detail": one.detail, "hint": one.hint} for one in findings]
+        print_json({**card_json(found, check), "preflight": told, "tokens_per_second": speed and speed[0]})
         return
-    for label, value in card_lines(found, check):
+    here = [(f"{one.title} here", " ".join(filter(None, (one.detail, one.hint)))) for one in findings]
+    for label, value in (*card_lines(found, check, speed), *here):
         if value:
             click.echo(
                 textwrap.fill(

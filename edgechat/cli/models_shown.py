@@ -1,4 +1,4 @@
-"""What `edgechat models` shows: installed models and their cards, as lines for people and as values for JSON.
+"""What `edgechat models` shows: installed models as lines for people, and models as values for JSON.
 
 Words that come from a model folder are shown without anything a terminal would obey.
 """
@@ -6,7 +6,6 @@ Words that come from a model folder are shown without anything a terminal would 
 from __future__ import annotations
 
 import dataclasses
-import json
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +18,6 @@ if TYPE_CHECKING:
 
 WIDTH = 80
 _NAME_WIDTH = 36
-
-
-def default_name(entries: tuple[Entry, ...]) -> str:
-    """The model used when none is named, empty where one has to be named."""
-    from edgechat.models.default import DEFAULT_NAME
-
-    names = [entry.name for entry in entries]
-    return DEFAULT_NAME if DEFAULT_NAME in names else names[0] if len(names) == 1 else ""
 
 
 def table(entries: tuple[Entry, ...], default: str) -> Iterable[str]:
@@ -59,79 +50,6 @@ def table(entries: tuple[Entry, ...], default: str) -> Iterable[str]:
                 break_on_hyphens=False,
                 break_long_words=False,
             )
-
-
-def card_lines(model: ModelFolder, check: Check) -> Iterable[tuple[str, str]]:
-    """The labels and values of `edgechat models show`; an empty value is not shown."""
-    from edgechat.models.words import shown, size_text
-
-    card, origin = model.mlflow, model.origin
-    yield "Name", model.name
-    if origin is not None:
-        aliases = f" ({', '.join(origin.aliases)})" if origin.aliases else ""
-        yield "Registered", shown(f"{origin.name}, version {origin.version}{aliases}") if origin.name else ""
-        yield "Pulled", shown(f"{origin.pulled} from {origin.server}", 400)
-        yield "URI", shown(origin.uri, 400)
-    elif card is not None:
-        version = f", version {card.registered_version}" if card.registered_version else ""
-        yield "Registered", shown(card.registered_name + version) if card.registered_name else ""
-    yield "Folder", shown(str(model.root), 400)
-    yield "Source", shown(model.source)
-    yield "Type", shown(model.architecture)
-    yield "Runs on", "transformers (the extra of that name)" if model.kind == "transformers" else "onnxruntime-genai"
-    yield "Weights", shown(model.quantisation) or "not told"
-    yield "Size", size_text(model.size_bytes)
-    yield "Context", f"{model.context_length:,} tokens" if model.context_length else "not told"
-    yield "Licence", shown(model.licence) or "not told"
-    if card is None:
-        bare = "Hugging Face" if model.kind == "transformers" else "ONNX GenAI"
-        yield "MLflow", f"no; a bare {bare} folder"
-    else:
-        yield "Flavors", shown(", ".join(card.flavors))
-        yield "Input", _side(card.inputs)
-        yield "Output", _side(card.outputs)
-        yield "Run", shown(card.run_id)
-        yield "Model id", shown(card.model_uuid)
-        yield "Saved", shown(f"{card.utc_time_created} UTC") if card.utc_time_created else ""
-        yield "MLflow", shown(card.mlflow_version)
-    yield "Verified", _verified(check)
-
-
-def card_markdown(model: ModelFolder, check: Check) -> str:
-    """A model's card as a table in Markdown."""
-    # The folder is one of this machine's, and no business of those who read the card elsewhere.
-    rows = [(label, value) for label, value in card_lines(model, check) if value and label != "Folder"]
-    table = [f"| {label} | {value.replace('|', '/')} |" for label, value in rows]
-    return "\n".join([f"# {model.name}", "", "| | |", "| --- | --- |", *table, ""])
-
-
-def _verified(check: Check) -> str:
-    from edgechat.models.words import shown
-
-    if check.state == "verified":
-        return "yes, every file is as it was installed"
-    if check.state == "unverified":
-        return "no, the folder has no manifest; adding the model makes one"
-    first = check.problems[0]
-    more = f" and {len(check.problems) - 1} more" if check.problems[1:] else ""
-    return f"NO, {first.kind}: {shown(first.path)}{more}"
-
-
-def _side(text: str) -> str:
-    """One side of an MLflow signature for people: "prompt: string, messages: array (optional)"."""
-    from edgechat.models.words import shown
-
-    try:
-        columns = json.loads(text) if text else []
-        parts = [
-            (f"{column['name']}: " if column.get("name") else "")
-            + str(column.get("type", "?"))
-            + ("" if column.get("required", True) else " (optional)")
-            for column in columns
-        ]
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
-        return shown(text, 300)
-    return shown(", ".join(parts), 300)
 
 
 def verdict(result: dict[str, Any]) -> Iterable[str]:

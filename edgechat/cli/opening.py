@@ -79,6 +79,7 @@ def locate(uri: str | None) -> Callable[[OnProgress], Awaitable[ModelSource]]:
         from edgechat.engine.client import ModelSource
         from edgechat.models.default import DEFAULT_NAME, embedded_gguf, prepare
         from edgechat.models.uri import resolve_model
+        from edgechat.preflight import refuse_too_large
 
         def installing(done: int, total: int, note: str) -> None:
             on_progress(Progress("install", done, total, note))
@@ -86,6 +87,7 @@ def locate(uri: str | None) -> Callable[[OnProgress], Awaitable[ModelSource]]:
         if uri is not None:
             model = await asyncio.to_thread(resolve_model, uri)
             await _check(model.root, on_progress)
+            await asyncio.to_thread(refuse_too_large, model)
             return ModelSource(model.genai, model.name, model.kind)
         model = await prepare(installing)
         try:
@@ -94,6 +96,7 @@ def locate(uri: str | None) -> Callable[[OnProgress], Awaitable[ModelSource]]:
             if model.name != DEFAULT_NAME or embedded_gguf() is None:
                 raise
             model = await prepare(installing, again=True)
+        await asyncio.to_thread(refuse_too_large, model)
         return ModelSource(model.genai, model.name, model.kind)
 
     return find

@@ -28,6 +28,15 @@ def persona_option(command: F) -> F:
     )
 
 
+def log_option(command: F) -> F:
+    """Add `--log-level`."""
+    return click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        help="How much the log tells (F12 shows it); nothing of a chat is in it at any level.",
+    )(command)
+
+
 def history_option(command: F) -> F:
     """Add `--no-history`, whose value is False when given, else None."""
     return click.option(

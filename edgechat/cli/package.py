@@ -77,10 +77,10 @@ def package(
         "size_bytes": model.size_bytes,
     }
     if logged:
-        from edgechat.cli.models_shown import card_markdown
         from edgechat.engine.client import ModelSource
         from edgechat.engine.measure import measure
         from edgechat.flavor.recording import Destination, record
+        from edgechat.models.card import card_markdown
         from edgechat.models.manifest import quick_check
 
         narrate("measuring the model")

@@ -17,7 +17,7 @@ from typing import IO, TypeVar
 
 import msgspec
 
-from edgechat import paths
+from edgechat import logs, paths
 from edgechat.chat.conversation import Message
 from edgechat.engine import wire
 from edgechat.engine.base import Event, Finished, Kind, ModelInfo, Progress, Prompt, Request, TextDelta
@@ -109,7 +109,7 @@ class EngineClient:
         if not isinstance(source, ModelSource):
             source = await source(self._tell)
         if source.kind == "transformers":
-            _require_transformers(source.name)
+            require_transformers(source.name)
         self._tell(Progress("load", 0, 0))
         await self._end()
         log = _open_log()
@@ -128,6 +128,7 @@ class EngineClient:
             raise EngineError("The model process cannot be started", f"{error.strerror or error}.") from error
         finally:
             log.close()
+        logs.log.info("model process %d started", self._process.pid)
         self._reader = asyncio.create_task(self._read(self._process), name="engine-reader")
         options = self._options
         load = wire.Load(
@@ -146,6 +147,14 @@ class EngineClient:
                 answer = await self._next(answers)
                 if isinstance(answer, ModelInfo):
                     self._info = answer
+                    logs.log.info(
+                        "model loaded: %s, %s, %d tokens of context, %d threads, %.1f s",
+                        answer.name,
+                        answer.architecture,
+                        answer.context,
+                        answer.threads,
+                        answer.load_seconds,
+                    )
                     return answer
         except BaseException:
             await self._end()
@@ -274,6 +283,7 @@ class EngineClient:
         if self._process is process:
             self._process = None
             self._info = None
+            logs.log.error("the model process %d ended by itself: %s", process.pid, _death(code).message)
         for answers in self._queues.values():
             answers.put_nowait(failure or _death(code))
 
@@ -295,8 +305,8 @@ class EngineClient:
             await reader
 
 
-def _require_transformers(name: str) -> None:
-    """Say what is missing before a process is started that could only fail."""
+def require_transformers(name: str) -> None:
+    """Say what is missing before a process is started that could only fail. Raises ModelError."""
     from importlib.util import find_spec
 
     what = f"{name} is a Transformers pipeline or a Hugging Face model"

@@ -54,6 +54,11 @@ class WindowKeeper:
         self.policy: Policy = policy
         self._known: dict[int, tuple[object, int]] = {}
 
+    def use(self, engine: Engine) -> None:
+        """Keep chats within the context of another engine from now on."""
+        self._engine = engine
+        self._known.clear()
+
     def window(self, conversation: Conversation) -> Window:
         """The window in use over a chat."""
         info = self._engine.info

@@ -62,9 +62,14 @@ def back_up(path: Path) -> Path | None:
         ) from error
     finally:
         part.unlink(missing_ok=True)
-    for old in _backups(path)[KEPT:]:
+    for old in backups(path)[KEPT:]:
         old.unlink(missing_ok=True)
     return today
+
+
+def backups(path: Path) -> list[Path]:
+    """The backups, newest first."""
+    return sorted(folder_of(path).glob(f"{path.stem}-????-??-??.db"), reverse=True)
 
 
 def damage(path: Path) -> str:
@@ -96,7 +101,7 @@ def set_aside(path: Path) -> str | None:
         with suppress(FileNotFoundError):
             Path(f"{path}{end}").rename(f"{aside}{end}")
     told = f"The chat history was damaged. It was set aside as {aside}, and nothing in it was changed."
-    for backup in _backups(path):
+    for backup in backups(path):
         if damage(backup):
             continue
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -120,11 +125,6 @@ def _put(part: Path, path: Path) -> None:
     except OSError:  # a disk without hard links
         if not path.exists():
             part.rename(path)
-
-
-def _backups(path: Path) -> list[Path]:
-    """The backups, newest first."""
-    return sorted(folder_of(path).glob(f"{path.stem}-????-??-??.db"), reverse=True)
 
 
 def _free_name(path: Path) -> Path:

@@ -21,7 +21,7 @@ from edgechat.errors import ExitCode, ModelError, StorageError
 from edgechat.models.genai_config import GENAI_CONFIG
 from edgechat.models.mlflow_card import MLMODEL
 from edgechat.models.mlmodel import ModelFolder, open_model
-from edgechat.models.store import ModelStore
+from edgechat.models.store import Entry, ModelStore
 from edgechat.models.words import shown
 
 if TYPE_CHECKING:
@@ -73,6 +73,12 @@ def no_model() -> ModelError:
         "Install one with `edgechat models add FOLDER`, start with `--model-uri FOLDER`, or put a model folder called "
         f"`{BESIDE}` beside a packaged edgechat.",
     )
+
+
+def default_name(entries: tuple[Entry, ...]) -> str:
+    """Which of the installed models is used when none is named; empty where one has to be named."""
+    names = [entry.name for entry in entries]
+    return DEFAULT_NAME if DEFAULT_NAME in names else names[0] if len(names) == 1 else ""
 
 
 def default_model(store: ModelStore) -> ModelFolder:

@@ -261,6 +261,21 @@ def quick_check(root: Path, progress: Progress | None = None) -> Check:
     return Check("verified")
 
 
+def size_check(root: Path) -> Check:
+    """Whether every file is there with its size; no byte of them is read. Raises ModelError as `quick_check`."""
+    root = root.resolve()
+    manifest = read_manifest(root)
+    if manifest is None:
+        return Check("unverified")
+    problems, files = _look(root)
+    problems += _missing(manifest, files, problems)
+    for name, file in files.items():
+        wanted = manifest.files.get(name)
+        if wanted is not None and wanted.size != file.size:
+            problems.append(_other_size(file, wanted))
+    return Check("damaged" if problems else "verified", tuple(sorted(problems, key=lambda problem: problem.path)))
+
+
 def ensure_intact(root: Path, progress: Progress | None = None) -> Check:
     """`quick_check` for those who are about to load the model.
 
@@ -351,12 +366,16 @@ def _missing(manifest: Manifest, files: Mapping[str, ModelFile], told: list[Prob
 def _compare(file: ModelFile, digest: Digest, count: _Counter) -> Problem | None:
     if file.size != digest.size:
         count.add(file.size)
-        return Problem("changed", file.relative, f"{file.size:,} bytes instead of {digest.size:,}")
+        return _other_size(file, digest)
     try:
         found = hash_file(file.path, count.add)
     except OSError as error:
         return Problem("unreadable", file.relative, error.strerror or str(error))
     return None if found == digest.sha256 else Problem("changed", file.relative, "other bytes than were installed")
+
+
+def _other_size(file: ModelFile, digest: Digest) -> Problem:
+    return Problem("changed", file.relative, f"{file.size:,} bytes instead of {digest.size:,}")
 
 
 def write_atomically(path: Path, raw: bytes) -> None:
