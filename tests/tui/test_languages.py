@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from textual.pilot import Pilot
@@ -41,11 +40,10 @@ class Accented:
 
 
 @pytest.fixture(autouse=True)
-def accented(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def accented(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(i18n._Spoken, "language", "xx")
     monkeypatch.setattr(i18n._Spoken, "catalogue", Accented())
     monkeypatch.setattr(i18n._Spoken, "templates", type("Told", (), {"translate": Accented().gettext})())
-    yield
 
 
 def english(pilot: Pilot[None], *also: str) -> set[str]:
@@ -81,28 +79,32 @@ async def test_an_error(make_app: MakeApp) -> None:
         assert english(pilot) == set()
 
 
+COMMANDS = {name for command in COMMANDS_THERE_ARE for name in (command.name, *command.also)}
+SETTINGS = {"auto", *Config().system.split()}
+"""What the fields of the settings hold."""
+
+
 @pytest.mark.parametrize(
-    ("keys", "also"),
+    ("key", "also"),
     [
-        (["f1"], set()),
-        (["f2"], set()),
-        (["ctrl+o"], set()),
-        (["ctrl+p"], set()),
-        (["ctrl+b"], set()),
-        (["ctrl+s"], set()),
-        (["shift+tab"], set()),
-        (["f8"], set()),
-        (["f5"], set()),
-        (["slash"], set()),
+        ("f1", {"left", "right", "tab"}),
+        ("f2", set()),
+        ("ctrl+p", COMMANDS),
+        ("ctrl+b", set()),
+        ("ctrl+s", SETTINGS),
+        ("shift+tab", set()),
+        ("f8", set()),
+        ("slash", COMMANDS),
+        ("f12", set()),
+        ("f10", set()),
     ],
-    ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-async def test_what_a_key_opens(make_app: MakeApp, keys: list[str], also: set[str]) -> None:
+async def test_what_a_key_opens(make_app: MakeApp, key: str, also: set[str]) -> None:
     async with make_app(ScriptedEngine(script=["xxyyzz"])).run_test(size=(120, 60)) as pilot:
         await ready(pilot)
         await say(pilot, "xxyyzz")
         before = screen_text(pilot)
-        await pilot.press(*keys)
+        await pilot.press(key)
         await until(pilot, lambda: screen_text(pilot) != before)
         await pilot.pause(0.3)
         assert english(pilot, *also) == set()

@@ -22,7 +22,7 @@ from edgechat import slash
 from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
 from edgechat.history.drafts import Draft
-from edgechat.i18n import N_, _, ngettext
+from edgechat.i18n import N_, _, in_words, ngettext
 from edgechat.tui import glyphs
 from edgechat.tui.messages import CommandFailed, CommandsCompleted, TokensCounted
 from edgechat.tui.screens.context import ContextScreen
@@ -320,7 +320,7 @@ class WritingScreen(ContextScreen):
         try:
             after = await edited(self.app, before)
         except EdgechatError as error:
-            words = " ".join(part for part in (f"{error.title}.", error.message, error.hint) if part)
+            words = in_words(error.title, error.message, error.hint)
             self.notify(printable(words), severity="error", markup=False)
             return
         if after != before:
