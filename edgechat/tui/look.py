@@ -119,6 +119,13 @@ class LookApp(App[None]):
         if self.settings.config.reduced_motion and hasattr(event.widget, "cursor_blink"):
             event.widget.cursor_blink = False
 
+    def action_command_palette(self) -> None:
+        """Open the palette, which asks in the interface's language."""
+        from textual.command import CommandPalette
+
+        if not CommandPalette.is_open(self):
+            self.push_screen(CommandPalette(id="--command-palette", placeholder=_("Search for commands")))
+
     # Themes
 
     def keep_theme(self, name: str) -> None:
