@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import groupby
 from typing import Literal
 
 from rich.cells import cell_len
@@ -241,6 +242,19 @@ def _trimmed(strip: Strip) -> Strip:
     return strip.crop(0, strip.cell_length - (len(text) - len(text.rstrip(" "))))
 
 
+def _with_whole_signs(strip: Strip) -> Strip:
+    """The line with each sign in one style: a cursor that covers the first character of several covers them all."""
+    text = strip.text
+    if text.isascii():
+        return strip
+    styles = [segment.style for segment in strip for _ in segment.text]
+    pieces = ((text[start:end], styles[start]) for start, end in signs_of(text))
+    segments = [
+        Segment("".join(sign for sign, _ in same), style) for style, same in groupby(pieces, key=lambda piece: piece[1])
+    ]
+    return Strip(segments)
+
+
 class DirectedScreen(Screen[None]):
     """A screen on which the mouse selects what is seen under it."""
 
@@ -267,7 +281,7 @@ class DirectedTextArea(TextArea):
 
     def render_line(self, y: int) -> Strip:
         """See `Widget.render_line`."""
-        strip = super().render_line(y)
+        strip = _with_whole_signs(super().render_line(y))
         base = self._base_at(self.scroll_offset.y + y)
         return strip if base is None or _Mode.ordering != "app" else strip.apply_style(HINTS[base])
 
