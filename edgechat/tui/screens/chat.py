@@ -26,7 +26,7 @@ from edgechat.chat.window import moved_words
 from edgechat.engine.base import Progress, TextDelta
 from edgechat.engine.fitting import WindowMoved
 from edgechat.errors import EdgechatError
-from edgechat.i18n import N_, _
+from edgechat.i18n import N_, _, in_words, told
 from edgechat.session import Session, SessionEvent, TurnClosed, TurnSaved
 from edgechat.tui import glyphs
 from edgechat.tui.messages import (
@@ -161,7 +161,7 @@ class ChatScreen(WritingScreen):
         try:
             await self.session.housekeep()
         except EdgechatError as error:  # the chat goes on without a backup, and says so
-            words = " ".join(part for part in (f"{error.title}.", error.message, error.hint) if part)
+            words = in_words(error.title, error.message, error.hint)
             self.notify(printable(words), severity="warning", markup=False)
 
     def start_model(self) -> None:
@@ -201,7 +201,7 @@ class ChatScreen(WritingScreen):
             welcome.failed = True
         if self._sending:  # the message waits for the same load, and tells of it under its own turn
             return
-        self._show(Activity.ERROR, message.error.title)
+        self._show(Activity.ERROR, told(message.error.title))
         await self.view.show_error(message.error)
 
     # A message and its reply
@@ -303,7 +303,7 @@ class ChatScreen(WritingScreen):
             self._pauses.collect()
 
     async def _fail(self, text: str, error: EdgechatError) -> None:
-        self._show(Activity.ERROR, error.title)
+        self._show(Activity.ERROR, told(error.title))
         shown = self.explain_full(error)
         # If the model was still being loaded, the chat has the message already; it is to be sent again all the same.
         if (not self._saved or shown is not error) and text:
@@ -351,7 +351,7 @@ class ChatScreen(WritingScreen):
 
     @on(StopFailed)
     def _show_failed_stop(self, message: StopFailed) -> None:
-        self._show(Activity.ERROR, message.error.title)
+        self._show(Activity.ERROR, told(message.error.title))
 
     async def action_new_chat(self) -> None:
         """Begin a new chat; a reply that is being written is stopped first and stays in the old one."""

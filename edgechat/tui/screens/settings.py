@@ -25,7 +25,7 @@ from edgechat.chat.conversation import ChatSettings
 from edgechat.chat.text import printable
 from edgechat.config import PREFIX, Config, Settings, Source, check_value, config_path, device_path
 from edgechat.errors import EdgechatError
-from edgechat.i18n import N_, _
+from edgechat.i18n import N_, _, in_words, told
 from edgechat.personas import all_personas
 from edgechat.settings_words import WORDS
 from edgechat.tui import glyphs
@@ -257,7 +257,7 @@ class SettingsScreen(Card[None]):
             try:
                 value = check_value(key, text)
             except EdgechatError as error:
-                self._faults[key] = error.message
+                self._faults[key] = told(error.message)
         self._edit(key, value)
 
     @on(Choice.Changed)
@@ -339,7 +339,7 @@ class SettingsScreen(Card[None]):
             reload, other = self._wants_reload(), "model_uri" in self._edits[False]
             told = await self._save_for_all() + await self._save_for_one()
         except EdgechatError as error:
-            words = " ".join(part for part in (f"{error.title}.", error.message, error.hint) if part)
+            words = in_words(error.title, error.message, error.hint)
             self.app.notify(printable(words), severity="error", timeout=20, markup=False)
             return
         finally:
