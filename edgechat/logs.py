@@ -32,6 +32,7 @@ MOST_READ = 256 * 1024
 _FORM = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
 
 log = logging.getLogger("edgechat")
+log.addHandler(logging.NullHandler())  # a command that keeps no log must not print one either
 
 
 class FaultError(EdgechatError):

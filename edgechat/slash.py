@@ -101,6 +101,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("stats", "", N_("Tell the tokens, the speed and the model of this chat")),
     Command("prompt", "", N_("Show what the model reads, with its tokens")),
     Command("full", "[WAY]", N_("Choose what happens when a chat is full: ask, oldest, summarise"), Takes.POLICY),
+    Command("log", "", N_("Show what edgechat logged; nothing of a chat is in it")),
+    Command("doctor", "", N_("Check this machine, the model and the chats")),
     Command("quit", "", N_("Leave; a reply is stopped and its text kept"), aliases=("exit", "q", "bye")),
 )
 

@@ -13,18 +13,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from edgechat import doctor, logs
 from edgechat.attachments import Attachment, read_file, too_large
 from edgechat.chat.text import storable
 from edgechat.config import check_value
 from edgechat.engine.prompt_text import part_lines, summary_words
-from edgechat.errors import ConfigError, StorageError
+from edgechat.errors import ConfigError, EdgechatError, StorageError
 from edgechat.history.search import SearchHit
 from edgechat.i18n import _, ngettext
+from edgechat.models.uri import resolve_model
+from edgechat.preflight import require_usable
 from edgechat.session import Session, SessionEvent
 from edgechat.slash import COMMANDS, EXPORT_FORMATS, POLICIES, SETTINGS, Call, SlashError, find
 
 if TYPE_CHECKING:
     from edgechat.history.transfer_out import Format
+
+MOST_LOGGED = 50
+"""Lines of the log that are told."""
 
 DEFAULT = "default"
 """The word that takes a setting of the chat back."""
@@ -292,11 +298,17 @@ def _write_new(path: Path, text: str) -> None:
 async def _model(front: Front, argument: str) -> None:
     info = front.session.info
     if argument:
-        raise SlashError(
-            _("The model cannot be changed in a chat yet"),
-            "",
-            _("Start edgechat with --model-uri {name}.").format(name=argument),
-        )
+        before = front.session.model_uri
+        model = await asyncio.to_thread(resolve_model, argument)
+        await asyncio.to_thread(require_usable, model)
+        try:
+            await front.session.switch(argument)
+        except EdgechatError as error:
+            name = before or _("the default model")
+            hint = _("The chat goes on with {name}.").format(name=name)
+            raise SlashError(error.title, error.message, f"{error.hint} {hint}".strip()) from error
+        await front.say(_("The chat goes on with {name}.").format(name=model.name))
+        return
     if info is None:
         await front.say(_("The model is not loaded yet."))
         return
@@ -309,6 +321,16 @@ async def _model(front: Front, argument: str) -> None:
             _("threads: {n}").format(n=info.threads),
         ],
     )
+
+
+async def _log(front: Front, _argument: str) -> None:
+    lines = [line.text for line in await asyncio.to_thread(logs.read)]
+    await front.tell(str(logs.path()), lines[-MOST_LOGGED:] or [_("Nothing was logged yet.")])
+
+
+async def _doctor(front: Front, _argument: str) -> None:
+    findings = await asyncio.to_thread(doctor.examine)
+    await front.tell(_("Doctor"), doctor.as_text(findings).split("\n"))
 
 
 async def _system(front: Front, argument: str) -> None:
@@ -413,5 +435,7 @@ _DOERS: dict[str, Callable[[Front, str], Awaitable[None]]] = {
     "stats": _stats,
     "prompt": _prompt,
     "full": _full,
+    "log": _log,
+    "doctor": _doctor,
     "quit": _quit,
 }

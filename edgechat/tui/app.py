@@ -21,9 +21,9 @@ from textual.binding import Binding, BindingType
 from edgechat.config import Settings, load_settings
 from edgechat.errors import EdgechatError
 from edgechat.i18n import N_, _
-from edgechat.tui.look import LookApp
 from edgechat.tui.screens.main import MainScreen
 from edgechat.tui.themes import DARK, LIGHT
+from edgechat.tui.tools import ToolsApp
 from edgechat.tui.widgets.composer import Composer
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _POLICIES: tuple[tuple[str, str, Policy], ...] = (
 )
 
 
-class EdgechatApp(LookApp):
+class EdgechatApp(ToolsApp):
     """The terminal interface to one session.
 
     Attributes:
@@ -89,10 +89,14 @@ class EdgechatApp(LookApp):
         """
         super().__init__(settings or Settings())
         self.session = session
-        self.read_settings = read_settings
+        self._read_settings = read_settings
         self._parsed_for = self.get_css_variables()
         self.failure: EdgechatError | None = None
         self._chat = MainScreen(session, notices)
+
+    def read_settings(self) -> Settings:
+        """See `ToolsApp`."""
+        return self._read_settings()
 
     def refresh_css(self, animate: bool = True) -> None:
         """Apply the style sheets again, which a start would do twice: parsing them is a tenth of the first paint."""
@@ -133,7 +137,12 @@ class EdgechatApp(LookApp):
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()
             return
-        sources: tuple[list[BindingType], ...] = (Composer.BINDINGS, MainScreen.BINDINGS, self.BINDINGS)
+        sources: tuple[list[BindingType], ...] = (
+            Composer.BINDINGS,
+            MainScreen.BINDINGS,
+            self.BINDINGS,
+            ToolsApp.BINDINGS,
+        )
         bindings = [binding for source in sources for binding in source if isinstance(binding, Binding)]
         self.push_screen(HelpScreen(bindings))
 
@@ -187,6 +196,7 @@ class EdgechatApp(LookApp):
                 )
             for title, help_text, action in chat.commands():
                 yield SystemCommand(title, help_text, action)
+            yield from self.tools()
             for title, help_text, action in chat.slash_commands():
                 yield SystemCommand(title, help_text, action)
         yield SystemCommand(_("Dark colours"), _("Light text on ink"), lambda: self.keep_theme(DARK.name))
@@ -227,10 +237,12 @@ def run_tui(
         The exit code.
 
     Raises:
-        EdgechatError: The session could not be closed.
+        EdgechatError: The session could not be closed, or something unforeseen ended the interface.
     """
     app = EdgechatApp(session, notices=notices, settings=settings, read_settings=read_settings)
     app.run()
+    if app.fault is not None:
+        raise app.fault
     if app.failure is not None:
         raise app.failure
     return app.return_code or 0

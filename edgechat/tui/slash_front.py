@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 ACTIONS = {
     "chats": "chats",
+    "doctor": "app.doctor",
+    "log": "app.log",
+    "model": "app.models",
     "continue": "resume",
     "copy": "copy_reply",
     "delete": "delete_turn",
@@ -51,6 +54,8 @@ class ScreenFront:
         action = ACTIONS.get(call.command.name)
         if action is not None and not call.argument:
             await self._screen.run_action(action)
+        elif call.command.name == "model":  # loaded in the background, with its progress, and Esc to go back
+            self._screen.app.switch_model(call.argument)
         else:
             await obey(self, call)
 

@@ -20,6 +20,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
+from edgechat import logs
 from edgechat.chat.conversation import ReplyState
 from edgechat.chat.text import printable
 from edgechat.chat.window import moved_words
@@ -48,6 +49,7 @@ from edgechat.tui.widgets.welcome import Welcome
 if TYPE_CHECKING:
     from edgechat.engine.base import Finished
     from edgechat.slash import Call
+    from edgechat.tui.app import EdgechatApp
 
 SPEED_EVERY = 0.5
 """Seconds between two guesses of the speed while a reply is written."""
@@ -62,6 +64,7 @@ LEAST = (30, 9)
 class ChatScreen(WritingScreen):
     """The one screen people live in."""
 
+    app: EdgechatApp
     AUTO_FOCUS = "Composer"
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (30, "-narrow"), (60, "-roomy")]  # noqa: RUF012 - typed by the base class
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (9, "-low"), (20, "-tall")]  # noqa: RUF012 - as above
@@ -176,6 +179,9 @@ class ChatScreen(WritingScreen):
             await self.session.start(self._progressed)
         except EdgechatError as error:
             self.post_message(ModelFailed(error))
+        except asyncio.CancelledError:  # another model was chosen meanwhile
+            self._starting = False
+            raise
         else:
             self.post_message(ModelStarted())
 
@@ -251,6 +257,8 @@ class ChatScreen(WritingScreen):
                     self.post_message(SessionYielded(event))
         except EdgechatError as error:
             failure = error
+        except Exception as error:  # whoever waits for the reply has to see its end
+            failure = logs.fault(error, "a reply")
         self.post_message(SendEnded(text, failure))
 
     @on(SessionYielded)
@@ -337,7 +345,7 @@ class ChatScreen(WritingScreen):
             self._stop_asked = True
             self._show(Activity.STOPPING)
             self.run_worker(self._stop(), name="stop")
-        else:
+        elif not self.app.cancel_switch():
             self.clear_selection()
 
     async def _stop(self) -> None:
@@ -448,7 +456,10 @@ def _import_the_rest() -> None:
     # What is in the program's files must not be looked for later: somebody may have removed them by then.
     import edgechat.tui.screens.answer
     import edgechat.tui.screens.ask
+    import edgechat.tui.screens.doctor
     import edgechat.tui.screens.help
+    import edgechat.tui.screens.log
+    import edgechat.tui.screens.models
     import edgechat.tui.screens.prompt
     import edgechat.tui.screens.settings
     import edgechat.tui.slash_front
