@@ -243,7 +243,7 @@ def _machine() -> Iterator[Finding]:
 
 def _terminal() -> Iterator[Finding]:
     environment = os.environ
-    size = shutil.get_terminal_size((0, 0))
+    size = _terminal_size()
     encoding = (getattr(sys.__stderr__, "encoding", "") or "").lower()
     utf8 = encoding.replace("-", "") == "utf8"
     term = environment.get("TERM", "")
@@ -279,6 +279,13 @@ def _terminal() -> Iterator[Finding]:
         yield Finding("terminal", title, "warn", detail, _("Make the window at least 40 columns by 12 rows."))
     else:
         yield Finding("terminal", title, "ok", detail)
+
+
+def _terminal_size() -> os.terminal_size:
+    for stream in (sys.__stdout__, sys.__stderr__, sys.__stdin__):  # the interface has put its own before them
+        with suppress(OSError, ValueError, AttributeError):
+            return os.get_terminal_size(stream.fileno())  # type: ignore[union-attr]
+    return os.terminal_size((0, 0))
 
 
 # What is kept
@@ -428,7 +435,7 @@ def _offline(guard: _Guard) -> Iterator[Finding]:
         "ok",
         _(
             "While these checks ran, edgechat asked for no name and no connection, and the system lists no internet "
-            "socket of its {n} processes. A whole reply is watched by edgechat --self-test."
+            "socket of it (processes: {n}). A whole reply is watched by edgechat --self-test."
         ).format(n=processes),
     )
     interfaces = _interfaces()

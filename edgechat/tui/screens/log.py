@@ -53,7 +53,7 @@ class LogScreen(Card[None]):
         self._look()
 
     def _look(self) -> None:
-        self.run_worker(self._read(), group="log", exclusive=True)
+        self.run_worker(self._read, group="log", exclusive=True)
 
     async def _read(self) -> None:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -48,6 +49,8 @@ class ModelsScreen(Card[str]):
     ModelsScreen #models {
         max-height: 8;
         margin: 0 0 1 0;
+        text-wrap: nowrap;
+        text-overflow: ellipsis;
     }
     ModelsScreen Input {
         margin: 0 0 1 0;
@@ -76,7 +79,7 @@ class ModelsScreen(Card[str]):
 
     def body(self) -> Iterable[Widget]:
         """The models, where to write a path, and the card of the one that is marked."""
-        yield Input(placeholder=_("or the path of a model folder"))
+        yield Input(placeholder=_("Path of a model folder, or choose one"))
         yield OptionList(id="models")
         yield Static(Content(_("Looking…")), id="model-card")
 
@@ -115,7 +118,7 @@ class ModelsScreen(Card[str]):
         mark = glyphs.DONE if self._info is not None and self._info.name == model.name else " "
         facts = [model.architecture, size_text(model.size_bytes), model.quantisation]
         if model.name == self._default:
-            facts.append(_("used when none is named"))
+            facts.append(_("default"))
         shown = f" {glyphs.DOT} ".join(printable(fact) for fact in facts if fact)
         return Content.assemble(f"{mark} ", printable(model.name), (f"  {shown}", MUTED))
 
@@ -128,7 +131,7 @@ class ModelsScreen(Card[str]):
         self._show_card()
 
     def _show_card(self, *, whole: bool = False) -> None:
-        self.run_worker(self._look(whole), group="card", exclusive=True)
+        self.run_worker(partial(self._look, whole), group="card", exclusive=True)
 
     async def _look(self, whole: bool) -> None:
         written, marked = self.path.value.strip(), self.choices.highlighted
