@@ -118,6 +118,8 @@ def _run(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
         yield from list(check())
     except EdgechatError as error:
         yield _failed("check", N_("Check"), error)
+    except OSError as error:
+        yield Finding("check", N_("Check"), "fail", shown(f"{error.filename}: {error.strerror or error}.", 400))
     except Exception as error:  # a doctor who faints helps nobody
         told = logs.fault(error, "doctor")
         yield Finding("check", N_("Check"), "fail", told.message, told.hint)
@@ -159,7 +161,7 @@ def _folder(name: str, title: str, folder: Path) -> Finding:
         found = folder.stat()
     except FileNotFoundError:
         there = next(parent for parent in folder.parents if parent.exists())
-        if os.access(there, os.W_OK | os.X_OK):
+        if _may(there, os.W_OK | os.X_OK):
             return Finding(name, title, "ok", _("{folder} is made when it is needed.").format(folder=folder))
         return Finding(
             name,
@@ -178,7 +180,7 @@ def _folder(name: str, title: str, folder: Path) -> Finding:
         )
     if not stat.S_ISDIR(found.st_mode):
         return Finding(name, title, "fail", _("{folder} is no folder.").format(folder=folder), _("Move it away."))
-    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+    if not _may(folder, os.R_OK | os.W_OK | os.X_OK):
         return Finding(
             name,
             title,
@@ -196,6 +198,11 @@ def _folder(name: str, title: str, folder: Path) -> Finding:
             f"chmod 700 {folder}",
         )
     return Finding(name, title, "ok", str(folder))
+
+
+def _may(path: Path, what: int) -> bool:
+    """Whether this process may do that, as the rights it acts with have it."""
+    return os.access(path, what, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _disk() -> Finding:
@@ -333,8 +340,6 @@ def _models(read: Settings | None) -> Iterator[Finding]:
 def _history() -> Iterator[Finding]:
     path, title = paths.history_path(), N_("Chats")
     if not path.exists():
-        if path.parent.exists() and not os.access(path.parent, os.X_OK):
-            return  # its folder was told of
         yield Finding("history", title, "ok", _("None are kept yet."))
         return
     size = path.stat().st_size
@@ -347,7 +352,7 @@ def _history() -> Iterator[Finding]:
             _("The file is damaged or cannot be read: {words}.").format(words=shown(words, 200)),
             _("The next start sets it aside and takes the newest backup; nothing in it is changed."),
         )
-    elif not os.access(path, os.W_OK):
+    elif not _may(path, os.W_OK):
         yield Finding(
             "history", title, "fail", _("{file} cannot be written to.").format(file=path), f"chmod u+w {path}"
         )

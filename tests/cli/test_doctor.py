@@ -62,7 +62,7 @@ def test_the_json_form(home_with_model: Path) -> None:
     assert (told["schema"], told["ok"], ended.returncode) == (1, True, 0)
     assert all(set(check) == {"id", "title", "state", "detail", "hint"} for check in told["checks"])
     assert {"version", "system", "folder_data", "disk", "memory", "threads", "terminal", "model", "model_files",
-            "history", "backup", "log", "opt_outs", "offline"} <= {check["id"] for check in told["checks"]}  # fmt: skip
+            "history", "log", "opt_outs", "offline"} <= {check["id"] for check in told["checks"]}  # fmt: skip
 
 
 @pytest.mark.model
@@ -175,9 +175,8 @@ def test_locked_settings_are_told() -> None:
     [({"TERM": "dumb"}, "only show lines"), ({"PYTHONIOENCODING": "ascii"}, "UTF-8")],
 )
 def test_a_terminal_that_can_little(environment: dict[str, str], words: str) -> None:
-    check = next(
-        check for check in json.loads(run("--json", **environment).stdout)["checks"] if check["id"] == "terminal"
-    )
+    checks = json.loads(run("--json", **environment).stdout)["checks"]
+    check = next(check for check in checks if check["id"] == "terminal")
     assert check["state"] == "warn"
     assert words in check["detail"]
 

@@ -161,7 +161,7 @@ async def test_esc_goes_back_to_the_model_before(switching: Switching) -> None:
         assert "Esc goes back" in screen_text(pilot)
         await write(pilot, "too early")
         await pilot.press("enter")
-        await until(pilot, lambda: "Another model is being loaded" in chat_text(pilot))
+        await until(pilot, lambda: "another model is being loaded" in screen_text(pilot))
         assert app.chat.composer.text == "too early"
         await pilot.press("escape")
         await until(pilot, lambda: switching.asked == ["beta", "first"] and activity(pilot) is Activity.READY)

@@ -219,6 +219,11 @@ class ChatScreen(WritingScreen):
             self.composer.restore(message.text)
             self._keep()
             return
+        if self.app.switching:
+            self.composer.accepting = True
+            self.composer.restore(message.text)
+            self.composer.hint(_("another model is being loaded; Esc goes back"), urgent=True)
+            return
         self.hold(self.answer_to(message.text), message.text)
 
     def answer_to(self, text: str) -> AsyncGenerator[SessionEvent, None]:
@@ -237,7 +242,7 @@ class ChatScreen(WritingScreen):
         self._fragments = 0
         self._prompt = self.session.context_used
         self.composer.hint(_("Esc stops the reply"))
-        if self.session.info is None:
+        if self.session.info is None and not self.app.switching:
             self.start_model()
             self._show(Activity.LOADING)
         else:
