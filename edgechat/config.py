@@ -32,6 +32,8 @@ MaxTokens = Annotated[int, msgspec.Meta(ge=1)]
 ContextTokens = Annotated[int, msgspec.Meta(ge=64)]
 Megabytes = Annotated[int, msgspec.Meta(ge=0)]
 Policy = Literal["ask", "oldest", "summarise"]
+Language = Annotated[str, msgspec.Meta(pattern="^[A-Za-z]{2,3}([_-][A-Za-z]+)?$")]
+Bidi = Literal["auto", "app", "terminal", "off"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 Threads = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 
@@ -59,6 +61,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         history: Whether chats are kept; False forgets them when the program ends.
         plain: Whether the chat is a linear one, line after line; None is where the terminal can do nothing else.
         theme: Colours of the interface, by name; None follows the terminal where it tells its background, else dark.
+        language: Code of the interface's language, such as "he"; None is what the system speaks.
+        bidi: Who puts text from right to left in order on the screen: "app" is edgechat, "terminal" leaves it to the
+            terminal, "off" neither orders nor aligns it, "auto" looks at which terminal it is.
         reduced_motion: Whether the interface leaves out everything that moves by itself.
         log_level: How much the log tells; nothing of a chat is in it at any level.
         keys: Keys of the interface by the id of what they do, as in "chat.new" = "ctrl+n,f7".
@@ -81,6 +86,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     history: bool = True
     plain: bool | None = None
     theme: str | None = None
+    language: Language | None = None
+    bidi: Bidi = "auto"
     reduced_motion: bool = False
     log_level: LogLevel = "info"
     keys: dict[str, str] = {}

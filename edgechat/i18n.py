@@ -70,6 +70,16 @@ def languages() -> list[str]:
     return [SOURCE, *sorted(path.parent.parent.name for path in FOLDER.glob(f"*/LC_MESSAGES/{DOMAIN}.mo"))]
 
 
+def is_known(code: str) -> bool:
+    """Whether there are words in that language."""
+    return code.replace("-", "_").partition("_")[0].lower() == SOURCE or _first_known([code])[1] is not None
+
+
+def is_chosen() -> bool:
+    """Whether a language was chosen or asked for already."""
+    return bool(_Spoken.language)
+
+
 def _(text: str) -> str:
     """A source text in the language in use."""
     if not _Spoken.language:

@@ -7,9 +7,10 @@ reply is being written.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import functools
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from edgechat.chat.conversation import ChatSettings, Conversation, Reply, Turn
 from edgechat.chat.text import storable
@@ -23,6 +24,30 @@ if TYPE_CHECKING:
     from edgechat.history.transfer_out import Format
 
 
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
+_Chat = TypeVar("_Chat", bound="KeptChat")
+
+
+def one_at_a_time(
+    change: Callable[Concatenate[_Chat, _Given], Awaitable[_Result]],
+) -> Callable[Concatenate[_Chat, _Given], Coroutine[Any, Any, _Result]]:
+    """Let a change of what is held begin when the one before it is over; it may call others itself."""
+
+    @functools.wraps(change)
+    async def waiting(self: _Chat, /, *args: _Given.args, **named: _Given.kwargs) -> _Result:
+        if self._changer is asyncio.current_task():
+            return await change(self, *args, **named)
+        async with self._changing:
+            self._changer = asyncio.current_task()
+            try:
+                return await change(self, *args, **named)
+            finally:
+                self._changer = None
+
+    return waiting
+
+
 class KeptChat:
     """One chat at a time, of those in a history."""
 
@@ -33,6 +58,8 @@ class KeptChat:
         self._deleted: list[tuple[int, int | None]] = []
         self._idle = asyncio.Event()
         self._idle.set()
+        self._changing = asyncio.Lock()
+        self._changer: asyncio.Task[Any] | None = None
 
     @property
     def conversation_id(self) -> int:
@@ -59,6 +86,7 @@ class KeptChat:
             self._conversation = replace(self._conversation, system=system)
         self._system = system
 
+    @one_at_a_time
     async def open(self, conversation_id: int, turn: int | None = None, reply: int | None = None) -> Conversation:
         """Go to another chat. An empty one is not kept.
 
@@ -99,6 +127,7 @@ class KeptChat:
             return await asyncio.to_thread(self._store.search.find, words)
         return await asyncio.to_thread(self._store.list_conversations, limit, archived=archived)
 
+    @one_at_a_time
     async def step(self, by: int, turn_id: int | None = None) -> bool:
         """Show the next (1) or the previous (-1) version of the chat, or of one turn in it.
 
@@ -135,6 +164,7 @@ class KeptChat:
         await self.open(self._conversation.id)
         return True
 
+    @one_at_a_time
     async def delete_turn(self, turn_id: int | None = None) -> bool:
         """Delete a message, its replies and what follows it; `undelete` has them back. Returns whether there was one.
 
@@ -154,6 +184,7 @@ class KeptChat:
         await self.open(chat)
         return True
 
+    @one_at_a_time
     async def delete_chat(self, chat_id: int | None = None) -> bool:
         """Delete a chat; `undelete` has it back. Returns whether there was one.
 
@@ -173,6 +204,7 @@ class KeptChat:
             self.new()
         return True
 
+    @one_at_a_time
     async def undelete(self) -> bool:
         """Have back what was deleted last here, and go to its chat. Returns whether there was anything."""
         self._refuse_while_busy()
@@ -202,6 +234,7 @@ class KeptChat:
             if chat == self._conversation.id:
                 self._conversation = replace(self._conversation, title=words)
 
+    @one_at_a_time
     async def configure(self, system: str, settings: ChatSettings) -> None:
         """Give the chat a system message and settings of its own, for its next reply."""
         self._refuse_while_busy()
@@ -274,6 +307,11 @@ class KeptChat:
     async def housekeep(self) -> None:
         """Make today's backup and purge what was deleted long ago, in a thread of their own. Raises StorageError."""
         await asyncio.to_thread(self._store.housekeep)
+
+    async def _settled(self) -> None:
+        """Wait until no other chat or branch is about to be held; a message must not be said into the wrong one."""
+        async with self._changing:
+            pass
 
     def _refuse_while_busy(self) -> None:
         if self.busy:

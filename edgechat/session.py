@@ -126,6 +126,7 @@ class Session(PromptedChat):
             ContextFullError: Something would have to go; the message was not taken, unless the model was still loading.
             StorageError: The message could not be saved, and nothing was sent to the model; or the reply could not.
         """
+        await self._settled()
         async with aclosing(self._send(text, self._conversation.turns)) as events:
             async for event in events:
                 yield event
@@ -136,6 +137,7 @@ class Session(PromptedChat):
         The old branch stays, and `step` goes back to it. Yields and raises as `send`, and StorageError if the turn is
         not on the path that is shown.
         """
+        await self._settled()
         before = self._conversation.turns[: self._position(turn_id)]
         async with aclosing(self._send(text, before)) as events:
             async for event in events:
@@ -143,6 +145,7 @@ class Session(PromptedChat):
 
     async def regenerate(self) -> AsyncGenerator[SessionEvent, None]:
         """Answer the last message once more; the earlier replies stay its siblings. Yields and raises as `send`."""
+        await self._settled()
         self._refuse_while_busy()
         turn = self._last_turn()
         self._begin()
@@ -158,6 +161,7 @@ class Session(PromptedChat):
         Raises:
             EngineError: The last reply ended by itself, or has no text to go on from.
         """
+        await self._settled()
         self._refuse_while_busy()
         turn = self._last_turn()
         reply = turn.reply

@@ -164,6 +164,12 @@ WORDS: dict[str, Words] = {
         LOOK,
         example="he",
     ),
+    "bidi": Words(
+        N_("Right to left"),
+        N_("Who puts Hebrew and Arabic in order on the screen; takes effect at the next start"),
+        N_("auto, app, terminal or off"),
+        group=LOOK,
+    ),
     "plain": Words(
         N_("Plain chat"),
         N_("Line after line, for screen readers; takes effect at the next start"),

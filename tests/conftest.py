@@ -24,6 +24,9 @@ settings.register_profile("edgechat", deadline=None)
 settings.load_profile("edgechat")
 
 os.environ["TERM"] = "xterm-256color"  # what the interface draws depends on it, and is settled when it is imported
+for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "EDGECHAT_LANGUAGE"):
+    os.environ.pop(name, None)
+os.environ["LC_MESSAGES"] = "C"  # the interface speaks English, whoever runs the tests
 go_offline()  # before any test module imports a library that looks at the environment once
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edgechat import logs, paths
+from edgechat import i18n, logs, paths
 from edgechat.cli.opening import engine_for, history_for, pulled_notice, set_aside
 from edgechat.config import Config, load_settings
 from edgechat.engine.base import Engine
 from edgechat.errors import ConfigError, DamagedError, ExitCode
+from edgechat.i18n import _
 from edgechat.prompting import sampling_of
 from edgechat.session import Session
 
@@ -75,6 +76,7 @@ def chat(
     )
     settings = read()
     config = settings.config
+    i18n.use(config.language)
     logs.begin(config.log_level)
     said = config.system
     if config.persona is not None:
@@ -92,7 +94,10 @@ def chat(
     if (resume or chat_id is not None) and not config.history:
         flag = "--continue" if resume else "--chat"
         raise ConfigError("Nothing to go on with", "No chats are kept here.", f"Leave out {flag}.")
-    told = ["This terminal can only show lines (TERM is dumb), so this is the chat of --plain."] if dumb else []
+    told = [_("This terminal can only show lines (TERM is dumb), so this is the chat of --plain.")] if dumb else []
+    if config.language and not i18n.is_known(config.language):
+        known = ", ".join(i18n.languages())
+        told.append(_("There is no language {name}. There are: {names}.").format(name=config.language, names=known))
     store = history_for(config, told.append)
     try:
         conversation = _wanted(store, resume, chat_id)
@@ -141,11 +146,13 @@ def _wanted(store: HistoryStore, resume: bool, chat_id: int | None) -> Conversat
 def _notices(config: Config) -> tuple[str, ...]:
     """What the user has to know of where the chat is kept."""
     if not config.history:
-        return ("This chat is not kept: it is gone when you quit.",)
+        return (_("This chat is not kept: it is gone when you quit."),)
     temporary = paths.temporary_home()
     if temporary is not None:
         return (
-            f"This user has no home folder. Chats are kept in {temporary}, and may be gone after the device's next "
-            "start. To keep them, set EDGECHAT_HOME to a folder.",
+            _(
+                "This user has no home folder. Chats are kept in {folder}, and may be gone after the device's next "
+                "start. To keep them, set EDGECHAT_HOME to a folder."
+            ).format(folder=temporary),
         )
     return ()

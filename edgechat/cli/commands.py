@@ -19,6 +19,7 @@ COMMANDS = {
     "bench": "edgechat.cli.bench:bench",
     "chats": "edgechat.cli.chats:chats",
     "doctor": "edgechat.cli.doctor:doctor",
+    "keys": "edgechat.cli.keys:keys",
     "models": "edgechat.cli.models:models",
     "package": "edgechat.cli.package:package",
     "sync": "edgechat.cli.sync:sync",

@@ -12,10 +12,12 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError, ExitCode, StorageError
+from edgechat.i18n import _, is_chosen, told, use
 
 CHILDREN = {
     "_bench-ids": "edgechat.cli.bench_children:ids",
@@ -87,8 +89,19 @@ def _call(arguments: list[str]) -> int:
     return invoke(arguments)
 
 
+def _speak() -> None:
+    """Choose the language of the settings, for an error that came before anything did."""
+    if not is_chosen():
+        from edgechat.config import load_config
+
+        with suppress(EdgechatError):  # which may be the very one that is to be told
+            use(load_config().language)
+
+
 def report(error: EdgechatError) -> None:
     """Write an error for people on standard error, with nothing in it that a terminal would obey."""
-    lines = [f"edgechat: {error.title}", error.message, error.hint and f"Next: {error.hint}"]
+    _speak()
+    hint = error.hint and _("Next: {hint}").format(hint=told(error.hint))
+    lines = [f"edgechat: {told(error.title)}", told(error.message), hint]
     if sys.stderr is not None:
         sys.stderr.write(printable("\n  ".join(line for line in lines if line)) + "\n")

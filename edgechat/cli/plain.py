@@ -29,7 +29,8 @@ from edgechat.engine.fitting import WindowMoved
 from edgechat.errors import EdgechatError, ExitCode
 from edgechat.i18n import _, ngettext
 from edgechat.session import Session, SessionEvent, TurnClosed, TurnSaved
-from edgechat.slash_runner import obey, read_for
+from edgechat.slash.files import read_for
+from edgechat.slash.runner import obey
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -55,7 +56,7 @@ def run_plain(session: Session, *, notices: Sequence[str] = ()) -> int:
 
 
 class PlainChat:
-    """The chat as lines, and the interface that commands are written in; see `slash_runner.Front`."""
+    """The chat as lines, and the interface that commands are written in; see `slash.front.Front`."""
 
     def __init__(self, session: Session) -> None:
         """Nothing is started yet.
@@ -259,6 +260,9 @@ class PlainChat:
         self._write(_("You: {text}").format(text=turn.user) + "\n")
         if turn.reply is not None:
             self._write(_("Reply: {text}").format(text=turn.reply.text) + "\n")
+
+    async def refresh(self) -> None:
+        """See `Front`; what was written stays written."""
 
     async def attach(self, path: Path) -> None:
         """See `Front`."""

@@ -87,6 +87,8 @@ class Shelf:
                 "WHERE conversation = ? AND deleted IS NULL ORDER BY id",
                 (conversation_id,),
             ).fetchall():
+                if parent not in turns:
+                    continue  # with a deleted turn stays behind what followed it
                 turns[id_] = turn = row_id(
                     db.execute(
                         "INSERT INTO turn (conversation, parent, user, created, pinned, window_upto, window_summary,"

@@ -21,12 +21,13 @@ from textual.binding import Binding, BindingType
 from edgechat.config import Settings, load_settings
 from edgechat.errors import EdgechatError
 from edgechat.i18n import N_, _
+from edgechat.tui import direction
 from edgechat.tui.screens.main import MainScreen
-from edgechat.tui.themes import DARK, LIGHT
+from edgechat.tui.themes import CONTRAST, DARK, LIGHT
 from edgechat.tui.tools import ToolsApp
-from edgechat.tui.widgets.composer import Composer
 
 if TYPE_CHECKING:
+    from textual.dom import DOMNode
     from textual.screen import Screen
 
     from edgechat.chat.window import Policy
@@ -137,14 +138,7 @@ class EdgechatApp(ToolsApp):
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()
             return
-        sources: tuple[list[BindingType], ...] = (
-            Composer.BINDINGS,
-            MainScreen.BINDINGS,
-            self.BINDINGS,
-            ToolsApp.BINDINGS,
-        )
-        bindings = [binding for source in sources for binding in source if isinstance(binding, Binding)]
-        self.push_screen(HelpScreen(bindings))
+        self.push_screen(HelpScreen(self.settings.config.keys))
 
     def action_settings(self) -> None:
         """Open the settings."""
@@ -175,40 +169,52 @@ class EdgechatApp(ToolsApp):
         self.notify(_("Ctrl+Q quits. Esc stops a reply."), markup=False)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What the command palette offers."""
+        """What the command palette offers: everything that a key would do where the focus is, and more."""
+        from edgechat.tui.keys import entries, key_words, keys_of
+
+        named = {_action_words(action): (title, words, action) for title, words, action in self._commands(screen)}
+        focused = screen.focused
+        places: list[DOMNode] = [*(focused.ancestors_with_self if focused is not None else [screen, self])]
+        for entry in entries():
+            place = next((place for place in places if isinstance(place, entry.owner)), None)
+            if place is None or entry.id == "app.commands":
+                continue
+            title, _words, _action = named.pop(entry.action, (_(entry.title), "", None))
+            keys = key_words(keys_of(entry, self.settings.config.keys))
+            yield SystemCommand(title, f"{_(entry.about)} ({keys})", partial(self.run_action, entry.action, place))
+        for title, words, action in named.values():
+            yield SystemCommand(title, words, action)
+
+    def _commands(self, screen: Screen[object]) -> Iterable[tuple[str, str, Callable[[], object]]]:
+        """Commands by a better name than that of their key, and those that have no key."""
         chat = self._chat
         if screen is chat:
-            yield SystemCommand(
-                _("New chat"), _("Begin a new chat; this one stays saved (Ctrl+N)"), chat.action_new_chat
-            )
-            yield SystemCommand(_("Stop the reply"), _("Stop writing and keep the text (Esc)"), chat.action_stop)
-            yield SystemCommand(
-                _("Copy the last reply"), _("Put it into the clipboard as Markdown"), chat.action_copy_reply
-            )
-            yield SystemCommand(
-                _("Show the prompt"), _("What the model reads, with its tokens"), chat.action_show_prompt
-            )
+            yield _("Stop the reply"), "", chat.action_stop
+            yield _("Copy the last reply"), _("Put it into the clipboard as Markdown"), chat.action_copy_reply
+            yield _("Show the prompt"), _("What the model reads, with its tokens"), chat.action_show_prompt
             for title, words, policy in _POLICIES:
-                yield SystemCommand(
-                    _("When the chat is full: {what}").format(what=_(title)),
-                    _(words),
-                    partial(chat.action_choose_policy, policy),
-                )
-            for title, help_text, action in chat.commands():
-                yield SystemCommand(title, help_text, action)
+                choose = partial(chat.action_choose_policy, policy)
+                yield _("When the chat is full: {what}").format(what=_(title)), _(words), choose
+            yield from chat.commands()
             yield from self.tools()
-            for title, help_text, action in chat.slash_commands():
-                yield SystemCommand(title, help_text, action)
-        yield SystemCommand(_("Dark colours"), _("Light text on ink"), lambda: self.keep_theme(DARK.name))
-        yield SystemCommand(_("Light colours"), _("Dark text on paper"), lambda: self.keep_theme(LIGHT.name))
-        yield SystemCommand(_("Theme"), _("Choose from all themes"), self.action_change_theme)
-        yield SystemCommand(_("Help"), _("Show the keys (F1)"), self.action_help)
-        yield SystemCommand(_("Quit"), _("A reply is stopped and its text kept (Ctrl+Q)"), self.action_quit)
+            yield from chat.slash_commands()
+        yield _("Dark colours"), _("Light text on ink"), lambda: self.keep_theme(DARK.name)
+        yield _("Light colours"), _("Dark text on paper"), lambda: self.keep_theme(LIGHT.name)
+        yield _("High contrast"), _("For those who need it"), lambda: self.keep_theme(CONTRAST.name)
+        yield _("Theme"), _("Choose from all themes"), self.action_change_theme
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy by the terminal and, for those terminals that do not, by the system's clipboard as well."""
         super().copy_to_clipboard(text)
         self.run_worker(lambda: _copy_by_system(text), name="copy", thread=True, exit_on_error=False)
+
+
+def _action_words(action: Callable[[], object]) -> object:
+    """A command as bindings name it, such as "step(1)"; the command itself where they cannot."""
+    if isinstance(action, partial):
+        return f"{action.func.__name__.removeprefix('action_')}({', '.join(map(repr, action.args))})"
+    name = getattr(action, "__name__", "")
+    return name.removeprefix("action_") if name.startswith("action_") else action
 
 
 def _copy_by_system(text: str) -> None:
@@ -240,7 +246,10 @@ def run_tui(
         EdgechatError: The session could not be closed, or something unforeseen ended the interface.
     """
     app = EdgechatApp(session, notices=notices, settings=settings, read_settings=read_settings)
-    app.run()
+    try:
+        app.run()
+    finally:
+        direction.close()
     if app.fault is not None:
         raise app.fault
     if app.failure is not None:

@@ -16,7 +16,7 @@ from functools import cache
 from textual.app import App
 from textual.binding import Binding
 from textual.dom import DOMNode
-from textual.keys import Keys, key_to_character
+from textual.keys import KEY_NAME_REPLACEMENTS, Keys, key_to_character
 from textual.screen import ModalScreen, Screen
 
 from edgechat.i18n import N_, _
@@ -47,6 +47,9 @@ _ALIASES = {
 }
 
 _MODIFIERS = ("ctrl", "alt", "shift", "super", "hyper", "meta")
+
+_WHOLE_NAMES = {short: whole for whole, short in KEY_NAME_REPLACEMENTS.items()}
+"""Unicode's names of the signs that Textual calls by shorter ones."""
 
 _NAMED = frozenset(key.value.rpartition("+")[2] for key in Keys)
 
@@ -128,13 +131,18 @@ def _key_words(key: str) -> str:
     *modifiers, last = key.split("+")
     if last in _SHOWN:
         shown = _SHOWN[last]
-    elif len(last) > 1 and last not in ("space", "tab", "enter") and (sign := key_to_character(last)):
+    elif len(last) > 1 and last not in ("space", "tab", "enter") and (sign := _character(last)):
         shown = sign
     elif len(last) == 1:  # a letter by itself is typed as it stands; with a modifier, people write a capital
         shown = last.upper() if modifiers else last
     else:
         shown = last.capitalize()
     return "+".join([*(name.capitalize() for name in modifiers), shown])
+
+
+def _character(name: str) -> str | None:
+    """The sign that a key without a modifier types; None for a key that types none."""
+    return key_to_character(_WHOLE_NAMES.get(name, name))
 
 
 def normalised(keys: str) -> str:
@@ -199,7 +207,7 @@ def _conflicts(entry: Entry, key: str, mine: Mapping[str, str], known: Mapping[s
             yield _("Keys: {key} of {id} belongs to the text that is written, and does not get there.").format(
                 key=key_words(key), id=entry.id
             )
-        elif len(key) == 1 or ("+" not in key and key_to_character(key) is not None):
+        elif len(key) == 1 or ("+" not in key and _character(key) is not None):
             yield _("Keys: {key} of {id} is a letter like any other where text is written.").format(
                 key=key_words(key), id=entry.id
             )
@@ -211,8 +219,9 @@ def _together(one: Entry, other: Entry) -> bool:
     def modal(entry: Entry) -> bool:
         return issubclass(entry.owner, ModalScreen)
 
-    if issubclass(one.owner, App) or issubclass(other.owner, App):
-        return True
+    for app, place in ((one, other), (other, one)):
+        if issubclass(app.owner, App):
+            return app.priority or not modal(place)
     if issubclass(one.owner, other.owner) or issubclass(other.owner, one.owner):
         return True
     if modal(one) or modal(other):
@@ -224,7 +233,7 @@ def _unusable(keys: str) -> str:
     """The first of the keys that no terminal sends; empty where all can be used."""
     for key in _split(keys):
         *modifiers, last = _normal(key).split("+") if key != "+" else [key]
-        known = len(last) == 1 or last in _NAMED or key_to_character(last) is not None
+        known = len(last) == 1 or last in _NAMED or _character(last) is not None
         if not known or any(name not in _MODIFIERS for name in modifiers):
             return key
     return ""

@@ -18,8 +18,8 @@ from textual.filter import Monochrome, NoColor
 
 from edgechat.config import Settings
 from edgechat.errors import EdgechatError
-from edgechat.i18n import _
-from edgechat.tui import glyphs
+from edgechat.i18n import _, right_to_left
+from edgechat.tui import direction, glyphs
 from edgechat.tui.filters import Colourless, Simplified
 from edgechat.tui.themes import MONO, fitting_theme, own_themes, without_colour
 
@@ -43,7 +43,9 @@ class LookApp(App[None]):
         super().__init__()
         self.settings = settings
         self.no_color = without_colour(os.environ)
-        self._filters = [kept for kept in self._filters if not isinstance(kept, (Monochrome, NoColor))]
+        direction.use(settings.config.bidi, os.environ)
+        kept = [each for each in self._filters if not isinstance(each, (Monochrome, NoColor))]
+        self._filters = [direction.Reordered(), *kept]  # before a sign becomes another that means something else
         if self.no_color:
             self._filters.append(Colourless())
         if glyphs.LEVEL != "unicode":
@@ -93,6 +95,9 @@ class LookApp(App[None]):
 
     def on_mount(self) -> None:
         """Tell what is wrong with the look that was asked for, once the chat is there."""
+        self.set_class(right_to_left(), "-right-to-left")
+        if self._driver is not None and not self.is_headless:
+            self._driver.write(direction.opening())
         config = self.settings.config
         if config.theme is not None and config.theme not in self.available_themes:
             names = ", ".join(sorted(self.available_themes))

@@ -10,7 +10,7 @@ from edgechat import slash
 from edgechat.chat.text import printable
 from edgechat.errors import EngineError
 from edgechat.i18n import _
-from edgechat.slash_runner import obey
+from edgechat.slash.runner import obey
 
 if TYPE_CHECKING:
     from edgechat.session import Session, SessionEvent
@@ -38,7 +38,7 @@ ACTIONS = {
 
 
 class ScreenFront:
-    """The chat screen as commands see it; see `slash_runner.Front`."""
+    """The chat screen as commands see it; see `slash.front.Front`."""
 
     def __init__(self, screen: ChatScreen) -> None:
         """Stand for that screen."""
@@ -78,6 +78,11 @@ class ScreenFront:
     async def show_chat(self) -> None:
         """See `Front`."""
         await self._screen.redraw()
+
+    async def refresh(self) -> None:
+        """See `Front`."""
+        if not self._screen.sending:  # the reply that is written is shown by itself
+            await self._screen.redraw()
 
     async def attach(self, path: Path) -> None:
         """See `Front`."""

@@ -8,10 +8,9 @@ the chat kept.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.worker import Worker, WorkerFailed
 
@@ -61,12 +60,10 @@ class ToolsApp(LookApp):
         """The chat screen, also while another is over it."""
         raise NotImplementedError
 
-    def tools(self) -> Iterator[SystemCommand]:
-        """What the command palette offers of this."""
-        yield SystemCommand(_("Models"), _("Look at the models, and go on with another one (F10)"), self.action_models)
-        yield SystemCommand(_("Load the model again"), _("After it could not be loaded"), self.action_load)
-        yield SystemCommand(_("Doctor"), _("Check this machine, the model and the chats"), self.action_doctor)
-        yield SystemCommand(_("Log"), _("What edgechat logged; nothing of a chat is in it (F12)"), self.action_log)
+    def tools(self) -> Iterator[tuple[str, str, Callable[[], object]]]:
+        """What the command palette offers of this and has no key."""
+        yield _("Load the model again"), _("After it could not be loaded"), self.action_load
+        yield _("Doctor"), _("Check this machine, the model and the chats"), self.action_doctor
 
     # Models
 

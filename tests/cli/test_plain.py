@@ -171,6 +171,19 @@ def test_completion_on_a_terminal(typed: Callable[..., Typed]) -> None:
     assert chat.end() == 0
 
 
+def test_a_python_without_readline(typed: Callable[..., Typed]) -> None:
+    code = (
+        "import sys\nsys.modules['readline'] = None\n"
+        "from edgechat.cli.main import run\nraise SystemExit(run(['--plain', '--demo']))"
+    )
+    chat = typed([sys.executable, "-c", code])
+    chat.until("> ")
+    chat.type("hello\n")
+    chat.until("no model is running.")
+    chat.type("\x04")
+    assert chat.end() == 0
+
+
 def test_a_dumb_terminal_gets_it_by_itself(typed: Callable[..., Typed]) -> None:
     chat = typed(own_command("--demo"), TERM="dumb")
     chat.until("--plain")

@@ -153,6 +153,13 @@ def test_what_is_shown_or_added_since_changes_no_trace_that_is_there(server: str
     assert (done.new, done.changed, done.known) == (1, 0, 3)
 
 
+def test_what_is_deleted_stays_here(server: str, store: HistoryStore) -> None:
+    store.branches.delete_turn(2)
+    store.shelf.delete(2)
+    assert sent(1, 2).new == 1
+    assert [trace["reply"] for trace in there(server)] == ["one"]
+
+
 def test_changed_feedback_takes_the_place_of_the_old(server: str, store: HistoryStore) -> None:
     sent(1)
     for rating, note, expected in (
@@ -259,6 +266,7 @@ def test_killed_in_the_middle_it_goes_on(proxy: Proxy, server: str, store: Histo
     assert sent(1).known == 3
 
 
+@pytest.mark.slow
 def test_a_server_that_was_set_up_anew_gets_everything(
     own_home: Path, store: HistoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

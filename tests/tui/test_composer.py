@@ -224,10 +224,10 @@ async def test_a_dropped_file_is_offered_and_attached(make_app: MakeApp, tmp_pat
         await until(pilot, lambda: bool(app.chat.suggestions.choices))
         assert "Attach my notes.txt" in screen_text(pilot)
         await pilot.press("enter")
-        await until(pilot, lambda: app.chat.composer.text == "[my notes.txt, 7 tokens] ")
+        await until(pilot, lambda: app.chat.composer.text == "[my notes.txt, 7 tokens]\n")
         await pilot.press(*"what", "enter")
         await until(pilot, lambda: bool(app.session.conversation.turns) and not app.chat.sending)
-        assert app.session.conversation.turns[0].user == "my notes.txt\n```\none two three\n``` what"
+        assert app.session.conversation.turns[0].user == "my notes.txt\n```\none two three\n```\nwhat"
 
 
 async def test_a_dropped_path_can_stay_text(make_app: MakeApp, tmp_path: Path) -> None:

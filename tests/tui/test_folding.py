@@ -47,3 +47,10 @@ def test_a_text_edited_elsewhere_is_folded_as_before() -> None:
     label = folds.fold_long(LINES)
     assert folds.fold_again(f"changed {LINES}!") == f"changed {label}!"
     assert folds.fold_again("gone") == "gone"
+
+
+def test_a_fenced_block_has_its_own_lines() -> None:
+    folds = Folds()
+    label = folds.fold("a.txt", "a.txt\n```\nx\n```")
+    assert folds.unfold(f"see {label} please") == "see \na.txt\n```\nx\n```\n please"
+    assert folds.unfold(f"{label}\nsee") == "a.txt\n```\nx\n```\nsee"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input
 
 from edgechat import slash
 from edgechat.engine.scripted import ScriptedEngine
+from edgechat.personas import find
 from edgechat.tui.screens.answer import AnswerScreen
 from edgechat.tui.screens.prompt import PromptScreen
 from edgechat.tui.slash_front import ACTIONS
@@ -132,7 +132,7 @@ async def test_settings_and_system_message_of_a_chat(make_app: MakeApp) -> None:
         await say(pilot, "hello")
         assert engine.requests[-1].sampling.temperature == 0.7
         assert engine.requests[-1].messages[0].content == "You are\na poet."
-        for wrong, why in (("/set temperature 3", "<= 2.0"), ("/set colour red", "They are: temperature")):
+        for wrong, why in (("/set temperature 3", "from 0 to 2"), ("/set colour red", "They are: temperature")):
             await command(pilot, wrong)
             await told(pilot, why)
             app.chat.composer.clear()
@@ -159,6 +159,25 @@ async def test_regen_edit_versions_delete_and_undo(make_app: MakeApp) -> None:
         await until(pilot, lambda: "third" not in chat_text(pilot))
         await command(pilot, "/undo")
         await until(pilot, lambda: "third" in chat_text(pilot))
+
+
+async def test_a_persona_feedback_and_the_shelf(make_app: MakeApp) -> None:
+    app = make_app(ScriptedEngine(["ok"]))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await command(pilot, "/pin")
+        await told(pilot, "no message yet")
+        app.chat.composer.clear()
+        await say(pilot, "hello")
+        await command(pilot, "/persona reviewer")
+        await until(pilot, lambda: app.session.conversation.system == find("reviewer").text)
+        await command(pilot, "/bad too short")
+        await until(pilot, lambda: app.session.conversation.turns[0].replies[0].note == "too short")
+        assert app.session.conversation.turns[0].replies[0].rating == -1
+        await command(pilot, "/pin")
+        await until(pilot, lambda: app.session.conversation.pinned)
+        await command(pilot, "/archive")
+        await until(pilot, lambda: app.session.conversation.archived)
 
 
 async def test_a_reply_that_is_written_is_not_disturbed(make_app: MakeApp) -> None:
@@ -230,7 +249,7 @@ async def test_commands_that_are_actions(make_app: MakeApp, name: str, clipboard
         elif name == "quit":
             await until(pilot, lambda: not app.is_running or app._exit)
         elif name == "chats":
-            await until(pilot, lambda: isinstance(app.focused, Input))
+            await until(pilot, lambda: app.chat.sidebar.display and app.chat.sidebar.has_focus_within)
         else:
             await until(pilot, lambda: isinstance(app.screen, PromptScreen))
 

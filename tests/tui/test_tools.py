@@ -101,7 +101,7 @@ async def test_the_picker_shows_each_model_with_its_card(switching: Switching) -
         await pilot.press("enter")  # it cannot be chosen
         assert isinstance(pilot.app.screen, ModelsScreen)
         await pilot.press("escape")
-        assert pilot.app.screen is app_of(pilot).chat
+        await until(pilot, lambda: not isinstance(pilot.app.screen, ModelsScreen))
         assert switching.asked == []
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
-from edgechat.chat.conversation import ChatSettings, ReplyState
+from edgechat.chat.conversation import ChatSettings, Conversation, ReplyState
 from edgechat.engine.base import Sampling, TextDelta
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.errors import EngineError, StorageError
@@ -219,3 +221,31 @@ async def test_another_model_goes_on_with_a_chat_and_says_so_once(session: Sessi
         event.notices for text in ("two", "three") async for event in session.send(text) if isinstance(event, TurnSaved)
     ]
     assert told == [("This chat was held with phi; scripted goes on with it.",), ()]
+
+
+async def test_a_message_goes_into_the_chat_that_is_being_opened(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await all_of(session.send("first"))
+    first = session.conversation.id
+    session.new()
+    await all_of(session.send("second"))
+    slow = threading.Event()
+    read = session._store.conversation
+
+    def slowly(chat: int) -> Conversation:
+        slow.wait(10)
+        return read(chat)
+
+    monkeypatch.setattr(session._store, "conversation", slowly)
+    opening = asyncio.create_task(session.open(first))
+    await asyncio.sleep(0)
+    stepping = asyncio.create_task(session.delete_turn())
+    sending = asyncio.create_task(all_of(session.send("third")))
+    await asyncio.sleep(0)
+    assert not session.busy
+    slow.set()
+    await asyncio.gather(opening, stepping, sending)
+    assert shown(session)[0] == "third"
+    assert session.conversation.id == first
+    assert [turn.user for turn in read(first).turns] == ["third"]

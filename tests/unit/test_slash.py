@@ -8,7 +8,8 @@ import pytest
 
 from edgechat import slash
 from edgechat.slash import COMMANDS, SlashError, complete, is_command, message_of, parse
-from edgechat.slash_runner import _DOERS, export_target
+from edgechat.slash.files import export_target
+from edgechat.slash.runner import _DOERS
 
 
 def offered(line: str) -> list[str]:
@@ -83,6 +84,7 @@ def test_names_are_completed() -> None:
 def test_settings_formats_ways_and_commands_are_completed() -> None:
     assert offered("/set temp") == ["/set temperature "]
     assert offered("/export j") == ["/export json "]
+    assert offered("/persona tr") == ["/persona translator", "/persona troubleshooter"]
     assert offered("/full su") == ["/full summarise"]
     assert offered("/help /rege") == ["/help regen"]
     assert offered("/set temperature 0") == offered("/nothing x") == offered("/rename x") == []

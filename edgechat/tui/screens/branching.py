@@ -7,6 +7,7 @@ chat is kept here.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -31,7 +32,7 @@ class BranchingScreen(ChatScreen):
             "ctrl+r", "regenerate", N_("Again"), id="chat.regenerate", tooltip=N_("Answer the last message once more")
         ),
         Binding(
-            "f7",
+            "f7,ctrl+t",
             "resume",
             N_("Go on"),
             id="chat.resume",
@@ -79,8 +80,8 @@ class BranchingScreen(ChatScreen):
         )
         yield _("Go on with the reply"), _("Where it was stopped, cut or interrupted (F7)"), self.action_resume
         yield _("Edit the last message"), _("The old one and its replies stay (Ctrl+Up)"), self.action_edit
-        yield _("Previous version"), _("The reply or branch before this one (Alt+Left)"), lambda: self.action_step(-1)
-        yield _("Next version"), _("The reply or branch after this one (Alt+Right)"), lambda: self.action_step(1)
+        yield _("Previous version"), _("The reply or branch before this one (Alt+Left)"), partial(self.action_step, -1)
+        yield _("Next version"), _("The reply or branch after this one (Alt+Right)"), partial(self.action_step, 1)
         yield _("Delete the last message"), _("With its replies; F9 has it back (F8)"), self.action_delete_turn
         yield _("Delete this chat"), _("F9 has it back, for 30 days"), self.action_delete_chat
         yield _("Undo deleting"), _("Have back what was deleted last (F9)"), self.action_undelete

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from textual import on
 from textual.binding import Binding
-from textual.screen import Screen
 
 from edgechat.chat.window import ContextFullError, Policy
 from edgechat.errors import EdgechatError
 from edgechat.i18n import N_, _
+from edgechat.tui.direction import DirectedScreen
 from edgechat.tui.messages import PromptCame, PromptFailed
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ _THEN: dict[Policy, str] = {
 }
 
 
-class ContextScreen(Screen[None]):
+class ContextScreen(DirectedScreen):
     """A screen with a session and a composer."""
 
     def __init__(self, session: Session) -> None:

@@ -1,77 +1,109 @@
-"""The keys, over the chat. They are read from the bindings themselves, so that the help cannot be wrong."""
+"""Everything that can be done, with its keys, over the chat.
+
+It is read from the bindings and the slash commands themselves, and shows the keys that are in force, so that the help
+cannot be wrong.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from typing import ClassVar
 
-from textual.app import ComposeResult
+from textual.app import RenderResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
+from textual.geometry import Size
+from textual.widget import Widget
 from textual.widgets import Static
 
+from edgechat import slash
 from edgechat.i18n import N_, _
 from edgechat.tui import glyphs
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-_KEY_NAMES = {
-    "escape": "Esc",
-    "pageup": "PgUp",
-    "pagedown": "PgDn",
-    "ctrl": "Ctrl",
-    "shift": "Shift",
-    "alt": "Alt",
-    "enter": "Enter",
-    "home": "Home",
-    "end": "End",
-    "up": "Up",
-    "down": "Down",
-}
+from edgechat.tui.keys import entries, key_words, keys_of
+from edgechat.tui.screens.card import Card
+from edgechat.tui.themes import MUTED
+from edgechat.tui.widgets.prose import wrapped
 
 ABOUT = N_(
     "The model runs on this machine and nothing is sent anywhere. Every chat is saved as it is written. "
-    "Select text with the mouse and press Ctrl+C to copy it; most terminals select by themselves with Shift held."
+    "Select text with the mouse and press Ctrl+C to copy it; most terminals select by themselves with Shift held. "
+    "Keys are changed in the settings file; `edgechat keys` shows what they are called."
 )
 
 
-def key_words(keys: str) -> str:
-    """A binding's keys as people write them: "ctrl+j" is "Ctrl+J". Two are enough to know."""
-    return ", ".join(
-        "+".join(_KEY_NAMES.get(part, part.upper() if len(part) <= 2 else part) for part in key.split("+"))
-        for key in keys.split(",")[:2]
-    )
+class Pairs(Widget):
+    """Two columns of text, the second wrapped beside the first. One widget, for a list may have a hundred lines."""
+
+    DEFAULT_CSS = """
+    Pairs {
+        height: auto;
+        width: 100%;
+        margin: 0 0 1 0;
+    }
+    """
+
+    LEFT = 22
+    """Cells of the first column, where there is room for them."""
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Make the list.
+
+        Args:
+            pairs: What stands in the two columns; plain text, never markup.
+        """
+        super().__init__()
+        self._pairs = list(pairs)
+
+    def _lines(self, width: int) -> list[Content]:
+        left = min(self.LEFT, max(8, width * 2 // 5))
+        out: list[Content] = []
+        for first, second in self._pairs:
+            keys = [line.content for line in wrapped(Content(first), left)]
+            words = [line.content for line in wrapped(Content(second), max(8, width - left - 2))]
+            for row in range(max(len(keys), len(words))):
+                key = keys[row] if row < len(keys) else Content()
+                word = words[row] if row < len(words) else Content()
+                key = key.pad_right(left + 2 - key.cell_length).stylize("bold $text-primary")
+                out.append(Content.assemble(key, word))
+        return out
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """As many rows as the wrapped lines take."""
+        return len(self._lines(width))
+
+    def render(self) -> RenderResult:
+        """The lines for this width."""
+        return Content("\n").join(self._lines(self.content_size.width))
 
 
-class HelpScreen(ModalScreen[None]):
-    """What can be done, and with which key."""
+class HelpScreen(Card[None]):
+    """What can be done, and how."""
 
-    # Read now: the help must open even when whoever cleans the disk has taken the program's files by then.
-    CSS = Path(__file__).with_name("help.tcss").read_text(encoding="utf-8")
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-roomy")]  # noqa: RUF012 - typed by the base class
+    DEFAULT_CSS = """
+    HelpScreen .help-group {
+        color: $text-primary;
+        text-style: bold;
+    }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,f1,q", "dismiss", "Close", id="help.close", tooltip="Close the help"),
+        Binding("q", "close", N_("Close"), id="help.close", tooltip=N_("Close the help")),
     ]
 
-    def __init__(self, bindings: Iterable[Binding]) -> None:
+    def __init__(self, keys: Mapping[str, str]) -> None:
         """Make the help.
 
         Args:
-            bindings: What to tell of; those without a tooltip are left out.
+            keys: The user's own keys, by id.
         """
-        super().__init__()
-        self._shown = [binding for binding in bindings if binding.tooltip]
+        super().__init__(f"{glyphs.MARK} edgechat", N_("Up and Down scroll, Esc closes"))
+        self._own = keys
 
-    def compose(self) -> ComposeResult:
-        """A card with the keys."""
-        with VerticalScroll(id="help"):
-            yield Static(Content.assemble((f"{glyphs.MARK} ", "$primary"), ("edgechat", "bold")))
-            for binding in self._shown:
-                with Horizontal(classes="help-row"):
-                    yield Static(Content(key_words(binding.key)), classes="help-key")
-                    yield Static(Content(_(binding.tooltip)), classes="help-words")
-            yield Static(Content(_(ABOUT)), classes="help-about")
-            yield Static(Content(_("Esc closes this.")), classes="help-about")
+    def body(self) -> Iterable[Widget]:
+        """Lists under headings."""
+        for group, members in groupby(entries(), key=lambda entry: entry.group):
+            yield Static(Content(group), classes="help-group")
+            yield Pairs((key_words(keys_of(entry, self._own)), _(entry.about)) for entry in members)
+        yield Static(Content(_("Commands")), classes="help-group")
+        yield Pairs((command.usage, _(command.help)) for command in slash.COMMANDS)
+        yield Static(Content.styled(_(ABOUT), MUTED))

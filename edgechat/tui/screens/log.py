@@ -11,6 +11,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
+from textual.worker import Worker
 
 from edgechat import logs
 from edgechat.chat.text import printable
@@ -53,7 +54,7 @@ class LogScreen(Card[None]):
         self._look()
 
     def _look(self) -> None:
-        self.run_worker(self._read, group="log", exclusive=True)
+        _worker: Worker[None] = self.run_worker(self._read, group="log", exclusive=True)
 
     async def _read(self) -> None:
         try:

@@ -17,6 +17,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Input, OptionList, Static
+from textual.worker import Worker
 
 from edgechat import speeds
 from edgechat.chat.text import printable
@@ -131,7 +132,7 @@ class ModelsScreen(Card[str]):
         self._show_card()
 
     def _show_card(self, *, whole: bool = False) -> None:
-        self.run_worker(partial(self._look, whole), group="card", exclusive=True)
+        _worker: Worker[None] = self.run_worker(partial(self._look, whole), group="card", exclusive=True)
 
     async def _look(self, whole: bool) -> None:
         written, marked = self.path.value.strip(), self.choices.highlighted
@@ -215,7 +216,7 @@ def _installed() -> tuple[list[ModelFolder | tuple[str, EdgechatError]], str]:
 
 
 def _opened(path: str) -> ModelFolder:
-    from edgechat.slash_runner import parsed_path
+    from edgechat.slash.files import parsed_path
 
     return resolve_model(str(parsed_path(path)))
 

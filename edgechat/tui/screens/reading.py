@@ -16,6 +16,7 @@ from textual.binding import Binding, BindingType
 from edgechat.chat.conversation import Turn
 from edgechat.i18n import N_, _, ngettext
 from edgechat.tui.screens.branching import BranchingScreen
+from edgechat.tui.widgets.composer import Composer
 from edgechat.tui.widgets.conversation import ConversationView
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class ReadingScreen(BranchingScreen):
         super().__init__(session, notices)
         self._copied: tuple[int, int] = (0, -1)
 
+    @on(Composer.Left)
     async def action_read(self) -> None:
         """Go to the conversation, with its last turn marked."""
         if turns := self.session.conversation.turns:

@@ -202,7 +202,7 @@ class WritingScreen(ContextScreen):
         Raises:
             AttachmentError: It cannot be read, is not text, or is larger than the context.
         """
-        from edgechat.slash_runner import read_for
+        from edgechat.slash.files import read_for
 
         attachment, tokens = await read_for(self.session, path)
         guessed = tokens if tokens is not None else max(1, round(len(attachment.block) / self._ratio))

@@ -13,9 +13,10 @@ from textual.widgets import Static
 from edgechat.chat.conversation import Reply, ReplyState, Turn
 from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError, EngineError, ModelError, RequestError
-from edgechat.i18n import N_, _
+from edgechat.i18n import N_, _, told
 from edgechat.logs import FaultError
 from edgechat.tui import glyphs
+from edgechat.tui.direction import DirectedText
 from edgechat.tui.themes import MUTED
 
 _ACTIONS: tuple[tuple[type[EdgechatError], str, str], ...] = (
@@ -28,7 +29,7 @@ _ACTIONS: tuple[tuple[type[EdgechatError], str, str], ...] = (
 """What can be done at once about an error of a kind; the keys work wherever one is."""
 
 
-class ErrorCard(Static):
+class ErrorCard(DirectedText):
     """What went wrong, why, and what to do next."""
 
     def __init__(self, error: EdgechatError, *, passing: bool = False) -> None:
@@ -38,11 +39,11 @@ class ErrorCard(Static):
             error: The failure.
             passing: Whether the card goes away once something works again.
         """
-        lines = [Content.styled(printable(error.title), "bold $text-error")]
+        lines = [Content.styled(printable(told(error.title)), "bold $text-error")]
         if error.message:
-            lines.append(Content(printable(error.message)))
+            lines.append(Content(printable(told(error.message))))
         if error.hint:
-            lines.append(Content.styled(printable(error.hint), MUTED))
+            lines.append(Content.styled(printable(told(error.hint)), MUTED))
         links = [
             Content.styled(_(words), Style.from_meta({"@click": action}) + Style(underline=True))
             for kind, words, action in _ACTIONS
@@ -53,7 +54,7 @@ class ErrorCard(Static):
         super().__init__(Content("\n").join(lines), classes="-passing" if passing else "")
 
 
-class Notice(Static):
+class Notice(DirectedText):
     """A few words about a message or about the whole session."""
 
     def __init__(self, words: str) -> None:

@@ -79,7 +79,7 @@ class Choice(Widget, can_focus=True):
         """The words of the value between two signs that say that there are others."""
         words = printable(self._options[self.index][1])
         side = "" if self.has_focus else MUTED
-        return Content.assemble((f"{glyphs.PREVIOUS} ", side), words, (f" {glyphs.NEXT}", side))
+        return Content.assemble((f"{glyphs.PREVIOUS} ", side), f"{words} ", (glyphs.NEXT, side))
 
     def choose(self, value: Any) -> None:
         """Choose a value; one that is not among them changes nothing."""

@@ -17,11 +17,12 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
-from textual.widgets._text_area import TextArea  # the public name resolves lazily, which mypy cannot follow at no cost
 
 from edgechat import slash
 from edgechat.history.drafts import Draft
 from edgechat.i18n import N_, _
+from edgechat.tui.direction import DirectedTextArea
+from edgechat.tui.look import LookApp
 from edgechat.tui.widgets.folding import Folds
 from edgechat.tui.widgets.suggestions import Suggestions
 
@@ -37,7 +38,7 @@ SEND_KEYS = "enter"
 NEWLINE_KEYS = "ctrl+j,shift+enter,alt+enter"
 
 
-class Composer(TextArea):
+class Composer(DirectedTextArea):
     """The message being written.
 
     Attributes:
@@ -136,9 +137,9 @@ class Composer(TextArea):
     async def _on_key(self, event: events.Key) -> None:
         if self.suggestions.choices and self._choose(event.key):
             action = None
-        elif event.key in SEND_KEYS.split(","):
+        elif event.key in self._keys_of("composer.send", SEND_KEYS):
             action = self.action_submit
-        elif event.key in NEWLINE_KEYS.split(","):
+        elif event.key in self._keys_of("composer.newline", NEWLINE_KEYS):
             action = self.action_newline
         else:
             return  # the text area's own handler comes next
@@ -146,6 +147,11 @@ class Composer(TextArea):
         event.prevent_default()
         if action is not None:
             action()
+
+    def _keys_of(self, name: str, default: str) -> list[str]:
+        """The keys of a binding, which may be the user's own."""
+        app = self.app
+        return (app.keys_of(name, default) if isinstance(app, LookApp) else default).split(",")
 
     def _choose(self, key: str) -> bool:
         """Let the list above have a key; whether it was one of its."""
@@ -308,7 +314,7 @@ class Composer(TextArea):
         label = self._folds.fold(words, block)
         line, column = self.cursor_location
         before = self.document.get_line(line)[:column]
-        self._replace_via_keyboard(f"{' ' if before and not before.endswith(' ') else ''}{label} ", *self.selection)
+        self._replace_via_keyboard(f"{chr(10) if before.strip() else ''}{label}\n", *self.selection)
 
     def replace_text(self, old: str, new: str) -> None:
         """Put a text in the place of another that was just written."""

@@ -18,6 +18,8 @@ LONGEST = 4000
 MOST_LINES = 40
 """Lines of a paste that stays as it is."""
 
+_ENDS_WITH_FENCE = re.compile(r"(?:^|\n)(?:`{3,}|~{3,})\Z")
+
 
 class Folds:
     """The labels in use and what stands behind them."""
@@ -58,8 +60,17 @@ class Folds:
         return self.fold(words, text)
 
     def unfold(self, text: str) -> str:
-        """A text with what stands behind its labels in their place."""
-        return self._pattern.sub(lambda match: self._pieces[match[0]], text) if self._pieces else text
+        """A text with what stands behind its labels in their place; a fenced block gets lines of its own."""
+        return self._pattern.sub(self._piece, text) if self._pieces else text
+
+    def _piece(self, match: re.Match[str]) -> str:
+        piece, text = self._pieces[match[0]], match.string
+        if not _ENDS_WITH_FENCE.search(piece):
+            return piece
+        # A fence is the end of a block only where nothing follows it on its line.
+        before = "\n" if match.start() and text[match.start() - 1] != "\n" else ""
+        after = "\n" if text[match.end() : match.end() + 1] not in ("", "\n") else ""
+        return f"{before}{piece}{after}"
 
     def fold_again(self, text: str) -> str:
         """A text that was unfolded and may have been changed since: what is still in it whole is folded as before."""

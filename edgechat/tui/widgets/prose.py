@@ -17,8 +17,11 @@ from pygments.lexers import get_all_lexers  # type: ignore[import-untyped]
 from rich._wrap import divide_line
 from textual.content import Content, Span
 from textual.highlight import highlight
+from textual.style import Style
 
+from edgechat.chat.direction import Base, direction_of
 from edgechat.tui import glyphs
+from edgechat.tui.direction import ordering
 from edgechat.tui.themes import MUTED
 from edgechat.tui.widgets.parser import FENCE, TABLE
 
@@ -46,10 +49,12 @@ class Line:
     Attributes:
         content: The characters, no wider than the width they were laid out for.
         join: What stands between the line before and this one when both are copied: a newline, or what wrapping took.
+        base: The direction of its paragraph, if something in that runs from right to left.
     """
 
     content: Content
     join: str = "\n"
+    base: Base | None = None
 
 
 BLANK = Line(Content())
@@ -221,9 +226,10 @@ def wrapped(content: Content, width: int) -> list[Line]:
     for whole in content.split("\n", allow_blank=True):
         line = whole.expand_tabs(8)
         join = "\n"
+        base = direction_of(line.plain)
         for part in line.divide(divide_line(line.plain, width)):
             words = part.rstrip()
-            out.append(Line(words, join))
+            out.append(Line(words, join, base))
             join = " " if len(words) < len(part) else ""
     return out
 
@@ -238,18 +244,25 @@ def _stacked(blocks: Sequence[list[Line]], *, gaps: bool) -> list[Line]:
 
 
 def _prefixed(lines: Sequence[Line], first: Content, rest: Content) -> list[Line]:
-    return [Line((rest if number else first) + line.content, line.join) for number, line in enumerate(lines)]
+    return [Line((rest if number else first) + line.content, line.join, line.base) for number, line in enumerate(lines)]
 
 
 def _filled(line: Line, width: int, background: str) -> Line:
     spare = max(0, width - 1 - line.content.cell_length)
-    return Line(line.content.pad(1, spare).stylize_before(f"on {background}"), line.join)
+    # Code runs from left to right, whatever is said in its comments.
+    base: Base | None = "L" if line.base else None
+    return Line(line.content.pad(1, spare).stylize_before(f"on {background}"), line.join, base)
 
 
 def draw_table(rows: Sequence[Sequence[Token]], align: Sequence[str], width: int) -> list[Line]:
     """A table in columns; where there is no room for them, one record after another."""
     cells = [[inline(cell) for cell in row] for row in rows]
     cells[0] = header = [cell.stylize("bold") for cell in cells[0]]
+    from_right = direction_of(" ".join(cell.plain for cell in header)) == "R"
+    if from_right:  # the first column is the one on the right
+        cells = [[*reversed(row)] for row in cells]
+        align = [*reversed(align)]
+        header = cells[0]
     room = width - 3 * (len(header) - 1)
     if room < 6 * len(header):
         return _records(cells, width)
@@ -260,6 +273,8 @@ def draw_table(rows: Sequence[Sequence[Token]], align: Sequence[str], width: int
             corner = f"{glyphs.RULE}{glyphs.CROSS}{glyphs.RULE}"
             out.append(Line(Content.styled(corner.join(glyphs.RULE * cells for cells in widths), RULE)))
         out += _row(row, widths, align)
+    if from_right and ordering() != "off":
+        return [Line(line.content.pad_left(max(0, width - line.content.cell_length))) for line in out]
     return out
 
 
@@ -287,13 +302,17 @@ def _column_widths(cells: Sequence[Sequence[Content]], room: int) -> list[int]:
 
 def _row(row: Sequence[Content], widths: Sequence[int], align: Sequence[str]) -> list[Line]:
     bar = Content.styled(f" {glyphs.COLUMN} ", RULE)
-    cells = [[line.content for line in wrapped(cell, width)] for cell, width in zip(row, widths, strict=False)]
+    cells = [wrapped(cell, width) for cell, width in zip(row, widths, strict=False)]
     out = []
-    for parts in zip_longest(*cells, fillvalue=Content()):
+    for parts in zip_longest(*cells, fillvalue=BLANK):
         padded = []
         for part, width, side in zip(parts, widths, align, strict=False):
-            spare = max(0, width - part.cell_length)
-            left = spare if side == "right" else spare // 2 if side == "center" else 0
-            padded.append(part.pad(left, spare - left))
+            spare = max(0, width - part.content.cell_length)
+            right = side == "right" or part.base == "R"
+            left = spare // 2 if side == "center" else spare if right else 0
+            if part.base == "R" and ordering() == "app":  # the cell is turned round as a whole
+                left = spare - left
+            cell = part.content.pad(left, spare - left)
+            padded.append(cell if part.base is None else cell.stylize(Style.from_meta({"base": part.base})))
         out.append(Line(bar.join(padded)))
     return out

@@ -18,6 +18,7 @@ from textual.visual import Visual
 from textual.widget import Widget
 
 from edgechat.chat.text import printable
+from edgechat.tui.direction import placed
 from edgechat.tui.widgets.parser import make_parser, undecided
 from edgechat.tui.widgets.prose import BLANK, Layout, Line, Unit, stacked, units_of
 
@@ -190,7 +191,7 @@ class ReplyView(Widget):
             content = content.stylize(style, start, len(content) if end == -1 else end)
         strips = Visual.to_strips(self, content, width, 1, self.visual_style, apply_selection=False)
         strip = strips[0] if strips else Strip.blank(width, self.rich_style)
-        strip = strip.adjust_cell_length(width, self.rich_style).apply_offsets(0, y)
+        strip = placed(strip.apply_offsets(0, y), line.base, width, self.rich_style)
         if selection is None:
             self._drawn[y] = (line, strip)
         return strip

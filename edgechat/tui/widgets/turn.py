@@ -17,6 +17,7 @@ from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
 from edgechat.i18n import _
 from edgechat.tui import glyphs
+from edgechat.tui.direction import DirectedText
 from edgechat.tui.themes import MUTED
 from edgechat.tui.widgets.cards import ErrorCard, Facts, Mark, Notice, facts_of, mark_of
 
@@ -30,7 +31,7 @@ SHOWN_LINES = 40
 SHOWN_CHARACTERS = 4_000
 
 
-class UserText(Static):
+class UserText(DirectedText):
     """The user's message with its line breaks and spaces; a very long one is folded, and a click unfolds it."""
 
     def __init__(self, text: str) -> None:

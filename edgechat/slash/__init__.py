@@ -1,7 +1,7 @@
 """Slash commands: their names, what they take, how a line is told to be one, and how it is completed.
 
 The terminal interface and the plain mode share this table, and neither keeps a list of its own. Nothing here runs a
-command (see `slash_runner`), knows an interface, or sends anything to a model: a line that begins with a slash is a
+command (see `slash.runner`), knows an interface, or sends anything to a model: a line that begins with a slash is a
 command or an error, and never a message, unless the slash is written twice.
 """
 
@@ -35,6 +35,7 @@ class Takes(Enum):
     COMMAND = auto()
     FILE = auto()
     MODEL = auto()
+    PERSONA = auto()
     SETTING = auto()
     FORMAT = auto()
     POLICY = auto()
@@ -74,11 +75,19 @@ COMMANDS: tuple[Command, ...] = (
     Command("model", "[NAME]", N_("Show the model, or go on with another one"), Takes.MODEL),
     Command("system", "[TEXT]", N_("Show this chat's system message, or give it another; - for none"), Takes.WORDS),
     Command(
+        "persona",
+        "[NAME]",
+        N_("Show the personas, or give this chat the system message of one"),
+        Takes.PERSONA,
+    ),
+    Command(
         "set", "[KEY [VALUE]]", N_("Show this chat's settings, or change one; default takes it back"), Takes.SETTING
     ),
     Command("read", "FILE", N_("Attach a text file to the next message"), Takes.FILE, ("attach",)),
     Command("regen", "", N_("Answer the last message once more; the old reply stays"), aliases=("regenerate", "retry")),
     Command("continue", "", N_("Go on with a reply that was stopped or cut"), aliases=("resume",)),
+    Command("good", "[NOTE]", N_("Mark the last reply as good, with a note if you like"), Takes.WORDS),
+    Command("bad", "[NOTE]", N_("Mark the last reply as bad, with a note if you like"), Takes.WORDS),
     Command("edit", "[TEXT]", N_("Say something else in place of the last message; the old one stays"), Takes.WORDS),
     Command("previous", "", N_("Show the version of the chat before this one"), aliases=("prev",)),
     Command("next", "", N_("Show the version of the chat after this one")),
@@ -88,6 +97,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("chats", "", N_("Show the other chats")),
     Command("open", "CHAT", N_("Go to a chat, by its number in /chats or /search"), Takes.WORDS),
     Command("search", "WORDS", N_("Search in all chats"), Takes.WORDS, ("find",)),
+    Command("pin", "", N_("Show this chat before the others, or no longer")),
+    Command("archive", "", N_("Leave this chat out of the lists, or no longer")),
     Command("rename", "TITLE", N_("Give this chat another title"), Takes.WORDS, ("title",)),
     Command("forget", "", N_("Delete this chat; /undo has it back, for 30 days")),
     Command(
@@ -232,15 +243,16 @@ def is_quick(line: str) -> bool:
     """Whether completing the line asks neither the disk nor the model store."""
     word, space, _argument = _split(line)
     command = find(word)
-    return not space or command is None or command.takes not in (Takes.FILE, Takes.MODEL, Takes.FORMAT)
+    return not space or command is None or command.takes not in (Takes.FILE, Takes.MODEL, Takes.PERSONA)
 
 
 def _names(word: str) -> Iterable[Completion]:
     word = word.lower()
-    for command in COMMANDS:
-        if any(name.startswith(word) for name in (command.name, *command.aliases)):
-            space = " " if command.arguments else ""
-            yield Completion(f"/{command.name}{space}", _(command.help), whole=not space)
+    by_name = [command for command in COMMANDS if command.name.startswith(word)]
+    by_alias = [command for command in COMMANDS if any(name.startswith(word) for name in command.aliases)]
+    for command in dict.fromkeys((*by_name, *by_alias)):
+        space = " " if command.arguments else ""
+        yield Completion(f"/{command.name}{space}", _(command.help), whole=not space)
 
 
 def _arguments(takes: Takes, begun: str) -> Iterable[Completion]:
@@ -252,6 +264,8 @@ def _arguments(takes: Takes, begun: str) -> Iterable[Completion]:
             return _files(begun)
         case Takes.MODEL:
             return (Completion(name, whole=True) for name in _models() if name.startswith(begun))
+        case Takes.PERSONA:
+            return (Completion(name, title, whole=True) for name, title in _personas() if name.startswith(begun))
         case Takes.SETTING:
             return _words(begun, SETTINGS)
         case Takes.POLICY:
@@ -272,6 +286,12 @@ def _models() -> tuple[str, ...]:
         return ModelStore().names()
     except EdgechatError:
         return ()
+
+
+def _personas() -> Iterable[tuple[str, str]]:
+    from edgechat.personas import all_personas
+
+    return [(persona.name, persona.title) for persona in all_personas()[0]]
 
 
 def _files(begun: str) -> Iterable[Completion]:

@@ -1,0 +1,47 @@
+"""`edgechat keys`: what the keys of the interface are called, which they are, and what they do."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from edgechat.chat.text import printable
+from edgechat.config import load_config
+from edgechat.errors import ExitCode
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.pass_context
+def keys(ctx: click.Context, as_json: bool) -> None:
+    """List every key of the chat, by the names under which the settings file can change it.
+
+    \b
+    In the settings file:
+      [keys]
+      "chat.new" = "ctrl+n,f7"
+
+    \b
+    Examples:
+      edgechat keys
+      edgechat keys | grep chat
+    """
+    from edgechat.i18n import _
+    from edgechat.tui.keys import entries, key_words, keys_of, problems
+
+    own = load_config().keys
+    shown = [(entry, keys_of(entry, own)) for entry in entries()]
+    if as_json:
+        values = [{"id": entry.id, "keys": now.split(","), "about": _(entry.about)} for entry, now in shown]
+        click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+    else:
+        names = max(len(entry.id) for entry, _keys in shown)
+        width = max(len(key_words(now, 0)) for _entry, now in shown)
+        for entry, now in shown:
+            click.echo(printable(f"{entry.id.ljust(names)}  {key_words(now, 0).ljust(width)}  {_(entry.about)}"))
+    wrong = problems(own)
+    for words in wrong:
+        click.echo(f"edgechat: {printable(words)}", err=True)
+    if wrong:
+        ctx.exit(ExitCode.USAGE)

@@ -1,0 +1,88 @@
+"""The commands about files: what goes along with a message, and what a chat is written to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgechat.attachments import Attachment, read_file, too_large
+from edgechat.errors import StorageError
+from edgechat.i18n import _
+from edgechat.session import Session
+from edgechat.slash import EXPORT_FORMATS, SlashError
+from edgechat.slash.front import Front
+
+if TYPE_CHECKING:
+    from edgechat.history.transfer_out import Format
+
+
+async def read(front: Front, argument: str) -> None:
+    """`/read FILE`."""
+    await front.attach(parsed_path(argument))
+
+
+async def read_for(session: Session, path: Path) -> tuple[Attachment, int | None]:
+    """A text file and its tokens, for the next message; None where the model cannot be asked just now.
+
+    Raises:
+        AttachmentError: It cannot be read, is not text, or no context of this model could hold it.
+    """
+    attachment = await asyncio.to_thread(read_file, path)
+    tokens, info = await session.count(attachment.block), session.info
+    if tokens is not None and info is not None and tokens >= info.context:
+        raise too_large(attachment.name, tokens, info.context)
+    return attachment, tokens
+
+
+def parsed_path(argument: str) -> Path:
+    """A path as a person writes it: as it is, or in quotes."""
+    for quote in ("'", '"'):
+        if len(argument) > 1 and argument[0] == argument[-1] == quote:
+            argument = argument[1:-1]
+    try:
+        return Path(argument).expanduser()
+    except RuntimeError as error:  # a ~ without a home
+        raise StorageError(_("There is no such folder"), f"{argument}: {error}.", _("Write the whole path.")) from error
+
+
+async def export(front: Front, argument: str) -> None:
+    """`/export [FORMAT] [FILE]`."""
+    form, path = export_target(argument)
+    text = await front.session.export(form)
+    if not text:
+        raise SlashError(_("The chat has no message yet"), "", _("Write one, then export it."))
+    if path is None:
+        await front.tell(_("This chat as {form}").format(form=form), text.removesuffix("\n").split("\n"))
+        return
+    try:
+        await asyncio.to_thread(_write_new, path, text)
+    except FileExistsError as error:
+        raise StorageError(
+            _("The file is there already"), f"{path}.", _("Nothing was written. Name another file.")
+        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(_("File cannot be written"), f"{path}: {reason}.", _("Name another file.")) from error
+    await front.say(_("The chat is written to {path}.").format(path=path.absolute()))
+
+
+def export_target(argument: str) -> tuple[Format, Path | None]:
+    """The form and the file of `/export`: each may be left out, and a file's ending tells the form."""
+    word, _space, rest = argument.partition(" ")
+    path = parsed_path(rest.strip() if word in EXPORT_FORMATS else argument) if argument else None
+    if path is not None and not path.name:
+        path = None
+    form: Any = word if word in EXPORT_FORMATS else "markdown"
+    if path is not None and word not in EXPORT_FORMATS:
+        form = next((name for name, ending in EXPORT_FORMATS.items() if path.suffix == ending), "markdown")
+    return form, path
+
+
+def _write_new(path: Path, text: str) -> None:
+    def private(name: str, flags: int) -> int:
+        return os.open(name, flags, 0o600)
+
+    with open(path, "x", encoding="utf-8", newline="\n", opener=private) as file:
+        file.write(text)

@@ -1,0 +1,129 @@
+"""The commands about how replies are made: model, system message, sampling, and what happens when a chat is full."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from edgechat.chat.text import storable
+from edgechat.config import check_value
+from edgechat.errors import ConfigError, EdgechatError
+from edgechat.i18n import _
+from edgechat.session import Session
+from edgechat.slash import POLICIES, SETTINGS, SlashError
+from edgechat.slash.front import Front
+
+DEFAULT = "default"
+"""The word that takes a setting of the chat back."""
+
+
+async def model(front: Front, argument: str) -> None:
+    """`/model [NAME]`."""
+    info = front.session.info
+    if argument:
+        await _switch(front, argument)
+        return
+    if info is None:
+        await front.say(_("The model is not loaded yet."))
+        return
+    await front.tell(
+        info.name,
+        [
+            _("architecture: {name}").format(name=info.architecture),
+            _("context: {n:,} tokens, of {of:,} it was made for").format(n=info.context, of=info.model_context),
+            _("prompt form: {name}").format(name=info.form),
+            _("threads: {n}").format(n=info.threads),
+        ],
+    )
+
+
+async def _switch(front: Front, uri: str) -> None:
+    from edgechat.models.uri import resolve_model  # only who changes the model needs to look for one
+    from edgechat.preflight import require_usable
+
+    found = await asyncio.to_thread(resolve_model, uri)
+    await asyncio.to_thread(require_usable, found)
+    await front.say(_("Loading {name}").format(name=found.name))
+    try:
+        await front.session.switch(uri)
+    except EdgechatError as error:
+        hint = _("The next message goes to the model before.")
+        raise SlashError(error.title, error.message, f"{error.hint} {hint}".strip()) from error
+    await front.say(_("The chat goes on with {name}.").format(name=found.name))
+
+
+async def system(front: Front, argument: str) -> None:
+    """`/system [TEXT]`."""
+    chat = front.session.conversation
+    if not argument:
+        await front.tell(_("System message of this chat"), chat.system.split("\n") if chat.system else [_("(none)")])
+        return
+    system = "" if argument == "-" else storable(argument)[0]
+    await front.session.configure(system, chat.settings)
+    await front.say(
+        _("This chat has another system message from its next reply on.")
+        if system
+        else _("This chat has no system message from its next reply on.")
+    )
+
+
+async def persona(front: Front, argument: str) -> None:
+    """`/persona [NAME]`."""
+    from edgechat.personas import all_personas, find
+
+    if not argument:
+        personas, faults = await asyncio.to_thread(all_personas)
+        lines = [f"{persona.name}  {persona.title}" for persona in personas]
+        await front.tell(_("Personas"), [*lines, *(str(fault) for fault in faults)])
+        return
+    persona = await asyncio.to_thread(find, argument)
+    await front.session.configure(persona.text, front.session.conversation.settings)
+    await front.say(_("From the next reply on this chat has the persona {title}.").format(title=persona.title))
+
+
+async def change(front: Front, argument: str) -> None:
+    """`/set [KEY [VALUE]]`."""
+    session = front.session
+    settings = session.conversation.settings
+    key, _space, value = argument.partition(" ")
+    key, value = key.strip(), value.strip().removeprefix("=").strip()
+    if not key:
+        await front.tell(_("Settings of this chat"), list(settings_lines(session)))
+        return
+    if key not in SETTINGS:
+        raise SlashError(
+            _("There is no setting {name} of a chat").format(name=key),
+            "",
+            _("They are: {names}.").format(names=", ".join(SETTINGS)),
+        )
+    if not value:
+        await front.tell(key, [line for line in settings_lines(session) if line.startswith(f"{key} ")])
+        return
+    try:
+        changes: dict[str, Any] = {key: None if value == DEFAULT else check_value(key, value)}
+    except ConfigError as error:
+        raise SlashError(_("Setting not usable"), error.message, _("Nothing was changed.")) from error
+    await session.configure(session.conversation.system, replace(settings, **changes))
+    shown = next(line for line in settings_lines(session) if line.startswith(f"{key} "))
+    await front.say(_("From the next reply on: {setting}").format(setting=shown))
+
+
+def settings_lines(session: Session) -> Iterator[str]:
+    """What applies to the next reply of the chat, and which of it the chat has of its own."""
+    own = session.conversation.settings
+    for key in SETTINGS:
+        mine = getattr(own, key)
+        value = getattr(session.sampling, key, getattr(session, key, None)) if mine is None else mine
+        yield f"{key} = {'-' if value is None else value}" + (f"  {_('(this chat only)')}" if mine is not None else "")
+
+
+async def full(front: Front, argument: str) -> None:
+    """`/full [WAY]`."""
+    window = front.session.window
+    if argument and argument not in POLICIES:
+        raise SlashError(_("There is no such way"), "", _("They are: {names}.").format(names=", ".join(POLICIES)))
+    if argument:
+        window.policy = argument  # type: ignore[assignment]  # one of POLICIES
+    await front.say(_("When a chat is full: {way}.").format(way=window.policy))

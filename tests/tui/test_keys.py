@@ -1,0 +1,188 @@
+"""Keys: each has a name and an explanation, is in the palette and the help, and can be another one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from textual.app import App
+from textual.binding import Binding
+from textual.dom import DOMNode
+from textual.pilot import Pilot
+
+from edgechat import slash
+from edgechat.config import Config, Settings
+from edgechat.engine.scripted import ScriptedEngine
+from edgechat.tui.keys import Entry, entries, key_words, normalised, problems
+from edgechat.tui.screens.help import HelpScreen, Pairs
+from tests.tui.conftest import MakeApp
+from tests.tui.helpers import app_of, ready, say, screen_text, until, write
+
+
+def declared(root: type[DOMNode] = DOMNode) -> Iterator[tuple[type[DOMNode], Any]]:
+    entries()  # imports them all
+    for owner in root.__subclasses__():
+        if owner.__module__.startswith("edgechat.tui"):
+            for binding in owner.__dict__.get("BINDINGS", ()):
+                yield owner, binding
+        yield from declared(owner)
+
+
+def with_keys(**keys: str) -> Settings:
+    named = {name.replace("_", ".", 1): wanted for name, wanted in keys.items()}
+    return Settings(Config(keys=named), {"keys": "file"})
+
+
+def told(pilot: Pilot[Any]) -> str:
+    return " ".join(notice.message for notice in pilot.app._notifications)
+
+
+def test_every_binding_has_a_name_a_title_and_an_explanation() -> None:
+    found = list(declared())
+    assert len(found) > 20
+    for owner, binding in found:
+        assert isinstance(binding, Binding), owner
+        assert binding.id, (owner, binding.key)
+        assert "." in binding.id
+        assert binding.description, binding.id
+        assert binding.tooltip, binding.id
+
+
+def test_a_name_means_one_thing() -> None:
+    meanings: dict[str, set[tuple[str, str]]] = {}
+    for _, binding in declared():
+        meanings.setdefault(binding.id, set()).add((binding.key, binding.action))
+    assert {name: found for name, found in meanings.items() if len(found) > 1} == {}
+
+
+def test_the_keys_that_are_shipped_do_not_get_in_each_others_way() -> None:
+    """Each set to what it is already: whatever is said then is wrong from the start."""
+    assert [words for words in problems({entry.id: entry.keys for entry in entries()}) if "twice" in words] == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("ctrl+j", "Ctrl+J"),
+        ("escape", "Esc"),
+        ("f12", "F12"),
+        ("pageup,ctrl+home", "PgUp, Ctrl+Home"),
+        ("j", "j"),
+        ("G", "G"),
+        ("question_mark", "?"),
+        ("plus,minus", "+, -"),
+        ("shift+tab", "Shift+Tab"),
+        ("space", "Space"),
+        ("a,b,c", "a, b"),
+    ],
+)
+def test_keys_are_shown_as_people_write_them(keys: str, words: str) -> None:
+    assert key_words(keys) == words
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("Ctrl+N, F7", "ctrl+n,f7"), ("Esc", "escape"), ("PgDn", "pagedown"), ("G", "G"), (" alt + Up ", "alt+up")],
+)  # fmt: skip
+def test_keys_are_read_however_people_write_them(written: str, meant: str) -> None:
+    assert normalised(written) == meant
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"chat.nwe": "f7"}, "nothing called chat.nwe. Did you mean chat.new?"),
+        ({"zzz": "f7"}, "nothing called zzz."),
+        ({"chat.new": "hyper+bogus"}, "hyper+bogus of chat.new is no key"),
+        ({"chat.new": " "}, "chat.new is given no key"),
+        ({"chat.new": "ctrl+r"}, "Ctrl+R is taken twice, by chat.new and by chat.regenerate"),
+        ({"chat.new": "f1"}, "F1 is taken twice, by app.help and by chat.new"),
+        ({"chat.new": "ctrl+a"}, "Ctrl+A of chat.new belongs to the text"),
+        ({"chat.new": "x"}, "x of chat.new is a letter like any other"),
+        ({"chat.new": "ctrl+l", "chat.regenerate": "ctrl+l"}, "Ctrl+L is taken twice"),
+    ],
+)
+def test_what_is_wrong_is_said_in_plain_words(keys: dict[str, str], words: str) -> None:
+    found = problems(keys)
+    assert any(words in sentence for sentence in found), found
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [{}, {"chat.new": "f10"}, {"chat.new": "ctrl+r", "chat.regenerate": "ctrl+n"}, {"settings.save": "ctrl+r"}],
+)
+def test_what_is_right_is_let_be(keys: dict[str, str]) -> None:
+    assert problems(keys) == []
+
+
+async def test_another_key_does_it_and_the_old_one_no_longer(make_app: MakeApp) -> None:
+    engine = ScriptedEngine(["one", "two"])
+    async with make_app(engine, settings=with_keys(chat_new="Ctrl+L", composer_send="f10")).run_test() as pilot:
+        await ready(pilot)
+        await write(pilot, "Hello")
+        await pilot.press("enter")
+        await pilot.pause()
+        assert not engine.requests, "Enter no longer sends"
+        await pilot.press("f10")
+        await until(pilot, lambda: bool(engine.requests) and not app_of(pilot).chat.sending)
+        await pilot.press("ctrl+n")
+        await pilot.pause()
+        assert app_of(pilot).session.conversation.turns
+        await pilot.press("ctrl+l")
+        await until(pilot, lambda: not app_of(pilot).session.conversation.turns)
+
+
+async def test_what_is_wrong_with_the_keys_is_told_at_the_start_and_the_rest_works(make_app: MakeApp) -> None:
+    settings = with_keys(chat_nwe="f7", chat_new="ctrl+r", app_help="f12")
+    async with make_app(settings=settings).run_test() as pilot:
+        await until(pilot, lambda: "chat.nwe" in told(pilot) and "Ctrl+R is taken twice" in told(pilot))
+        await pilot.press("f12")
+        await until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen))
+
+
+@pytest.mark.parametrize("size", [(40, 12), (80, 24), (200, 50)])
+async def test_the_help_lists_everything_with_the_keys_in_force(make_app: MakeApp, size: tuple[int, int]) -> None:
+    async with make_app(settings=with_keys(chat_new="f10")).run_test(size=size) as pilot:
+        await ready(pilot)
+        await pilot.press("f1")
+        await until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen))
+        text = "\n".join(str(pairs.render()) for pairs in pilot.app.screen.query(Pairs))
+        squeezed = "".join(text.split())
+        assert "F10" in squeezed
+        for entry in entries():
+            assert any("".join(word.split()) in squeezed for word in entry.about.split()), entry.id
+        for command in slash.COMMANDS:
+            assert f"/{command.name}" in squeezed
+        assert pilot.app.screen.region.contains_region(pilot.app.screen.query_one("#card").region)
+        assert "Esc closes" in screen_text(pilot)
+        before = screen_text(pilot)
+        await pilot.press("end")
+        await until(pilot, lambda: screen_text(pilot) != before or size[1] > 49)
+        await pilot.press("f1")
+        await until(pilot, lambda: not isinstance(pilot.app.screen, HelpScreen))
+
+
+def reachable(entry: Entry, pilot: Pilot[Any]) -> bool:
+    app = app_of(pilot)
+    return any(isinstance(place, entry.owner) for place in (app.chat.composer, app.chat, app))
+
+
+async def test_the_palette_has_everything_that_has_a_key(make_app: MakeApp) -> None:
+    async with make_app(ScriptedEngine(["one"]), settings=with_keys(chat_new="f10")).run_test() as pilot:
+        await ready(pilot)
+        await say(pilot, "Hello")
+        commands = list(pilot.app.get_system_commands(pilot.app.screen))
+        helps = [command.help for command in commands]
+        for entry in entries():
+            if reachable(entry, pilot) and entry.id != "app.commands":
+                assert [words for words in helps if words.startswith(f"{entry.about} (")], entry.id
+        assert any(words.endswith("(F10)") for words in helps), "with the keys in force"
+        new = next(command for command in commands if command.help.endswith("(F10)"))
+        assert len({(command.title, command.help) for command in commands}) == len(commands)
+        await new.callback()
+        await until(pilot, lambda: not app_of(pilot).session.conversation.turns)
+
+
+def test_the_app_itself_is_among_the_owners() -> None:
+    assert any(issubclass(entry.owner, App) for entry in entries())
