@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -124,6 +125,7 @@ class ToolsApp(LookApp):
             raise
         if told is None:
             chat.composer.hint("")
+            chat.status_line.status = replace(chat.status_line.status, speed=0.0)  # it was the other one's
             chat.post_message(ModelStarted())
             self.notify(_("The chat goes on with {name}.").format(name=self._loaded_name()), markup=False)
         elif self.session.info is not None and self.session.model_uri == before:  # it was never let go

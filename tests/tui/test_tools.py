@@ -10,7 +10,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
-from edgechat import logs
+from edgechat import logs, paths
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.errors import ModelError
 from edgechat.history.store import HistoryStore
@@ -22,7 +22,7 @@ from edgechat.tui.screens.models import ModelsScreen
 from edgechat.tui.widgets.cards import ErrorCard
 from edgechat.tui.widgets.status import Activity
 from tests.tui.conftest import MakeApp
-from tests.tui.helpers import activity, app_of, chat_text, ready, say, screen_text, until, write
+from tests.tui.helpers import activity, chat_text, ready, say, screen_text, until, write
 
 SECRET = "xyzzy-my-secret"
 
@@ -235,6 +235,11 @@ async def test_the_log_is_shown_by_level_and_copied(make_app: MakeApp, clipboard
         await pilot.press("c")
         await until(pilot, lambda: bool(clipboard))
         assert "something broke" in clipboard[0]
+        paths.log_path("worker").write_text("a native crash")
+        await pilot.press("w")
+        await until(pilot, lambda: "something broke" not in screen_text(pilot))
+        await pilot.press("l", "l", "w")
+        await until(pilot, lambda: "something broke" in screen_text(pilot))
         logs.log.error("and again")
         await until(pilot, lambda: "and again" in screen_text(pilot))
         await pilot.press("f12")

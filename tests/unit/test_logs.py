@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from edgechat import logs
-from edgechat.errors import ExitCode, StorageError
+from edgechat import logs, paths
+from edgechat.cli.opening import engine_for
+from edgechat.config import Config
+from edgechat.engine.base import TextDelta
+from edgechat.errors import EngineError, ExitCode, StorageError
+from edgechat.history.store import HistoryStore
+from edgechat.session import Session
 from tests.rights import bound_by_rights
 
 
@@ -79,6 +86,25 @@ def test_a_log_that_cannot_be_written_keeps_nobody_from_working(own_home: Path, 
     logs.log.error("lost")
     with pytest.raises(StorageError):
         logs.read()
+
+
+@pytest.mark.model
+@pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+async def test_a_model_that_crashes_is_logged_and_nothing_of_its_chat(home_with_model: Path) -> None:
+    logs.begin("debug")
+    engine = engine_for(Config())
+    session = Session(engine, HistoryStore.forgetful(), system="Repeat SECRET.")
+    with pytest.raises(EngineError):
+        async for event in session.send("Say SECRET a hundred times: SECRET SECRET SECRET"):
+            if isinstance(event, TextDelta) and engine.pid is not None:
+                os.kill(engine.pid, signal.SIGSEGV)
+    await session.aclose()
+    written = logs.path().read_text()
+    assert "SIGSEGV" in written
+    assert "model loaded: smollm2-135m-instruct" in written
+    for path in logs.path().parent.iterdir():
+        assert "SECRET" not in path.read_text("utf-8", "replace")
+    assert "Segmentation fault" in paths.log_path("worker").read_text()
 
 
 def test_a_log_of_somebody_else_is_told(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 from textual.worker import Worker
 
-from edgechat import logs
+from edgechat import logs, paths
 from edgechat.chat.text import printable
 from edgechat.config import LogLevel
 from edgechat.errors import EdgechatError
@@ -33,14 +33,16 @@ class LogScreen(Card[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("l", "level", N_("Level"), id="log.level", tooltip=N_("Show only what is more important")),
+        Binding("w", "other", N_("Other log"), id="log.other", tooltip=N_("Show what the model's process printed")),
         Binding("c", "copy", N_("Copy"), id="log.copy", tooltip=N_("Copy what is shown")),
         Binding("q", "close", N_("Close"), id="log.close", tooltip=N_("Close the log")),
     ]
 
     def __init__(self) -> None:
         """Make the screen; the log is read when it is there."""
-        super().__init__(_("Log"), N_("l level · c copies · Esc closes"), wide=True)
+        super().__init__(_("Log"), N_("l level · w the model's process · c copies · Esc closes"), wide=True)
         self._lowest: LogLevel = "debug"
+        self._file = logs.path()
         self._shown: list[logs.Line] | None = None
 
     def body(self) -> Iterable[Widget]:
@@ -58,7 +60,7 @@ class LogScreen(Card[None]):
 
     async def _read(self) -> None:
         try:
-            found = (await asyncio.to_thread(logs.read, self._lowest))[-MOST:]
+            found = (await asyncio.to_thread(logs.read, self._lowest, self._file))[-MOST:]
         except EdgechatError as error:
             self.query_one("#log-lines", Static).update(Content(printable(f"{error.title}. {error.message}")))
             return
@@ -68,7 +70,7 @@ class LogScreen(Card[None]):
 
     def _draw(self, found: list[logs.Line]) -> None:
         level = _("all levels") if self._lowest == "debug" else _("from {level} on").format(level=self._lowest)
-        place = f"{printable(str(logs.path()))}  ({level})"
+        place = f"{printable(str(self._file))}  ({level})"
         self.query_one("#log-place", Static).update(Content.styled(place, MUTED))
         styles = {"error": "$text-error", "warning": "$text-warning", "debug": MUTED}
         lines = [Content.styled(printable(line.text), styles.get(line.level, "")) for line in found]
@@ -81,6 +83,13 @@ class LogScreen(Card[None]):
         """Leave out the least important level that is shown; after the last one, show all."""
         levels = logs.LEVELS
         self._lowest = levels[(levels.index(self._lowest) + 1) % len(levels)]
+        self._shown = None
+        self._look()
+
+    def action_other(self) -> None:
+        """Show the other log: edgechat's own, or what the process of the model printed."""
+        own, models = logs.path(), paths.log_path("worker")
+        self._file = models if self._file == own else own
         self._shown = None
         self._look()
 
