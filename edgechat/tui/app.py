@@ -19,10 +19,12 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 
 from edgechat.config import Settings, load_settings
+from edgechat.engine.base import Progress
 from edgechat.errors import EdgechatError
-from edgechat.i18n import N_, _
+from edgechat.i18n import N_, _, in_words
 from edgechat.tui import direction
 from edgechat.tui.look import LookApp
+from edgechat.tui.messages import ModelFailed, ModelProgressed, ModelStarted
 from edgechat.tui.screens.main import MainScreen
 from edgechat.tui.themes import CONTRAST, DARK, LIGHT
 
@@ -142,6 +144,58 @@ class EdgechatApp(LookApp):
 
         self.push_screen(SettingsScreen())
 
+    def action_keys(self) -> None:
+        """Give keys another meaning."""
+        from edgechat.tui.screens.keys import KeysScreen
+
+        if "keys" in self.settings.locked:
+            self.notify(_("This device decides the keys."), severity="warning", markup=False)
+        else:
+            self.push_screen(KeysScreen())
+
+    def action_personas(self) -> None:
+        """Choose who the model is to be in this chat."""
+        from edgechat.personas import Persona
+        from edgechat.tui.screens.personas import PersonasScreen
+
+        if "system" in self.settings.locked:
+            self.notify(_("This device decides who the model is."), severity="warning", markup=False)
+            return
+
+        async def take(persona: Persona | None) -> None:
+            if persona is None:
+                return
+            try:
+                await self.session.configure(persona.text, self.session.conversation.settings)
+            except EdgechatError as error:
+                self.notify(in_words(error.title, error.message), severity="error", markup=False)
+            else:
+                self.notify(_("{title}, from the next message on.").format(title=persona.title), markup=False)
+
+        self.push_screen(PersonasScreen(self.session.conversation.system), take)
+
+    def reload_model(self, uri: str | None) -> None:
+        """Load a model with changed settings, in the background.
+
+        Args:
+            uri: See `Session.switch`; that of the one in use loads it again.
+        """
+        self.run_worker(self._reload(uri), name="reload", group="switch")
+
+    async def _reload(self, uri: str | None) -> None:
+        chat = self._chat
+
+        def progressed(progress: Progress) -> None:
+            chat.post_message(ModelProgressed(progress))
+
+        try:
+            progressed(Progress("load", 0, 0))
+            await self.session.switch(uri, progressed)
+        except EdgechatError as error:
+            chat.post_message(ModelFailed(error))
+        else:
+            chat.post_message(ModelStarted())
+
     def apply(self, settings: Settings) -> None:
         """Take over changed settings: the look at once, sampling with the next reply, the system message in new chats.
 
@@ -191,6 +245,8 @@ class EdgechatApp(LookApp):
             for title, words, policy in _POLICIES:
                 choose = partial(chat.action_choose_policy, policy)
                 yield _("When the chat is full: {what}").format(what=_(title)), _(words), choose
+            yield _("Keys"), _("Give them another meaning"), self.action_keys
+            yield _("Persona"), _("Choose who the model is to be in this chat"), self.action_personas
             yield from chat.commands()
             yield from chat.slash_commands()
         yield _("Dark colours"), _("Light text on ink"), lambda: self.keep_theme(DARK.name)

@@ -106,7 +106,7 @@ class BranchingScreen(ChatScreen):
         else:
             self._tell(_("There is no message to answer."))
 
-    def action_resume(self) -> None:
+    async def action_resume(self) -> None:
         """Go on with the last reply."""
         if not self._free():
             return
@@ -205,6 +205,10 @@ class BranchingScreen(ChatScreen):
             return None
 
     def _free(self) -> bool:
+        """Whether a reply can be asked for; else say what to do."""
+        return self._still()
+
+    def _still(self) -> bool:
         """Whether no reply is being written; else say what to do."""
         if self.sending:
             self._tell(_("A reply is being written; Esc stops it."))

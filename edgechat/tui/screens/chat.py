@@ -47,7 +47,6 @@ from edgechat.tui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
     from edgechat.engine.base import Finished
-    from edgechat.slash import Call
 
 SPEED_EVERY = 0.5
 """Seconds between two guesses of the speed while a reply is written."""
@@ -239,7 +238,11 @@ class ChatScreen(WritingScreen):
         self.run_worker(self._send(told, text), name="send", group="send")
 
     @on(Composer.Refused)
+    def _refuse(self) -> None:
+        self._keep()
+
     def _keep(self) -> None:
+        """Say why the message stays in the composer."""
         self.composer.hint(_("a reply is being written; Esc stops it"), urgent=True)
 
     async def _send(self, told: AsyncGenerator[SessionEvent, None], text: str) -> None:
@@ -367,12 +370,6 @@ class ChatScreen(WritingScreen):
         """See `WritingScreen`."""
         await self.view.show_error(error)
 
-    async def obey(self, call: Call) -> None:
-        """See `WritingScreen`."""
-        from edgechat.tui.slash_front import ScreenFront  # what commands do is imported with the first of them
-
-        await ScreenFront(self).obey(call)
-
     async def redraw(self) -> None:
         """Show the chat that the session holds now."""
         await self.show_draft()
@@ -446,9 +443,12 @@ class ChatScreen(WritingScreen):
 
 def _import_the_rest() -> None:
     # What is in the program's files must not be looked for later: somebody may have removed them by then.
+    import edgechat.slash.table
     import edgechat.tui.screens.answer
     import edgechat.tui.screens.ask
     import edgechat.tui.screens.help
+    import edgechat.tui.screens.keys
+    import edgechat.tui.screens.personas
     import edgechat.tui.screens.prompt
     import edgechat.tui.screens.settings
     import edgechat.tui.slash_front
