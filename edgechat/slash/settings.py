@@ -12,8 +12,8 @@ from edgechat.config import check_value
 from edgechat.errors import ConfigError
 from edgechat.i18n import _
 from edgechat.session import Session
-from edgechat.slash import POLICIES, SETTINGS, SlashError
 from edgechat.slash.front import Front
+from edgechat.slash.table import POLICIES, SETTINGS, SlashError
 
 DEFAULT = "default"
 """The word that takes a setting of the chat back."""
@@ -23,11 +23,8 @@ async def model(front: Front, argument: str) -> None:
     """`/model [NAME]`."""
     info = front.session.info
     if argument:
-        raise SlashError(
-            _("The model cannot be changed in a chat yet"),
-            "",
-            _("Start edgechat with --model-uri {name}.").format(name=argument),
-        )
+        await front.switch(argument)
+        return
     if info is None:
         await front.say(_("The model is not loaded yet."))
         return

@@ -20,6 +20,7 @@ from edgechat.tui.screens.opened import OpenedScreen
 
 if TYPE_CHECKING:
     from edgechat.session import Session
+    from edgechat.slash.table import Call
     from edgechat.tui.widgets.sidebar import ChatList, Choice
 
 ROOM = 100
@@ -119,6 +120,11 @@ class MainScreen(OpenedScreen):
         self._show_sidebar(True)
         (await self._fill_sidebar()).search.focus()
 
+    async def search_chats(self, words: str) -> None:
+        """Open the list of chats, with those words looked for."""
+        await self.action_chats()
+        (await self._fill_sidebar()).search.value = words
+
     def _show_sidebar(self, shown: bool) -> None:
         if self.roomy:
             self._beside = shown
@@ -132,6 +138,12 @@ class MainScreen(OpenedScreen):
             self._show_sidebar(False)
 
     # What is done there
+
+    async def obey(self, call: Call) -> None:
+        """See `WritingScreen`."""
+        from edgechat.tui.slash_front import ScreenFront  # what commands do is imported with the first of them
+
+        await ScreenFront(self).obey(call)
 
     def chats_changed(self) -> None:
         """Read the list again, soon."""
