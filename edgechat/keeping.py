@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from edgechat.chat.conversation import ChatSettings, Conversation, Reply, Turn
 from edgechat.chat.text import storable
-from edgechat.errors import EngineError
+from edgechat.errors import ConfigError, EngineError
 from edgechat.history.drafts import Draft
 from edgechat.history.feedback import Rating
 from edgechat.history.search import SearchHit
@@ -49,11 +49,16 @@ def one_at_a_time(
 
 
 class KeptChat:
-    """One chat at a time, of those in a history."""
+    """One chat at a time, of those in a history.
+
+    Attributes:
+        locked: Settings that no chat may have of its own.
+    """
 
     def __init__(self, store: HistoryStore, conversation: Conversation | None, system: str) -> None:
         self._store = store
         self._system = system
+        self.locked: frozenset[str] = frozenset()
         self._conversation = conversation or Conversation(0, system=system)
         self._deleted: list[tuple[int, int | None]] = []
         self._idle = asyncio.Event()
@@ -236,8 +241,17 @@ class KeptChat:
 
     @one_at_a_time
     async def configure(self, system: str, settings: ChatSettings) -> None:
-        """Give the chat a system message and settings of its own, for its next reply."""
+        """Give the chat a system message and settings of its own, for its next reply.
+
+        Raises:
+            ConfigError: One of them is locked by the device.
+            EngineError: A reply is running.
+        """
         self._refuse_while_busy()
+        before = {"system": self._conversation.system, **asdict(self._conversation.settings)}
+        after = {"system": system, **asdict(settings)}
+        if fixed := [key for key in before if key in self.locked and before[key] != after[key]]:
+            raise ConfigError("Setting is locked", f"{', '.join(fixed)}: this device's file decides.")
         if self._conversation.id:
             await asyncio.to_thread(self._store.shelf.configure, self._conversation.id, system, settings)
         self._conversation = replace(self._conversation, system=system, settings=settings)

@@ -47,7 +47,7 @@ WORDS: dict[str, Words] = {
     ),
     "top_p": Words(
         N_("Top p"),
-        N_("Choose among the likeliest words that together have this probability"),
+        N_("Choose among the likeliest words that make up this share"),
         N_("a number above 0, up to 1"),
         group=SAMPLING,
     ),

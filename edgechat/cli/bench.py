@@ -71,6 +71,7 @@ open(sys.argv[1], "w").write('{"painted": %r}' % app.at)
 @click.option("--scoring", is_flag=True, help="Measure mlflow.pyfunc instead; needs edgechat[mlflow].")
 @click.option("--turns", is_flag=True, help="Measure what is not computed twice instead: turns, replies, chats.")
 @click.option("--history", "of_history", is_flag=True, help="Measure a history of 10,000 chats against an empty one.")
+@click.option("--long", "of_long", is_flag=True, help="Measure a chat of 2,000 messages and a reply of 50,000 tokens.")
 @click.pass_context
 def bench(
     ctx: click.Context,
@@ -83,6 +84,7 @@ def bench(
     scoring: bool,
     turns: bool,
     of_history: bool,
+    of_long: bool,
 ) -> None:
     """Measure the chat against the plainest loop around the same model, on this machine.
 
@@ -92,6 +94,7 @@ def bench(
       edgechat bench --json > me.json   for a comparison
       edgechat bench --packaged dist/edgechat-0.1.0/edgechat
       edgechat bench --history          search and start with 200,000 messages
+      edgechat bench --long             a chat of 2,000 messages, a reply of 50,000 tokens
       edgechat bench --scoring          predict against the plain loop, a batch against single calls
       edgechat bench --turns            the 20th turn against the 2nd, another reply, back to a chat
     """
@@ -105,6 +108,10 @@ def bench(
         from edgechat.cli.bench_history import measure as measure_history
 
         result = asyncio.run(measure_history(config, rounds, tui=tui and os.name == "posix"))
+    elif of_long:
+        from edgechat.cli.bench_long import measure as measure_long
+
+        result = asyncio.run(measure_long(rounds))
     elif scoring:
         from edgechat.cli.bench_scoring import measure as measure_scoring
 
@@ -298,6 +305,7 @@ async def in_terminal(
     history: Path | None = None,
     *,
     command: Sequence[str] | None = None,
+    scripted: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Run the chat with its stopwatch in a terminal; see `tui.bench.BenchApp.result`.
 
@@ -307,6 +315,7 @@ async def in_terminal(
         tokens: Upper bound of the reply.
         history: The history file; None for a new one.
         command: How another edgechat is started; None for this one.
+        scripted: Open `chat` of the history, and have a scripted engine answer with that many `words`.
     """
 
     def line(out: Path, new_history: Path) -> list[str]:
@@ -315,6 +324,7 @@ async def in_terminal(
             "model_uri": model_uri,
             "prompt": prompt,
             "tokens": tokens,
+            "scripted": scripted,
         }
         return [*(command or paths.own_command()), "_bench-tui", str(out), json.dumps(task)]
 
@@ -378,11 +388,14 @@ _NAMES = {
     "later_turn": "first text, turn 20 / turn 2",
     "another_reply": "first text, another reply / 1,000 tokens cold",
     "back_to_a_chat": "first text, back in a chat / all of it cold",
+    "long_open": "chat of 2,000 messages shown / empty chat",
 }
 
 
 def _table(result: dict[str, Any]) -> str:
-    if "chats" in result:
+    if "model" not in result and "tokens" in result:
+        lines = [f"a chat of {result['messages']:,} messages, a reply of {result['tokens']:,} tokens"]
+    elif "chats" in result:
         lines = [f"{result['chats']:,} chats, {result['messages']:,} messages"]
     else:
         lines = [f"{result['model']}: {result['threads']} threads, context {result['context']:,}"]
@@ -391,7 +404,7 @@ def _table(result: dict[str, Any]) -> str:
             sign = "at least" if "at_least" in figure else "at most"
             bound = figure.get("at_least", figure.get("at_most"))
             lines.append(f"{_NAMES[key]:<46} {figure['ratio']:>6.2f}   ({sign} {bound})")
-        elif key == "ui_worst_lag":
+        elif key in ("ui_worst_lag", "long_lag"):
             lines.append(
                 f"{'worst lag of the interface while writing':<46} {figure['seconds'] * 1000:>4.0f} ms   (at most 50)"
             )

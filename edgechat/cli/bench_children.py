@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgechat.cli.opening import engine_for
 from edgechat.config import load_config
-from edgechat.engine.base import Sampling
+from edgechat.engine.base import Engine, Sampling
 from edgechat.history.store import HistoryStore
 
 
@@ -16,7 +16,7 @@ def tui(out: str, task: str) -> int:
 
     Args:
         out: The file to write.
-        task: A JSON object with `history`, `model_uri`, `prompt` and `tokens`.
+        task: A JSON object with `history`, `model_uri`, `prompt`, `tokens` and `scripted`; see `bench.in_terminal`.
 
     Returns:
         The exit code.
@@ -24,9 +24,20 @@ def tui(out: str, task: str) -> int:
     from edgechat.tui.bench import BenchApp, TimedSession
 
     asked = json.loads(task)
+    store = HistoryStore.open(Path(asked["history"]))
+    engine: Engine
+    if (scripted := asked.get("scripted")) is not None:
+        from edgechat.cli.bench_long import story
+        from edgechat.engine.scripted import ScriptedEngine
+
+        engine = ScriptedEngine([story(scripted["words"])], delay=0.0005, context=1_000_000)
+        conversation = store.conversation(scripted["chat"])
+    else:
+        engine, conversation = engine_for(load_config(model_uri=asked["model_uri"])), None
     session = TimedSession(
-        engine_for(load_config(model_uri=asked["model_uri"])),
-        HistoryStore.open(Path(asked["history"])),
+        engine,
+        store,
+        conversation=conversation,
         sampling=Sampling(temperature=0, repetition_penalty=1),
         max_tokens=asked["tokens"],
     )

@@ -125,6 +125,7 @@ def chat(
         max_tokens=config.max_tokens,
         context_policy=config.context_policy,
     )
+    session.locked = settings.locked
     pulled = pulled_notice(config) if not demo else ""
     notices = (*told, *((f"{pulled}.",) if pulled else ()), *_notices(config))
     if linear:

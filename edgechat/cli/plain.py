@@ -20,17 +20,19 @@ from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from edgechat import slash
 from edgechat.chat.conversation import ReplyState
 from edgechat.chat.text import printable
 from edgechat.chat.window import moved_words
 from edgechat.engine.base import Progress, TextDelta
 from edgechat.engine.fitting import WindowMoved
 from edgechat.errors import EdgechatError, ExitCode
-from edgechat.i18n import _, ngettext
+from edgechat.i18n import _, in_words, ngettext, told
 from edgechat.session import Session, SessionEvent, TurnClosed, TurnSaved
+from edgechat.slash import is_command, message_of
 from edgechat.slash.files import read_for
 from edgechat.slash.runner import obey
+from edgechat.slash.table import complete as ways_on
+from edgechat.slash.table import parse
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -117,7 +119,7 @@ class PlainChat:
         try:
             await self._session.housekeep()
         except EdgechatError as error:  # the chat goes on without a backup, and says so
-            self._narrate(f"{error.title}. {error.message}")
+            self._narrate(in_words(error.title, error.message))
 
     async def _load(self) -> bool:
         try:
@@ -180,10 +182,10 @@ class PlainChat:
 
     def _answer(self, text: str) -> None:
         try:
-            if slash.is_command(text):
-                self._finish(obey(self, slash.parse(text)))
+            if is_command(text):
+                self._finish(obey(self, parse(text)))
             else:
-                message = "\n\n".join([slash.message_of(text), *self._blocks])
+                message = "\n\n".join([message_of(text), *self._blocks])
                 self._finish(self.follow(self._session.send(message)))
                 self._blocks.clear()
         except EdgechatError as error:
@@ -264,6 +266,18 @@ class PlainChat:
     async def refresh(self) -> None:
         """See `Front`; what was written stays written."""
 
+    async def switch(self, uri: str) -> None:
+        """See `Front`."""
+        await asyncio.to_thread(_require, uri)  # before the model that is there is let go
+        self._told_progress = ""
+        before = self._session.model_uri or _("the default model")
+        try:
+            info = await self._session.switch(uri, self._progressed)
+        except EdgechatError:
+            self._narrate(_("The chat goes on with {name}.").format(name=before))
+            raise
+        self._narrate(_("The chat goes on with {name}.").format(name=info.name))
+
     async def attach(self, path: Path) -> None:
         """See `Front`."""
         attachment, tokens = await read_for(self._session, path)
@@ -305,7 +319,7 @@ class PlainChat:
             sys.stderr.flush()
 
     def _fail(self, error: EdgechatError) -> None:
-        parts = [_("Error: {title}.").format(title=error.title), error.message, error.hint]
+        parts = [_("Error: {title}.").format(title=told(error.title)), told(error.message), told(error.hint)]
         self._narrate(" ".join(part for part in parts if part))
         if not self._interactive:
             self._code = int(error.exit_code)
@@ -324,6 +338,13 @@ class PlainChat:
         if words and words != self._told_progress:
             self._told_progress = words
             self._narrate(words)
+
+
+def _require(uri: str) -> None:
+    from edgechat.models.uri import resolve_model
+    from edgechat.preflight import require_usable
+
+    require_usable(resolve_model(uri))
 
 
 class _EndedError(BaseException):
@@ -367,7 +388,7 @@ def _use_readline(sent: Sequence[str]) -> None:
     def complete(_word: str, number: int) -> str | None:
         if number == 0:
             begun, at = readline.get_line_buffer()[: readline.get_endidx()], readline.get_begidx()
-            offered = slash.complete(begun)
+            offered = ways_on(begun)
             # What is in front of the word being completed is there already, as in a path with a space.
             found[:] = [item.text[max(0, at - offered.start) :] for item in offered.items]
         return found[number] if number < len(found) else None

@@ -11,8 +11,8 @@ from edgechat.attachments import Attachment, read_file, too_large
 from edgechat.errors import StorageError
 from edgechat.i18n import _
 from edgechat.session import Session
-from edgechat.slash import EXPORT_FORMATS, SlashError
 from edgechat.slash.front import Front
+from edgechat.slash.table import EXPORT_FORMATS, SlashError
 
 if TYPE_CHECKING:
     from edgechat.history.transfer_out import Format

@@ -31,6 +31,9 @@ class Front(Protocol):
     async def refresh(self) -> None:
         """Show anew what is known about the chat that is shown, such as its title and marks."""
 
+    async def switch(self, uri: str) -> None:
+        """Go on with another model. Raises EdgechatError where it cannot be used."""
+
     async def attach(self, path: Path) -> None:
         """Let a text file go along with the next message. Raises AttachmentError."""
 

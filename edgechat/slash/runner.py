@@ -13,8 +13,9 @@ from edgechat.engine.prompt_text import part_lines, summary_words
 from edgechat.history.search import SearchHit
 from edgechat.i18n import _, ngettext
 from edgechat.session import Session
-from edgechat.slash import COMMANDS, Call, SlashError, care, files, find, settings
+from edgechat.slash import files, settings, tools
 from edgechat.slash.front import Front
+from edgechat.slash.table import COMMANDS, Call, SlashError, find
 
 if TYPE_CHECKING:
     from edgechat.chat.conversation import Conversation
@@ -265,7 +266,7 @@ _DOERS: dict[str, Callable[[Front, str], Awaitable[None]]] = {
     "stats": _stats,
     "prompt": _prompt,
     "full": settings.full,
-    "log": care.show_log,
-    "doctor": care.examine,
+    "log": tools.show_log,
+    "doctor": tools.examine,
     "quit": _quit,
 }

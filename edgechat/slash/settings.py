@@ -9,11 +9,11 @@ from typing import Any
 
 from edgechat.chat.text import storable
 from edgechat.config import check_value
-from edgechat.errors import ConfigError, EdgechatError
+from edgechat.errors import ConfigError
 from edgechat.i18n import _
 from edgechat.session import Session
-from edgechat.slash import POLICIES, SETTINGS, SlashError
 from edgechat.slash.front import Front
+from edgechat.slash.table import POLICIES, SETTINGS, SlashError
 
 DEFAULT = "default"
 """The word that takes a setting of the chat back."""
@@ -23,7 +23,7 @@ async def model(front: Front, argument: str) -> None:
     """`/model [NAME]`."""
     info = front.session.info
     if argument:
-        await _switch(front, argument)
+        await front.switch(argument)
         return
     if info is None:
         await front.say(_("The model is not loaded yet."))
@@ -37,21 +37,6 @@ async def model(front: Front, argument: str) -> None:
             _("threads: {n}").format(n=info.threads),
         ],
     )
-
-
-async def _switch(front: Front, uri: str) -> None:
-    from edgechat.models.uri import resolve_model  # only who changes the model needs to look for one
-    from edgechat.preflight import require_usable
-
-    found = await asyncio.to_thread(resolve_model, uri)
-    await asyncio.to_thread(require_usable, found)
-    await front.say(_("Loading {name}").format(name=found.name))
-    try:
-        await front.session.switch(uri)
-    except EdgechatError as error:
-        hint = _("The next message goes to the model before.")
-        raise SlashError(error.title, error.message, f"{error.hint} {hint}".strip()) from error
-    await front.say(_("The chat goes on with {name}.").format(name=found.name))
 
 
 async def system(front: Front, argument: str) -> None:

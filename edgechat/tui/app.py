@@ -146,6 +146,36 @@ class EdgechatApp(ToolsApp):
 
         self.push_screen(SettingsScreen())
 
+    def action_keys(self) -> None:
+        """Give keys another meaning."""
+        from edgechat.tui.screens.keys import KeysScreen
+
+        if "keys" in self.settings.locked:
+            self.notify(_("This device decides the keys."), severity="warning", markup=False)
+        else:
+            self.push_screen(KeysScreen())
+
+    def action_personas(self) -> None:
+        """Choose who the model is to be in this chat."""
+        from edgechat.personas import Persona
+        from edgechat.tui.screens.personas import PersonasScreen
+
+        if "system" in self.settings.locked:
+            self.notify(_("This device decides who the model is."), severity="warning", markup=False)
+            return
+
+        async def take(persona: Persona | None) -> None:
+            if persona is None:
+                return
+            try:
+                await self.session.configure(persona.text, self.session.conversation.settings)
+            except EdgechatError as error:
+                self.notify(f"{error.title}. {error.message}", severity="error", markup=False)
+            else:
+                self.notify(_("{title}, from the next message on.").format(title=persona.title), markup=False)
+
+        self.push_screen(PersonasScreen(self.session.conversation.system), take)
+
     def apply(self, settings: Settings) -> None:
         """Take over changed settings: the look at once, sampling with the next reply, the system message in new chats.
 
@@ -195,6 +225,8 @@ class EdgechatApp(ToolsApp):
             for title, words, policy in _POLICIES:
                 choose = partial(chat.action_choose_policy, policy)
                 yield _("When the chat is full: {what}").format(what=_(title)), _(words), choose
+            yield _("Keys"), _("Give them another meaning"), self.action_keys
+            yield _("Persona"), _("Choose who the model is to be in this chat"), self.action_personas
             yield from chat.commands()
             yield from self.tools()
             yield from chat.slash_commands()

@@ -15,6 +15,7 @@ from edgechat.engine.base import TextDelta
 from edgechat.session import Session, SessionEvent, TurnClosed
 from edgechat.tui.app import EdgechatApp
 from edgechat.tui.widgets.composer import Composer
+from edgechat.tui.widgets.turn import TurnView
 
 LAG_SLEEP = 0.02
 """Seconds between two looks at the event loop's clock; each look takes its share of a core."""
@@ -46,7 +47,8 @@ class BenchApp(EdgechatApp):
     """Leaves after its first paint, or after one reply.
 
     Attributes:
-        result: `painted`, in seconds of the system's monotonic clock; after a reply also `tokens`, `decode` in seconds
+        result: `painted` and, once the end of the chat is shown, `opened`, in seconds of the system's monotonic clock;
+            after a reply also `tokens`, `decode` in seconds
             and `lag`, the longest the event loop was late while the reply came, in seconds.
     """
 
@@ -63,9 +65,23 @@ class BenchApp(EdgechatApp):
     def _painted(self) -> None:
         self.result["painted"] = time.monotonic()
         if self._prompt is None:
-            self.exit()
+            self.run_worker(self._shown(), name="bench")
         else:
             self.run_worker(self._hold(self._prompt), name="bench")
+
+    async def _shown(self) -> None:
+        """Leave when the end of the chat is on the screen."""
+        last = next(reversed(self._timed.conversation.turns), None)
+        while last is not None and not self._sees(last.id):  # noqa: ASYNC110 - nothing tells of it, in the real chat
+            await asyncio.sleep(0.005)
+        self.call_after_refresh(self._opened)
+
+    def _sees(self, turn_id: int) -> bool:
+        return any(view.turn.id == turn_id and view.size for view in self.query(TurnView))
+
+    def _opened(self) -> None:
+        self.result["opened"] = time.monotonic()
+        self.exit()
 
     async def _hold(self, prompt: str) -> None:
         await self._timed.start()

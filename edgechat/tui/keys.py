@@ -26,9 +26,16 @@ GROUPS = {
     "chat": N_("Chat"),
     "composer": N_("Writing"),
     "turn": N_("Reading"),
-    "reading": N_("Reading"),
-    "sidebar": N_("Chats at the side"),
+    "list": N_("List of chats"),
     "card": N_("Cards"),
+    "chats": N_("Choosing a chat"),
+    "models": N_("Models"),
+    "settings": N_("Settings"),
+    "keys": N_("Keys"),
+    "choice": N_("Choices in the settings"),
+    "answer": N_("Answers of commands"),
+    "help": N_("Help"),
+    "log": N_("Log"),
 }
 """Headings by the first part of an id, in the order of the help; further ones follow by their names."""
 
@@ -194,7 +201,9 @@ def problems(keys: Mapping[str, str]) -> list[str]:
 
 def _conflicts(entry: Entry, key: str, mine: Mapping[str, str], known: Mapping[str, Entry]) -> Iterator[str]:
     for other in known.values():
-        if other.id != entry.id and key in mine.get(other.id, other.keys).split(",") and _together(entry, other):
+        if other.id == entry.id or key not in mine.get(other.id, other.keys).split(","):
+            continue
+        if _together(entry, other) and not _meant(entry, other, key):
             first, second = sorted((entry.id, other.id))
             yield _("Keys: {key} is taken twice, by {first} and by {second}.").format(
                 key=key_words(key), first=first, second=second
@@ -227,6 +236,12 @@ def _together(one: Entry, other: Entry) -> bool:
     if modal(one) or modal(other):
         return False
     return issubclass(one.owner, Screen) != issubclass(other.owner, Screen)
+
+
+def _meant(one: Entry, other: Entry, key: str) -> bool:
+    """Whether a part of the screen has the key for itself while it has the focus, as it was made to."""
+    apart = not issubclass(one.owner, other.owner) and not issubclass(other.owner, one.owner)
+    return apart and key in one.keys.split(",") and key in other.keys.split(",")
 
 
 def _unusable(keys: str) -> str:

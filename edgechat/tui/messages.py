@@ -6,13 +6,16 @@ All are past tense. None carries a widget, so that a fact that arrives late can 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 
 from edgechat.engine.base import Progress, Prompt
 from edgechat.errors import EdgechatError
 from edgechat.session import SessionEvent
-from edgechat.slash import Completions
+
+if TYPE_CHECKING:
+    from edgechat.slash.table import Completions
 
 
 @dataclass

@@ -6,26 +6,27 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgechat import slash
 from edgechat.chat.text import printable
 from edgechat.errors import EngineError
 from edgechat.i18n import _
 from edgechat.slash.runner import obey
+from edgechat.tui.tools import ToolsApp
 
 if TYPE_CHECKING:
     from edgechat.session import Session, SessionEvent
-    from edgechat.tui.screens.chat import ChatScreen
+    from edgechat.slash.table import Call
+    from edgechat.tui.screens.main import MainScreen
 
 ACTIONS = {
     "chats": "chats",
-    "doctor": "app.doctor",
-    "log": "app.log",
-    "model": "app.models",
     "continue": "resume",
     "copy": "copy_reply",
     "delete": "delete_turn",
+    "doctor": "app.doctor",
     "edit": "edit",
     "forget": "delete_chat",
+    "log": "app.log",
+    "model": "app.models",
     "new": "new_chat",
     "next": "step(1)",
     "previous": "step(-1)",
@@ -40,7 +41,7 @@ ACTIONS = {
 class ScreenFront:
     """The chat screen as commands see it; see `slash.front.Front`."""
 
-    def __init__(self, screen: ChatScreen) -> None:
+    def __init__(self, screen: MainScreen) -> None:
         """Stand for that screen."""
         self._screen = screen
 
@@ -49,13 +50,13 @@ class ScreenFront:
         """See `Front`."""
         return self._screen.session
 
-    async def obey(self, call: slash.Call) -> None:
+    async def obey(self, call: Call) -> None:
         """Do what a command asks for. Raises EdgechatError."""
         action = ACTIONS.get(call.command.name)
         if action is not None and not call.argument:
             await self._screen.run_action(action)
-        elif call.command.name == "model":  # loaded in the background, with its progress, and Esc to go back
-            self._screen.app.switch_model(call.argument)
+        elif call.command.name == "search":
+            await self._screen.search_chats(call.argument)
         else:
             await obey(self, call)
 
@@ -81,8 +82,15 @@ class ScreenFront:
 
     async def refresh(self) -> None:
         """See `Front`."""
+        self._screen.chats_changed()
         if not self._screen.sending:  # the reply that is written is shown by itself
             await self._screen.redraw()
+
+    async def switch(self, uri: str) -> None:
+        """See `Front`; the model is loaded in the background, and Esc goes back."""
+        app = self._screen.app
+        if isinstance(app, ToolsApp):
+            app.switch_model(uri)
 
     async def attach(self, path: Path) -> None:
         """See `Front`."""

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edgechat.cli import bench_history
+from edgechat.cli import bench_history, bench_long
+from edgechat.cli.bench import _table
 from edgechat.config import Config
 from edgechat.paths import own_command
 
@@ -62,6 +63,18 @@ async def test_a_long_history_is_measured(monkeypatch: pytest.MonkeyPatch) -> No
     result = await bench_history.measure(Config(), 1, tui=False)
     assert (result["chats"], result["messages"]) == (300, 6_000)
     assert result["figures"]["search"]["median_seconds"] > 0
+
+
+async def test_a_long_chat_and_a_long_reply_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"MESSAGES": 60, "TOKENS": 300}.items():
+        monkeypatch.setattr(bench_long, name, value)
+    result = await bench_long.measure(1)
+    figures = result["figures"]
+    assert 0.1 < figures["long_open"]["ratio"] < 10
+    assert figures["long_lag"]["tokens"] >= 250
+    assert 0 <= figures["long_lag"]["seconds"] < 5
+    assert "60 messages" in _table(result)
+    assert "at most 50" in _table(result)
 
 
 def test_the_table_is_for_people(home_with_model: Path) -> None:

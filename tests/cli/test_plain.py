@@ -128,6 +128,13 @@ def test_an_export_is_nothing_but_the_chat(tmp_path: Path) -> None:
     assert ended.stdout.splitlines()[-1].startswith('{"messages":[')
 
 
+def test_the_log_and_the_doctor(tmp_path: Path) -> None:
+    ended = piped(tmp_path, "/doctor\n/log\n")
+    assert str(tmp_path) in ended.stdout
+    assert "Doctor" in ended.stderr
+    assert ended.stderr.count("Error") == 0
+
+
 def test_the_settings_can_ask_for_it(tmp_path: Path) -> None:
     assert "> hello" in piped(tmp_path, "hello\n", own_command("--demo"), EDGECHAT_PLAIN="1").stdout
     folder = tmp_path / "config"
@@ -205,6 +212,19 @@ def test_a_signal_ends_it_and_keeps_the_reply(typed: Callable[..., Typed], tmp_p
     assert latest is not None
     assert latest.turns[0].reply is not None
     assert latest.turns[0].reply.state == "stopped"
+
+
+@pytest.mark.model
+def test_another_model_goes_on_with_the_chat(home_with_model: Path, tiny_llama: Path) -> None:
+    other = home_with_model / "other model"
+    other.symlink_to(tiny_llama)
+    command = own_command("--plain")
+    lines = f"/model\nhello\n/model absent\n/model {other}\nagain\n/stats\n"
+    ended = piped(home_with_model, lines, command, EDGECHAT_MAX_TOKENS="5")
+    assert "smollm2-135m-instruct is ready" in ended.stderr
+    assert "The chat goes on with" in ended.stderr, ended.stderr
+    assert ended.stdout.count("2 messages") == 1
+    assert ended.returncode == 3  # the model that is not there
 
 
 @pytest.mark.model

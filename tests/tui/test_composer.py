@@ -107,6 +107,17 @@ async def test_what_other_chats_sent_can_be_had_again(make_app: MakeApp, history
         assert app.chat.composer.text == "long ago"
 
 
+async def test_up_from_an_empty_composer_goes_to_the_conversation(make_app: MakeApp) -> None:
+    app = make_app(ScriptedEngine(["ok"]))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await say(pilot, "hello")
+        await pilot.press("up", "backspace", "backspace", "backspace", "backspace", "backspace")
+        assert app.chat.composer.text == ""
+        await pilot.press("up")  # nothing was sent before that
+        await until(pilot, lambda: app.focused is app.chat.view)
+
+
 # Drafts
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from edgechat.chat.conversation import Conversation, Reply, ReplyState, Turn
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.history.store import HistoryStore
-from edgechat.tui.widgets.conversation import MOST, Earlier, Later
+from edgechat.tui.widgets.conversation import MOST, ConversationView, Earlier, Later
 from edgechat.tui.widgets.turn import TurnView
 from edgechat.tui.widgets.welcome import Welcome
 from tests.tui.conftest import MakeApp
@@ -96,6 +98,31 @@ async def test_a_long_chat_shows_its_end_and_the_rest_on_the_way_up(make_app: Ma
             await until(pilot, lambda shown=shown: shown != {view.turn.id for view in app.query(TurnView)})  # type: ignore[misc]
         view.scroll_end(animate=False)
         await until(pilot, lambda: "answer 40" in screen_text(pilot))
+
+
+async def test_the_end_is_shown_however_late_the_layout_comes(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing seems to fill the screen as long as a busy machine has laid nothing out."""
+    real: Any = ConversationView.max_scroll_y  # a property of the class
+    fill = ConversationView._fill
+    filled: list[int] = []
+
+    def counted(self: ConversationView) -> None:
+        fill(self)
+        filled.append(len(filled))
+
+    assert isinstance(real, property)
+    assert real.fget is not None
+    measure = real.fget
+    monkeypatch.setattr(
+        ConversationView, "max_scroll_y", property(lambda self: 0 if len(filled) < 3 else measure(self))
+    )
+    monkeypatch.setattr(ConversationView, "_fill", counted)
+    app = make_app(conversation=chat_of(*replies_of(100)))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: len(filled) >= 3)
+        await until(pilot, lambda: "answer 100" in screen_text(pilot))
 
 
 async def test_earlier_turns_do_not_move_what_is_read(make_app: MakeApp) -> None:

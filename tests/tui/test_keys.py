@@ -10,12 +10,14 @@ from textual.app import App
 from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.pilot import Pilot
+from textual.widgets import OptionList
 
-from edgechat import slash
-from edgechat.config import Config, Settings
+from edgechat.config import Config, Settings, config_path, load_settings
 from edgechat.engine.scripted import ScriptedEngine
+from edgechat.slash import table as slash
 from edgechat.tui.keys import Entry, entries, key_words, normalised, problems
 from edgechat.tui.screens.help import HelpScreen, Pairs
+from edgechat.tui.screens.keys import KeysScreen, PressScreen
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import app_of, ready, say, screen_text, until, write
 
@@ -186,3 +188,31 @@ async def test_the_palette_has_everything_that_has_a_key(make_app: MakeApp) -> N
 
 def test_the_app_itself_is_among_the_owners() -> None:
     assert any(issubclass(entry.owner, App) for entry in entries())
+
+
+async def test_a_key_is_changed_by_pressing_it_and_written(make_app: MakeApp) -> None:
+    async with make_app(settings=load_settings()).run_test(size=(100, 40)) as pilot:
+        await ready(pilot)
+        app_of(pilot).action_keys()
+        await until(pilot, lambda: isinstance(pilot.app.screen, KeysScreen))
+        options = pilot.app.screen.query_one(OptionList)
+        options.highlighted = [entry.id for entry in entries()].index("chat.new")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, PressScreen))
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: "Ctrl+R is taken twice" in told(pilot))
+        assert not config_path().exists()
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, PressScreen))
+        await pilot.press("ctrl+l")
+        await until(pilot, lambda: config_path().exists() and "Ctrl+L" in screen_text(pilot))
+        assert load_settings().config.keys == {"chat.new": "ctrl+l"}
+        await pilot.press("escape")
+        await say(pilot, "Hello")
+        await pilot.press("ctrl+l")
+        await until(pilot, lambda: not app_of(pilot).session.conversation.turns)
+        app_of(pilot).action_keys()
+        await until(pilot, lambda: isinstance(pilot.app.screen, KeysScreen))
+        pilot.app.screen.query_one(OptionList).highlighted = [entry.id for entry in entries()].index("chat.new")
+        await pilot.press("delete")
+        await until(pilot, lambda: load_settings().config.keys == {})

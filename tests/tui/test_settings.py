@@ -16,8 +16,11 @@ from edgechat.config import Config, config_path, load_settings
 from edgechat.engine.base import Sampling
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.errors import StorageError
+from edgechat.history.store import HistoryStore
+from edgechat.session import Session
 from edgechat.settings_words import WORDS
-from edgechat.tui.screens.settings import SettingsScreen
+from edgechat.tui.app import EdgechatApp
+from edgechat.tui.screens.settings import ReloadScreen, SettingsScreen
 from edgechat.tui.widgets.choice import Choice
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import app_of, ready, say, screen_text, until
@@ -96,12 +99,34 @@ async def test_what_is_saved_is_written_and_obeyed_by_the_next_reply(make_app: M
         assert tomllib.loads(config_path().read_text()) == {
             "temperature": 0.7, "top_k": 40, "max_tokens": 99, "threads": 3, "system": "Be brief.", "keys": {},
         }  # fmt: skip
-        assert "when a model is loaded" in told(pilot)
+        assert "takes effect when the model is loaded" in screen_text(pilot)
+        await pilot.press("escape")
         await say(pilot, "Hello")
         request = engine.requests[-1]
         assert request.sampling == Sampling(temperature=0.7, top_k=40)
         assert request.max_tokens == 99
         assert request.messages[0].content == "Be brief."
+
+
+async def test_the_model_is_loaded_again_where_that_is_wanted(history: Path) -> None:
+    engines: list[ScriptedEngine] = []
+
+    def engine_of(uri: str | None) -> ScriptedEngine:
+        engines.append(ScriptedEngine(["Well."]))
+        return engines[-1]
+
+    session = Session(engine_of(None), HistoryStore.open(history), engine_of=engine_of)
+    app = EdgechatApp(session)
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await put(pilot, "threads", "2")
+        await save(pilot)
+        await until(pilot, lambda: isinstance(app.screen, ReloadScreen))
+        await pilot.press("enter")
+        await until(pilot, lambda: len(engines) == 2 and session.info is not None)
+        await ready(pilot)
+        await say(pilot, "Hello")
+        assert len(engines[1].requests) == 1
 
 
 async def test_a_value_is_checked_as_it_is_typed_and_not_saved(make_app: MakeApp) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from edgechat import slash
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.personas import find
+from edgechat.slash import table
 from edgechat.tui.screens.answer import AnswerScreen
 from edgechat.tui.screens.prompt import PromptScreen
 from edgechat.tui.slash_front import ACTIONS
@@ -39,7 +39,7 @@ async def test_commands_are_offered_and_taken(make_app: MakeApp) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot)
         await pilot.press("/")
-        assert len(words(pilot)) == len(slash.COMMANDS)
+        assert len(words(pilot)) == len(table.COMMANDS)
         assert "Show all commands" in screen_text(pilot)
         await pilot.press(*"re")
         assert words(pilot)[:2] == ["/read", "/regen"]
@@ -209,10 +209,9 @@ async def test_chats_are_searched_opened_renamed_and_forgotten(make_app: MakeApp
         await command(pilot, "/rename My chat")
         await until(pilot, lambda: app.session.conversation.title == "My chat")
         await command(pilot, "/search lighthouse")
-        await until(pilot, lambda: isinstance(app.screen, AnswerScreen))
-        assert "1  the lighthouse" in screen_text(pilot)
-        await pilot.press("escape")
-        await until(pilot, lambda: app.screen is app.chat)
+        await until(pilot, lambda: app.chat.chats is not None and app.chat.chats.search.value == "lighthouse")
+        await pilot.press("escape", "escape")  # the words, then the list
+        await until(pilot, lambda: app.focused is app.chat.composer)
         await command(pilot, "/open 1")
         await until(pilot, lambda: app.session.conversation.id == 1)
         await command(pilot, "/forget")
@@ -259,7 +258,7 @@ async def test_the_palette_has_every_command(make_app: MakeApp) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot)
         commands = {command.title: command.callback for command in app.get_system_commands(app.screen)}
-        for item in slash.COMMANDS:
+        for item in table.COMMANDS:
             assert item.name in ACTIONS or f"/{item.name}" in commands
         await write(pilot, "a draft")
         commands["/system"]()

@@ -72,6 +72,13 @@ def pairs(theme: Theme) -> dict[tuple[str, str], float]:
     return out
 
 
+def muted_when_chosen(theme: Theme) -> float:
+    """Quiet words in a line of a list that is chosen."""
+    known = theme.to_color_system().generate()
+    ground = parse(known["block-cursor-background"])
+    return ratio(ground.blend(parse(known["foreground"]), 0.65, alpha=1), ground)
+
+
 @pytest.mark.parametrize("few", [False, True], ids=["many", "sixteen"])
 @pytest.mark.parametrize(
     ("name", "least"), [(DARK.name, 4.5), (LIGHT.name, 4.5), (MONO.name, 7.0), (CONTRAST.name, 7.0)]
@@ -79,6 +86,14 @@ def pairs(theme: Theme) -> dict[tuple[str, str], float]:
 def test_every_text_can_be_read(name: str, least: float, few: bool) -> None:
     poor = {pair: round(found, 2) for pair, found in pairs(own_themes(few)[name]).items() if found < least}
     assert not poor
+
+
+@pytest.mark.parametrize("theme", [DARK, LIGHT, CONTRAST], ids=lambda theme: theme.name)
+def test_what_is_chosen_can_be_told_and_read_to_the_end(theme: Theme) -> None:
+    """Without colours the filter reverses it, whatever the theme says."""
+    assert muted_when_chosen(theme) >= 4
+    known = theme.to_color_system().generate()
+    assert ratio(parse(known["block-cursor-background"]), parse(known["background"])) >= 1.4
 
 
 def test_the_measure_is_that_of_wcag() -> None:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from edgechat.chat.conversation import Reply, ReplyState
+from edgechat.chat.conversation import ChatSettings, Reply, ReplyState
 from edgechat.engine.base import TextDelta
 from edgechat.engine.scripted import ScriptedEngine
-from edgechat.errors import EngineError, ModelError, StorageError
+from edgechat.errors import ConfigError, EngineError, ModelError, StorageError
 from edgechat.history.store import HistoryStore
 from edgechat.journal import JOURNAL_SECONDS
 from edgechat.session import Session, SessionEvent, TurnClosed, TurnSaved
@@ -340,3 +340,25 @@ async def test_a_store_that_fails_while_streaming_is_told_at_the_end(
                 seen += event.text
     assert seen == LONG[:200]
     assert not session.busy
+
+
+async def test_what_the_device_locks_no_chat_has_of_its_own(session: Session) -> None:
+    session.locked = frozenset({"system", "temperature"})
+    own = session.conversation
+    with pytest.raises(ConfigError, match="temperature"):
+        await session.configure(own.system, ChatSettings(temperature=1.0))
+    with pytest.raises(ConfigError, match="system"):
+        await session.configure("Be rude.", own.settings)
+    await session.configure(own.system, ChatSettings(seed=1))
+    assert session.conversation.settings == ChatSettings(seed=1)
+
+
+async def test_another_system_message_is_for_chats_that_have_not_begun(session: Session) -> None:
+    session.use_system("First.")
+    assert session.conversation.system == "First."
+    async for _ in session.send("hello"):
+        pass
+    session.use_system("Second.")
+    assert session.conversation.system == "First."
+    session.new()
+    assert session.conversation.system == "Second."

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from edgechat import slash
-from edgechat.slash import COMMANDS, SlashError, complete, is_command, message_of, parse
+from edgechat.slash import is_command, message_of, table
 from edgechat.slash.files import export_target
 from edgechat.slash.runner import _DOERS
+from edgechat.slash.table import COMMANDS, SlashError, complete, parse
 
 
 def offered(line: str) -> list[str]:
@@ -19,7 +19,7 @@ def offered(line: str) -> list[str]:
 
 def test_the_commands_of_the_issue_are_there() -> None:
     wanted = "help model system set regen undo export search stats read prompt clear quit"
-    assert all(slash.find(name) for name in wanted.split())
+    assert all(table.find(name) for name in wanted.split())
 
 
 def test_every_command_is_done_and_told() -> None:
@@ -110,10 +110,10 @@ def test_models_are_completed(home_with_model: Path) -> None:
 
 
 def test_what_may_take_time_is_told() -> None:
-    assert slash.is_quick("/re")
-    assert slash.is_quick("/set t")
-    assert not slash.is_quick("/read a")
-    assert not slash.is_quick("/model a")
+    assert table.is_quick("/re")
+    assert table.is_quick("/set t")
+    assert not table.is_quick("/read a")
+    assert not table.is_quick("/model a")
 
 
 def test_the_form_and_file_of_an_export() -> None:

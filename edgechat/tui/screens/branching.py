@@ -15,7 +15,7 @@ from textual.binding import Binding, BindingType
 from edgechat.chat.conversation import ReplyState
 from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
-from edgechat.i18n import N_, _
+from edgechat.i18n import N_, _, in_words
 from edgechat.tui.screens.chat import ChatScreen
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class BranchingScreen(ChatScreen):
         else:
             self._tell(_("There is no message to answer."))
 
-    def action_resume(self) -> None:
+    async def action_resume(self) -> None:
         """Go on with the last reply."""
         if not self._free():
             return
@@ -201,10 +201,14 @@ class BranchingScreen(ChatScreen):
         try:
             return await change
         except EdgechatError as error:
-            self._tell(" ".join(part for part in (f"{error.title}.", error.message, error.hint) if part), "error")
+            self._tell(in_words(error.title, error.message, error.hint), "error")
             return None
 
     def _free(self) -> bool:
+        """Whether a reply can be asked for; else say what to do."""
+        return self._still()
+
+    def _still(self) -> bool:
         """Whether no reply is being written; else say what to do."""
         if self.sending:
             self._tell(_("A reply is being written; Esc stops it."))

@@ -27,7 +27,7 @@ from edgechat.chat.window import moved_words
 from edgechat.engine.base import Progress, TextDelta
 from edgechat.engine.fitting import WindowMoved
 from edgechat.errors import EdgechatError
-from edgechat.i18n import N_, _
+from edgechat.i18n import N_, _, in_words, told
 from edgechat.session import Session, SessionEvent, TurnClosed, TurnSaved
 from edgechat.tui import glyphs
 from edgechat.tui.messages import (
@@ -48,7 +48,6 @@ from edgechat.tui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
     from edgechat.engine.base import Finished
-    from edgechat.slash import Call
     from edgechat.tui.app import EdgechatApp
 
 SPEED_EVERY = 0.5
@@ -165,7 +164,7 @@ class ChatScreen(WritingScreen):
         try:
             await self.session.housekeep()
         except EdgechatError as error:  # the chat goes on without a backup, and says so
-            words = " ".join(part for part in (f"{error.title}.", error.message, error.hint) if part)
+            words = in_words(error.title, error.message, error.hint)
             self.notify(printable(words), severity="warning", markup=False)
 
     def start_model(self) -> None:
@@ -208,7 +207,7 @@ class ChatScreen(WritingScreen):
             welcome.failed = True
         if self._sending:  # the message waits for the same load, and tells of it under its own turn
             return
-        self._show(Activity.ERROR, message.error.title)
+        self._show(Activity.ERROR, told(message.error.title))
         await self.view.show_error(message.error)
 
     # A message and its reply
@@ -250,7 +249,11 @@ class ChatScreen(WritingScreen):
         self.run_worker(self._send(told, text), name="send", group="send")
 
     @on(Composer.Refused)
+    def _refuse(self) -> None:
+        self._keep()
+
     def _keep(self) -> None:
+        """Say why the message stays in the composer."""
         self.composer.hint(_("a reply is being written; Esc stops it"), urgent=True)
 
     async def _send(self, told: AsyncGenerator[SessionEvent, None], text: str) -> None:
@@ -313,7 +316,7 @@ class ChatScreen(WritingScreen):
             self._pauses.collect()
 
     async def _fail(self, text: str, error: EdgechatError) -> None:
-        self._show(Activity.ERROR, error.title)
+        self._show(Activity.ERROR, told(error.title))
         shown = self.explain_full(error)
         # If the model was still being loaded, the chat has the message already; it is to be sent again all the same.
         if (not self._saved or shown is not error) and text:
@@ -361,7 +364,7 @@ class ChatScreen(WritingScreen):
 
     @on(StopFailed)
     def _show_failed_stop(self, message: StopFailed) -> None:
-        self._show(Activity.ERROR, message.error.title)
+        self._show(Activity.ERROR, told(message.error.title))
 
     async def action_new_chat(self) -> None:
         """Begin a new chat; a reply that is being written is stopped first and stays in the old one."""
@@ -379,12 +382,6 @@ class ChatScreen(WritingScreen):
     async def show_error(self, error: EdgechatError) -> None:
         """See `WritingScreen`."""
         await self.view.show_error(error)
-
-    async def obey(self, call: Call) -> None:
-        """See `WritingScreen`."""
-        from edgechat.tui.slash_front import ScreenFront  # what commands do is imported with the first of them
-
-        await ScreenFront(self).obey(call)
 
     async def redraw(self) -> None:
         """Show the chat that the session holds now."""
@@ -459,12 +456,15 @@ class ChatScreen(WritingScreen):
 
 def _import_the_rest() -> None:
     # What is in the program's files must not be looked for later: somebody may have removed them by then.
+    import edgechat.slash.table
     import edgechat.tui.screens.answer
     import edgechat.tui.screens.ask
     import edgechat.tui.screens.doctor
     import edgechat.tui.screens.help
+    import edgechat.tui.screens.keys
     import edgechat.tui.screens.log
     import edgechat.tui.screens.models
+    import edgechat.tui.screens.personas
     import edgechat.tui.screens.prompt
     import edgechat.tui.screens.settings
     import edgechat.tui.slash_front

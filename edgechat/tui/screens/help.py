@@ -17,8 +17,8 @@ from textual.geometry import Size
 from textual.widget import Widget
 from textual.widgets import Static
 
-from edgechat import slash
 from edgechat.i18n import N_, _
+from edgechat.slash import table as slash
 from edgechat.tui import glyphs
 from edgechat.tui.keys import entries, key_words, keys_of
 from edgechat.tui.screens.card import Card
@@ -82,8 +82,7 @@ class HelpScreen(Card[None]):
 
     DEFAULT_CSS = """
     HelpScreen .help-group {
-        color: $text-primary;
-        text-style: bold;
+        text-style: bold underline;
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -16,17 +16,18 @@ from textual.containers import Vertical
 from edgechat.history.search import SearchHit
 from edgechat.i18n import N_, _
 from edgechat.tui.messages import SendEnded, SessionYielded
-from edgechat.tui.screens.reading import ReadingScreen
+from edgechat.tui.screens.opened import OpenedScreen
 
 if TYPE_CHECKING:
     from edgechat.session import Session
+    from edgechat.slash.table import Call
     from edgechat.tui.widgets.sidebar import ChatList, Choice
 
 ROOM = 100
 """Columns from which on the list of chats has a place of its own."""
 
 
-class MainScreen(ReadingScreen):
+class MainScreen(OpenedScreen):
     """The chat screen and the list of chats.
 
     Attributes:
@@ -34,7 +35,7 @@ class MainScreen(ReadingScreen):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *ReadingScreen.BINDINGS,
+        *OpenedScreen.BINDINGS,
         Binding(
             "ctrl+b",
             "sidebar",
@@ -119,6 +120,11 @@ class MainScreen(ReadingScreen):
         self._show_sidebar(True)
         (await self._fill_sidebar()).search.focus()
 
+    async def search_chats(self, words: str) -> None:
+        """Open the list of chats, with those words looked for."""
+        await self.action_chats()
+        (await self._fill_sidebar()).search.value = words
+
     def _show_sidebar(self, shown: bool) -> None:
         if self.roomy:
             self._beside = shown
@@ -133,6 +139,12 @@ class MainScreen(ReadingScreen):
 
     # What is done there
 
+    async def obey(self, call: Call) -> None:
+        """See `WritingScreen`."""
+        from edgechat.tui.slash_front import ScreenFront  # what commands do is imported with the first of them
+
+        await ScreenFront(self).obey(call)
+
     def chats_changed(self) -> None:
         """Read the list again, soon."""
         if self.chats is not None:
@@ -145,7 +157,7 @@ class MainScreen(ReadingScreen):
 
     async def on_chat_list_opened(self, message: ChatList.Opened) -> None:
         """Go to the chat, or to the place in it."""
-        if not self._free():
+        if not self._still():
             return
         choice = message.choice
         self._close_over()
@@ -173,7 +185,7 @@ class MainScreen(ReadingScreen):
         self.chats_changed()
 
     async def _delete_listed(self, chat: int) -> None:
-        if not self._free():
+        if not self._still():
             return
         held = chat == self.session.conversation_id
         if await self._try(self.session.delete_chat(chat)):

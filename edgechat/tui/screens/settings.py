@@ -20,11 +20,12 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from edgechat import i18n
 from edgechat.chat.conversation import ChatSettings
 from edgechat.chat.text import printable
 from edgechat.config import PREFIX, Config, Settings, Source, check_value, config_path, device_path
 from edgechat.errors import EdgechatError
-from edgechat.i18n import N_, _
+from edgechat.i18n import N_, _, in_words, told
 from edgechat.personas import all_personas
 from edgechat.settings_words import WORDS
 from edgechat.tui import glyphs
@@ -79,10 +80,6 @@ class SettingsScreen(Card[None]):
     }
     SettingsScreen #for .setting-title {
         text-style: bold;
-    }
-    SettingsScreen .setting-fixed {
-        width: 1fr;
-        padding: 0 1;
     }
     SettingsScreen Input > .input--placeholder {
         color: $foreground 65%;
@@ -168,13 +165,16 @@ class SettingsScreen(Card[None]):
                 themes = sorted(self.app.available_themes, key=lambda theme: (not theme.startswith("edgechat"), theme))
                 shown = [(None, _("as the terminal")), *((theme, theme) for theme in themes)]
                 return Choice(shown, value, id=name, disabled=disabled)
+            case "language":
+                named = [(None, _("as the system")), *((code, code) for code in i18n.languages())]
+                return Choice(named, value, id=name, disabled=disabled)
             case "persona":
                 personas = all_personas()[0]
                 known = [(None, _("none")), *((persona.name, persona.title) for persona in personas)]
                 return Choice(known, value, id=name, disabled=disabled)
             case "keys":
                 count = len(self.settings.config.keys)
-                return Static(Content(_("{n} of your own").format(n=count)), classes="setting-fixed")
+                return Choice([(None, _("{n} of your own").format(n=count))], None, id=name, disabled=disabled)
             case _:
                 return Input(_text(value), placeholder=self._unset(key), id=name, disabled=disabled)
 
@@ -184,7 +184,7 @@ class SettingsScreen(Card[None]):
             chat = self.app.session.conversation
             return chat.system if key == "system" else getattr(chat.settings, key)
         value = getattr(self.settings.config, key)
-        chosen = (*_SWITCHES, "plain", "context_policy", "theme", "persona")
+        chosen = (*_SWITCHES, "plain", "context_policy", "theme", "language", "persona")
         return value if key in chosen or self.settings.source(key) != "default" else None
 
     def _unset(self, key: str) -> str:
@@ -257,7 +257,7 @@ class SettingsScreen(Card[None]):
             try:
                 value = check_value(key, text)
             except EdgechatError as error:
-                self._faults[key] = error.message
+                self._faults[key] = told(error.message)
         self._edit(key, value)
 
     @on(Choice.Changed)
@@ -268,6 +268,11 @@ class SettingsScreen(Card[None]):
             self.run_worker(self._show_scope(), name="scope", exclusive=True)
             return
         key = _key(message.choice)
+        if key == "keys":  # they are changed, and saved, in a card of their own
+            from edgechat.tui.screens.keys import KeysScreen
+
+            self.app.push_screen(KeysScreen())
+            return
         self._edit(key, message.choice.value)
         if key == "theme":
             self.app.theme = self.app.wanted_theme(message.choice.value)
@@ -331,15 +336,24 @@ class SettingsScreen(Card[None]):
 
     async def _save(self) -> None:
         try:
+            reload, other = self._wants_reload(), "model_uri" in self._edits[False]
             told = await self._save_for_all() + await self._save_for_one()
         except EdgechatError as error:
-            words = " ".join(part for part in (f"{error.title}.", error.message, error.hint) if part)
+            words = in_words(error.title, error.message, error.hint)
             self.app.notify(printable(words), severity="error", timeout=20, markup=False)
             return
         finally:
             self._saving = False
         self.app.notify(printable(" ".join(told) or _("Nothing was changed.")), timeout=10, markup=False)
         self.dismiss(None)
+        if reload and self.app.session.info is not None:
+            uri = self.settings.config.model_uri if other else self.app.session.model_uri
+            self.app.push_screen(ReloadScreen(), lambda now: self.app.switch_model(uri) if now else None)
+
+    def _wants_reload(self) -> bool:
+        """Whether something is changed that takes effect when a model is loaded, and counts."""
+        over = ("flag", "environment")
+        return any(WORDS[key].reload and self.settings.source(key) not in over for key in self._edits[False])
 
     async def _save_for_all(self) -> list[str]:
         edits = self._edits[False]
@@ -353,8 +367,6 @@ class SettingsScreen(Card[None]):
         over = [key for key in edits if settings.source(key) in ("flag", "environment")]
         if over:
             told.append(_("The command line or a variable still goes before: {keys}.").format(keys=", ".join(over)))
-        if any(WORDS[key].reload for key in edits if key not in over):
-            told.append(_("Some of it takes effect when a model is loaded, at the next start."))
         edits.clear()
         self.app.apply(settings)
         return told
@@ -369,6 +381,27 @@ class SettingsScreen(Card[None]):
         await self.app.session.configure(system, ChatSettings(**own))
         edits.clear()
         return [_("Saved for this chat.")]
+
+
+class ReloadScreen(Card[bool]):
+    """Asks whether to load the model again now. Answers with True for that."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "reload", N_("Load"), id="reload.now", tooltip=N_("Load the model again now")),
+    ]
+
+    def __init__(self) -> None:
+        """Make the question."""
+        super().__init__(_("Load the model again now?"), N_("Enter loads it, Esc leaves it for the next start"))
+
+    def body(self) -> Iterable[Widget]:
+        """Why."""
+        words = _("Some of what you changed takes effect when the model is loaded. The chat stays as it is.")
+        yield Static(Content(words))
+
+    def action_reload(self) -> None:
+        """Answer with yes."""
+        self.dismiss(True)
 
 
 def _key(control: Widget | None) -> str:

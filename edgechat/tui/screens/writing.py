@@ -18,11 +18,11 @@ from textual.events import Unmount
 from textual.timer import Timer
 from textual.widgets._text_area import TextArea
 
-from edgechat import slash
 from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
 from edgechat.history.drafts import Draft
-from edgechat.i18n import N_, _, ngettext
+from edgechat.i18n import N_, _, in_words, ngettext
+from edgechat.slash import is_command
 from edgechat.tui import glyphs
 from edgechat.tui.messages import CommandFailed, CommandsCompleted, TokensCounted
 from edgechat.tui.screens.context import ContextScreen
@@ -31,6 +31,7 @@ from edgechat.tui.widgets.suggestions import Choice, Suggestions
 
 if TYPE_CHECKING:
     from edgechat.session import Session
+    from edgechat.slash.table import Call, Command, Completion, Completions
 
 KEEP_EVERY = 0.2
 """Seconds from a key to the draft being kept; a draft is to outlive the program's death half a second later."""
@@ -159,7 +160,7 @@ class WritingScreen(ContextScreen):
 
     def _count_soon(self) -> None:
         self._count_timer = None
-        if not self._counting and self.composer.text.strip() and not slash.is_command(self.composer.text):
+        if not self._counting and self.composer.text.strip() and not is_command(self.composer.text):
             self._counting = True
             self.run_worker(self._count(self.composer.message), name="count", group="count")
 
@@ -182,7 +183,7 @@ class WritingScreen(ContextScreen):
             self._show_tokens(message.tokens, exact=True)
 
     def _show_tokens(self, tokens: int, *, exact: bool) -> None:
-        if not tokens or slash.is_command(self.composer.text):
+        if not tokens or is_command(self.composer.text):
             self.composer.measure("")
             return
         words = ngettext("{n} token", "{n} tokens", tokens).format(n=f"{tokens:,}")
@@ -239,17 +240,21 @@ class WritingScreen(ContextScreen):
         composer = self.composer
         line, column = composer.cursor_location
         text = composer.text
-        if not slash.is_command(text) or line or "\n" in text:
+        if not is_command(text) or line or "\n" in text:
             self.suggestions.offer(())
             return
+        from edgechat.slash.table import complete, is_quick  # nothing of it is needed for the first paint
+
         begun = text[:column]
-        if slash.is_quick(begun):
-            self._offer(begun, slash.complete(begun))
+        if is_quick(begun):
+            self._offer(begun, complete(begun))
         else:
             self.run_worker(self._look_up(begun), name="complete", group="command")
 
     async def _look_up(self, begun: str) -> None:
-        found = await asyncio.to_thread(slash.complete, begun)
+        from edgechat.slash.table import complete
+
+        found = await asyncio.to_thread(complete, begun)
         self.post_message(CommandsCompleted(begun, found))
 
     @on(CommandsCompleted)
@@ -257,15 +262,15 @@ class WritingScreen(ContextScreen):
         if self.composer.text[: self.composer.cursor_location[1]] == message.begun:
             self._offer(message.begun, message.found)
 
-    def _offer(self, begun: str, found: slash.Completions) -> None:
-        typed = begun[found.start :]
-        if [item.text for item in found.items] == [typed]:
-            found = slash.Completions()  # nothing to add
+    def _offer(self, begun: str, found: Completions) -> None:
+        items = found.items
+        if [item.text for item in items] == [begun[found.start :]]:
+            items = ()  # nothing to add
         self.suggestions.offer(
-            [Choice(item.text.rstrip(), item.help, partial(self._accept, found.start, item)) for item in found.items]
+            [Choice(item.text.rstrip(), item.help, partial(self._accept, found.start, item)) for item in items]
         )
 
-    def _accept(self, start: int, item: slash.Completion, send: bool) -> None:
+    def _accept(self, start: int, item: Completion, send: bool) -> None:
         composer = self.composer
         end = composer.cursor_location
         exact = composer.text[start : end[1]] == item.text.rstrip()
@@ -280,12 +285,14 @@ class WritingScreen(ContextScreen):
         self.run_worker(self._run(message.line), name="command", group="command")
 
     async def _run(self, line: str) -> None:
+        from edgechat.slash.table import parse
+
         try:
-            await self.obey(slash.parse(line))
+            await self.obey(parse(line))
         except EdgechatError as error:
             self.post_message(CommandFailed(line, error))
 
-    async def obey(self, call: slash.Call) -> None:
+    async def obey(self, call: Call) -> None:
         """Do what a command asks for. Raises EdgechatError."""
         raise NotImplementedError
 
@@ -297,13 +304,14 @@ class WritingScreen(ContextScreen):
 
     def slash_commands(self) -> Iterator[tuple[str, str, Callable[[], Any]]]:
         """Commands for the palette that are not in it under another name: title, help and action."""
+        from edgechat.slash.table import COMMANDS
         from edgechat.tui.slash_front import ACTIONS
 
-        for command in slash.COMMANDS:
+        for command in COMMANDS:
             if command.name not in ACTIONS:
                 yield f"/{command.name}", _(command.help), partial(self._begin_command, command)
 
-    def _begin_command(self, command: slash.Command) -> None:
+    def _begin_command(self, command: Command) -> None:
         if command.arguments:
             self.composer.show_command(f"/{command.name} ")
             self.composer.focus()
@@ -320,7 +328,7 @@ class WritingScreen(ContextScreen):
         try:
             after = await edited(self.app, before)
         except EdgechatError as error:
-            words = " ".join(part for part in (f"{error.title}.", error.message, error.hint) if part)
+            words = in_words(error.title, error.message, error.hint)
             self.notify(printable(words), severity="error", markup=False)
             return
         if after != before:

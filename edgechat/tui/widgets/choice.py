@@ -35,6 +35,7 @@ class Choice(Widget, can_focus=True):
         text-overflow: ellipsis;
     }
     Choice:focus {
+        text-style: bold;
         background: $block-cursor-background;
         color: $block-cursor-foreground;
     }

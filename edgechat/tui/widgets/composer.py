@@ -18,9 +18,9 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 
-from edgechat import slash
 from edgechat.history.drafts import Draft
 from edgechat.i18n import N_, _
+from edgechat.slash import is_command, message_of
 from edgechat.tui.direction import DirectedTextArea
 from edgechat.tui.look import LookApp
 from edgechat.tui.widgets.folding import Folds
@@ -173,7 +173,7 @@ class Composer(DirectedTextArea):
         text = self.text
         if not text.strip():
             return
-        if slash.is_command(text):
+        if is_command(text):
             self._leave(text)
             self.post_message(self.Commanded(self._folds.unfold(text)))
             return
@@ -181,7 +181,7 @@ class Composer(DirectedTextArea):
             self.post_message(self.Refused())
             return
         self.accepting = False
-        message = slash.message_of(self.message) if text.startswith("//") else self.message
+        message = message_of(self.message) if text.startswith("//") else self.message
         self._leave(message)
         self.post_message(self.Submitted(message))
 

@@ -119,6 +119,7 @@ class ConversationView(VerticalScroll, inherit_bindings=False):
         self._turns = tuple(turns)
         self._first = self._last = len(self._turns)
         self._notices = tuple(notices)
+        self._moving = 0
         self.live: TurnView | None = None
         self.marked: int | None = None
 
@@ -149,11 +150,16 @@ class ConversationView(VerticalScroll, inherit_bindings=False):
             self.call_after_refresh(self._fill)
             self.anchor()
 
-    def _fill(self) -> None:
+    async def _fill(self) -> None:
         """Leave no tall screen half empty: nobody could scroll up on it."""
-        if self._first and self.max_scroll_y == 0:
-            self.show_earlier()
-            self.set_timer(0.05, self._fill)
+        views = self._views()
+        if not self._first or not views or self._last - self._first >= MOST:
+            return
+        if not views[-1].size.height:  # not laid out yet
+            self.call_after_refresh(self._fill)
+        elif self.max_scroll_y == 0:
+            await self._grow(up=True)
+            self.call_after_refresh(self._fill)
 
     @on(Earlier.Wanted)
     def show_earlier(self) -> None:
@@ -278,6 +284,8 @@ class ConversationView(VerticalScroll, inherit_bindings=False):
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Bring other turns when the user reaches the first or the last one that is mounted."""
         super().watch_scroll_y(old_value, new_value)
+        if self._moving:  # what moves is what is mounted, and not the user
+            return
         if new_value <= 0 < old_value:
             self.show_earlier()
         elif new_value >= self.max_scroll_y and new_value > old_value:
@@ -364,6 +372,7 @@ class ConversationView(VerticalScroll, inherit_bindings=False):
 
     async def _show_from(self, first: int) -> None:
         """Mount a page of turns from there on, and no others."""
+        self._hold_still()
         self._first = max(0, min(first, len(self._turns)))
         self._last = min(self._first + PAGE, len(self._turns))
         with self.app.batch_update():
@@ -391,7 +400,8 @@ class ConversationView(VerticalScroll, inherit_bindings=False):
         if held is None:
             return
         place = held.virtual_region.y - self.scroll_y
-        anchored = self.is_anchored
+        following = self.is_anchored and not self._anchor_released
+        self._hold_still()
         with self.app.batch_update():
             if up:
                 page = self._turns[max(0, self._first - PAGE) : self._first]
@@ -401,12 +411,23 @@ class ConversationView(VerticalScroll, inherit_bindings=False):
                 page = self._turns[self._last : self._last + PAGE]
                 self._last += len(page)
                 await self.column.mount_all([self._view(turn) for turn in page], after=held)
-            await self._drop(up=not up)
+            if following and up:
+                await self._tell_beyond()  # the end is being followed, and stays
+            else:
+                await self._drop(up=not up)
         if self._last < len(self._turns):
             self.anchor(False)
-        elif anchored and not self._anchor_released:
-            return  # what is at the end is being followed
+        elif following:
+            return
         self.call_after_refresh(self._hold, held, place)
+
+    def _hold_still(self) -> None:
+        """Take no scrolling for the user's until what is mounted now is laid out."""
+        self._moving += 1
+        self.call_after_refresh(self._held_still)
+
+    def _held_still(self) -> None:
+        self._moving -= 1
 
     def _hold(self, held: TurnView, place: float) -> None:
         """Scroll so that a turn stays where it was."""

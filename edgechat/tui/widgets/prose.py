@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from itertools import zip_longest
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from markdown_it.tree import SyntaxTreeNode
@@ -88,10 +89,10 @@ def units_of(tokens: Sequence[Token]) -> list[Unit]:
 
 
 class Layout:
-    """Lays out units. It remembers code it has coloured, which is what costs most."""
+    """Lays out units. It remembers the lines of code, which cost most, and need not be drawn again if they are kept."""
 
     def __init__(self) -> None:
-        self._coloured: dict[tuple[str, str], list[Content]] = {}
+        self._laid: dict[tuple[str, str, int], list[Line]] = {}
 
     def lines(self, unit: Unit, width: int, *, final: bool) -> list[Line]:
         """The lines of a unit.
@@ -142,7 +143,7 @@ class Layout:
 
     def forget(self) -> None:
         """Nothing more is being written."""
-        self._coloured.clear()
+        self._laid.clear()
 
     def _code(self, node: SyntaxTreeNode, width: int, *, final: bool) -> list[Line]:
         info = node.info.strip()
@@ -150,21 +151,20 @@ class Layout:
         out: list[Line] = []
         if info:
             out += [_filled(line, width, "$panel") for line in wrapped(Content.styled(info, MUTED), room)]
-        for content in self._colour(node.content.rstrip("\n"), info, whole=final):
-            out += [_filled(line, width, "$surface") for line in wrapped(content, room)]
-        return out
-
-    def _colour(self, code: str, info: str, *, whole: bool) -> list[Content]:
-        lines = code.split("\n")
-        step = len(lines) if whole else CHUNK
-        out: list[Content] = []
+        lines = node.content.rstrip("\n").split("\n")
+        step = len(lines) if final else CHUNK
         for start in range(0, len(lines), step):
             chunk = "\n".join(lines[start : start + step])
-            key = (info, chunk)
-            coloured = self._coloured.get(key) or _colour(chunk, info)
-            if not whole and start + step < len(lines):  # a chunk that will not grow
-                self._coloured[key] = coloured
-            out += coloured
+            key = (info, chunk, width)
+            if (laid := self._laid.get(key)) is None:
+                laid = [
+                    _filled(line, width, "$surface")
+                    for code in _colour(chunk, info, wait=final)
+                    for line in wrapped(code, room)
+                ]
+                if not final and start + step < len(lines):  # a chunk that will not grow
+                    self._laid[key] = laid
+            out += laid
         return out
 
 
@@ -183,12 +183,35 @@ def _languages() -> frozenset[str]:
     return frozenset(alias for _, aliases, _, _ in get_all_lexers(plugins=False) for alias in aliases)
 
 
-def _colour(code: str, info: str) -> list[Content]:
+_loaded: set[str] = set()
+_loading: set[str] = set()
+
+
+def _load(language: str) -> None:
+    highlight("", language=language)
+    _loaded.add(language)
+
+
+def _colour(code: str, info: str, *, wait: bool) -> list[Content]:
+    """The lines of some code.
+
+    Args:
+        code: The code.
+        info: What stands after the fence; its first word may be a language.
+        wait: Whether to wait for the rules of a language that is met for the first time. Loading them takes longer
+            than a key may, so that while a reply is written the code is without colours until they are there.
+    """
     words = info.split(maxsplit=1)
     # Without a known language nothing is guessed: guessing loads every lexer there is, and those of other packages.
     if not words or words[0].lower() not in _languages() or max(map(len, code.split("\n"))) > LONGEST_COLOURED:
         return list(Content(code).split("\n", allow_blank=True))
-    return list(highlight(code, language=words[0]).split("\n", allow_blank=True))
+    language = words[0].lower()
+    if not wait and language not in _loaded:
+        if language not in _loading:
+            _loading.add(language)
+            Thread(target=_load, args=(language,), name="colours", daemon=True).start()
+        return list(Content(code).split("\n", allow_blank=True))
+    return list(highlight(code, language=language).split("\n", allow_blank=True))
 
 
 def _loose(node: SyntaxTreeNode) -> bool:

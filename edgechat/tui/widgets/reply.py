@@ -40,6 +40,13 @@ class _Whole:
     width: int
 
 
+LONG = 16_000
+"""Characters from which on a reply is laid out in a thread, with nothing to be seen of it until then."""
+
+PIECE = 4_000
+"""Characters of a paragraph that is written, from which on what is drawn of it is not laid out again."""
+
+
 def _whole(source: str, width: int) -> _Whole:
     units = units_of(make_parser().parse(source))
     return _Whole(units, stacked(units, Layout(), width) if width else [], width)
@@ -74,9 +81,12 @@ class ReplyView(Widget):
         self._lines: list[Line] = []
         self._drawn: dict[int, tuple[Line, Strip]] = {}
         self._width = 0
+        self._asked = 0
+        self._glue = False
         if text:
             self.source = printable(text)
-            self._units = units_of(self._parser.parse(self.source))
+            if len(self.source) <= LONG:
+                self._units = units_of(self._parser.parse(self.source))
 
     @property
     def plain(self) -> str:
@@ -108,9 +118,9 @@ class ReplyView(Widget):
         self._fed.clear()
         # In a thread, for a reply may be long: the keys go on meanwhile, and what is drawn stays as it is.
         done = await asyncio.to_thread(_whole, self.source, self._width)
+        while done.width != self._width:  # resized meanwhile, so what was laid out is of no use
+            done = await asyncio.to_thread(_whole, self.source, self._width)
         self._layout.forget()
-        if done.width != self._width:  # resized meanwhile, so what was laid out is of no use
-            done = _whole(self.source, 0)
         self._units, self._lines, self._starts, self._width = done.units, done.lines, [], done.width
         self.refresh(layout=True)
 
@@ -135,21 +145,41 @@ class ReplyView(Widget):
 
     def _extend(self, text: str) -> None:
         self.source += text
+        self._let_go()
         self._tail += text
         fresh = units_of(self._parser.parse(self._tail))
         if not fresh:
             return
-        if self._units:
+        if self._glue:
+            fresh[0] = Unit(fresh[0].node, fresh[0].line, gap=False)
+        elif self._units:
             # The first of them is the last one drawn, grown: it stays as far from the one before as it was.
             fresh[0] = Unit(fresh[0].node, fresh[0].line, self._units.pop().gap)
         lines = self._tail.splitlines(keepends=True)
         self._tail = "".join(lines[fresh[-1].line :])
         height = len(self._lines)
         if self._width:
-            del self._lines[self._starts.pop() if self._starts else 0 :]
+            if not self._glue:
+                del self._lines[self._starts.pop() if self._starts else 0 :]
             self._place(fresh)
+        self._glue = False
         self._units += fresh
         self.refresh(layout=len(self._lines) != height or not self._width)
+
+    def _let_go(self) -> None:
+        """Lay out no more what is drawn of a very long paragraph; `finish` makes one of the parts again."""
+        if len(self._tail) <= PIECE or self._glue or not self._units or self._units[-1].node.type != "paragraph":
+            return
+        cut = max(self._tail.rfind(" "), self._tail.rfind("\n")) + 1 or len(self._tail)
+        head, self._tail = units_of(self._parser.parse(self._tail[:cut])), self._tail[cut:]
+        if not head:
+            return
+        head[0] = Unit(head[0].node, head[0].line, self._units.pop().gap)
+        if self._width:
+            del self._lines[self._starts.pop() if self._starts else 0 :]
+            self._place(head)
+        self._units += head
+        self._glue = True
 
     def _place(self, units: list[Unit]) -> None:
         for unit in units:
@@ -160,6 +190,9 @@ class ReplyView(Widget):
 
     def _laid_out(self, width: int) -> list[Line]:
         if width > 0 and width != self._width:
+            if not self.streaming and len(self.source) > LONG:
+                self._lay_out_soon(width)
+                return self._lines
             self._width = width
             self._drawn.clear()
             self._lines, self._starts = [], []
@@ -168,6 +201,18 @@ class ReplyView(Widget):
             else:
                 self._lines = stacked(self._units, self._layout, width)
         return self._lines
+
+    def _lay_out_soon(self, width: int) -> None:
+        if width != self._asked and self.is_attached:
+            self._asked = width
+            self.run_worker(self._lay_out(width), group="layout", exclusive=True)
+
+    async def _lay_out(self, width: int) -> None:
+        done = await asyncio.to_thread(_whole, self.source, width)
+        self._drawn.clear()
+        self._units, self._lines, self._starts, self._width = done.units, done.lines, [], done.width
+        self._asked = 0
+        self.refresh(layout=True)
 
     # What the layout, the compositor and the selection ask a widget
 

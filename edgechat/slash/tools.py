@@ -1,4 +1,4 @@
-"""The commands about edgechat itself: the log, and the doctor."""
+"""The commands about edgechat itself: its log, and the check of everything."""
 
 from __future__ import annotations
 
