@@ -20,7 +20,7 @@ from textual.binding import Binding, BindingType
 
 from edgechat.config import Settings, load_settings
 from edgechat.errors import EdgechatError
-from edgechat.i18n import N_, _
+from edgechat.i18n import N_, _, in_words
 from edgechat.tui import direction
 from edgechat.tui.screens.main import MainScreen
 from edgechat.tui.themes import CONTRAST, DARK, LIGHT
@@ -170,7 +170,7 @@ class EdgechatApp(ToolsApp):
             try:
                 await self.session.configure(persona.text, self.session.conversation.settings)
             except EdgechatError as error:
-                self.notify(f"{error.title}. {error.message}", severity="error", markup=False)
+                self.notify(in_words(error.title, error.message), severity="error", markup=False)
             else:
                 self.notify(_("{title}, from the next message on.").format(title=persona.title), markup=False)
 

@@ -123,3 +123,27 @@ def test_what_an_input_method_commits_is_sent_shown_and_kept(own_home: Path) -> 
     store.close()
     assert latest is not None
     assert latest.turns[0].user.strip() == TYPED
+
+
+@needs_tmux
+@pytest.mark.model
+def test_the_real_model_is_spoken_to_in_hebrew(home_with_model: Path) -> None:
+    home = home_with_model
+    environment = {"EDGECHAT_HOME": str(home), "HOME": str(home.parent), "LANG": "he_IL.UTF-8"}
+    environment |= {"PATH": os.environ["PATH"], "EDGECHAT_MAX_TOKENS": "24", "EDGECHAT_TEMPERATURE": "0"}
+    with Terminal(paths.own_command(), environment=environment, cwd=home.parent, columns=90, rows=30) as terminal:
+        terminal.wait_for("ןכומ")  # the interface speaks Hebrew, and is in order on a terminal that orders nothing
+        terminal.press("-l", "שלום, what is 2+2?")
+        terminal.wait_for("what is 2+2? ,םולש")
+        terminal.press("Enter")
+        terminal.wait_for("׳ש/׳קוט")
+        terminal.wait_for("ןכומ")
+        terminal.press("C-q")
+        terminal.wait_for("exit code 0")
+    store = HistoryStore.open(paths.history_path())
+    latest = store.latest()
+    store.close()
+    assert latest is not None
+    assert latest.turns[0].user == "שלום, what is 2+2?"
+    assert latest.turns[0].reply is not None
+    assert latest.turns[0].reply.text

@@ -81,9 +81,6 @@ class SettingsScreen(Card[None]):
     SettingsScreen #for .setting-title {
         text-style: bold;
     }
-    SettingsScreen Input > .input--placeholder {
-        color: $foreground 65%;
-    }
     SettingsScreen #card-keys {
         height: 3;
         text-wrap: nowrap;
