@@ -241,7 +241,8 @@ def _keys(read: Settings | None, key_problems: Callable[[Mapping[str, str]], lis
     wrong = key_problems(read.config.keys)
     if wrong:
         hint = _("Change [keys] in {file}; `edgechat keys` lists them.").format(file=config_path())
-        yield Finding("keys", N_("Keys"), "warn", " ".join(wrong), hint)
+        words = " ".join(sentence.removeprefix(f"{_('Keys')}: ") for sentence in wrong)
+        yield Finding("keys", N_("Keys"), "warn", words, hint)
     elif read.config.keys:
         yield Finding("keys", N_("Keys"), "ok", _("{n} of your own").format(n=len(read.config.keys)))
 
