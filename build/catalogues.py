@@ -92,6 +92,7 @@ def catalogue(code: str, known: Catalog | None = None) -> Catalog:
     known.obsolete.clear()
     for message in known:
         text = message.id if isinstance(message.id, str) else message.id[0]
+        message.flags.discard("python-format")  # a per cent sign is one
         if text and not found[text].formatted:
             message.flags.discard("python-brace-format")  # a translation may leave a place of an error out
     known.creation_date = known.revision_date = datetime(2026, 1, 1, tzinfo=UTC)  # a date would differ in every commit

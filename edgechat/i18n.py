@@ -114,6 +114,11 @@ def told(text: str) -> str:
     return _Spoken.templates.translate(text)
 
 
+def in_words(title: str, message: str = "", hint: str = "") -> str:
+    """The words of an error in one line, in the language in use."""
+    return " ".join(part for part in (f"{told(title)}.", told(message), told(hint)) if part)
+
+
 def N_(text: str) -> str:  # noqa: N802 - the name gettext's tools look for
     """Mark a source text that is translated later."""
     return text

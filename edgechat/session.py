@@ -21,6 +21,7 @@ from edgechat.engine.fitting import WindowKeeper, WindowMoved
 from edgechat.errors import EdgechatError, EngineError, StorageError
 from edgechat.history.rows import title_of
 from edgechat.history.store import HistoryStore
+from edgechat.i18n import _
 from edgechat.journal import Journal
 from edgechat.logs import log
 from edgechat.prompting import PromptedChat
@@ -228,7 +229,8 @@ class Session(PromptedChat):
         message, replaced = storable(text)
         if not message.strip():
             raise EngineError("The message is empty", "", "Write something to be answered.")
-        notices = (f"{replaced} characters that are not text were replaced by \ufffd.",) if replaced else ()
+        words = _("{n} characters that are not text were replaced by {sign}.").format(n=replaced, sign="\ufffd")
+        notices = (words,) if replaced else ()
         self._begin()
         self._cool()
         try:
@@ -281,7 +283,8 @@ class Session(PromptedChat):
         if info is None or not before or before == info.name:
             return ()
         self._conversation = replace(self._conversation, model=info.name)
-        return (f"This chat was held with {before}; {info.name} goes on with it.",)
+        words = _("This chat was held with {before}; {now} goes on with it.")
+        return (words.format(before=before, now=info.name),)
 
     async def _save(self, message: str, after: int) -> Turn:
         """Keep a message that follows the first `after` turns of the path that is shown."""

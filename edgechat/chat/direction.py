@@ -71,7 +71,7 @@ def seen_order(text: str, base: Base) -> tuple[tuple[int, int, bool], ...]:
         whether it is part of text from right to left.
     """
     levels = levels_of(text, base)
-    signs = [(start, end, levels[start]) for start, end in _signs(text)]
+    signs = [(start, end, levels[start]) for start, end in signs_of(text)]
     # L2: from the highest level down, turn round what stands together at that level or above it.
     for level in range(max(levels, default=0), 0, -1):
         start = 0
@@ -219,8 +219,8 @@ def _resolve_neutral(kinds: list[str], base: Base) -> None:
         place = end
 
 
-def _signs(text: str) -> list[tuple[int, int]]:
-    """Where each sign begins and ends: a letter with its points, or emoji that are joined, must not be torn apart."""
+def signs_of(text: str) -> list[tuple[int, int]]:
+    """Where each sign begins and ends: letters with their points and joined emoji, which must not be torn apart."""
     out: list[tuple[int, int]] = []
     for place, character in enumerate(text):
         joined = place and (

@@ -12,6 +12,7 @@ from typing import Literal
 
 from edgechat.chat.conversation import Conversation, Message, Turn, Window
 from edgechat.errors import RequestError
+from edgechat.i18n import _, ngettext
 
 Policy = Literal["ask", "oldest", "summarise"]
 """What happens when a chat no longer fits: stop and tell, leave out the oldest turns, or have the model sum them up."""
@@ -132,10 +133,18 @@ def _head(text: str) -> str:
 
 def moved_words(turns: int, summary: str) -> str:
     """What the user is told when the window has moved over that many turns."""
-    these = "The oldest message" if turns == 1 else f"The oldest {turns} messages"
     if summary:
-        return f"{these} and what was replied are sent summed up from now on: {summary}"
-    return f"{these} and what was replied are no longer sent to the model. They stay in the history."
+        words = ngettext(
+            "The oldest message and what was replied are sent summed up from now on: {summary}",
+            "The oldest {n} messages and what was replied are sent summed up from now on: {summary}",
+            turns,
+        )
+        return words.format(n=turns, summary=summary)
+    return ngettext(
+        "The oldest message and what was replied are no longer sent to the model. They stay in the history.",
+        "The oldest {n} messages and what was replied are no longer sent to the model. They stay in the history.",
+        turns,
+    ).format(n=turns)
 
 
 def fullness_words(used: int, context: int, policy: Policy, cliff: int = 0) -> str:
@@ -148,15 +157,16 @@ def fullness_words(used: int, context: int, policy: Policy, cliff: int = 0) -> s
         cliff: Tokens on whose crossing the model computes everything anew; 0 is never.
     """
     if cliff and WARN_FROM * cliff <= used <= cliff:
-        return (
-            f"The chat has {used:,} tokens. On passing {cliff:,} this model computes all of them anew, in one go that "
+        return _(
+            "The chat has {used:,} tokens. On passing {cliff:,} this model computes all of them anew, in one go that "
             "cannot be stopped; a new chat, or a context of that size, avoids it."
-        )
+        ).format(used=used, cliff=cliff)
     if not context or used < WARN_FROM * context:
         return ""
     then = {
-        "ask": "When it is full you will be asked what may be left out.",
-        "oldest": "When it is full the oldest messages are no longer sent.",
-        "summarise": "When it is full the oldest messages are summed up.",
+        "ask": _("When it is full you will be asked what may be left out."),
+        "oldest": _("When it is full the oldest messages are no longer sent."),
+        "summarise": _("When it is full the oldest messages are summed up."),
     }[policy]
-    return f"The chat fills {100 * used // context} % of the context, {used:,} of {context:,} tokens. {then}"
+    words = _("The chat fills {percent} % of the context, {used:,} of {context:,} tokens.")
+    return f"{words.format(percent=100 * used // context, used=used, context=context)} {then}"

@@ -26,7 +26,7 @@ from edgechat.chat.window import moved_words
 from edgechat.engine.base import Progress, TextDelta
 from edgechat.engine.fitting import WindowMoved
 from edgechat.errors import EdgechatError, ExitCode
-from edgechat.i18n import _, ngettext
+from edgechat.i18n import _, in_words, ngettext, told
 from edgechat.session import Session, SessionEvent, TurnClosed, TurnSaved
 from edgechat.slash import is_command, message_of
 from edgechat.slash.files import read_for
@@ -119,7 +119,7 @@ class PlainChat:
         try:
             await self._session.housekeep()
         except EdgechatError as error:  # the chat goes on without a backup, and says so
-            self._narrate(f"{error.title}. {error.message}")
+            self._narrate(in_words(error.title, error.message))
 
     async def _load(self) -> bool:
         try:
@@ -319,7 +319,7 @@ class PlainChat:
             sys.stderr.flush()
 
     def _fail(self, error: EdgechatError) -> None:
-        parts = [_("Error: {title}.").format(title=error.title), error.message, error.hint]
+        parts = [_("Error: {title}.").format(title=told(error.title)), told(error.message), told(error.hint)]
         self._narrate(" ".join(part for part in parts if part))
         if not self._interactive:
             self._code = int(error.exit_code)

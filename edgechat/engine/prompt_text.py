@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edgechat.engine.base import Prompt, PromptPart
+from edgechat.i18n import _
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +59,5 @@ def part_lines(prompt: Prompt) -> Iterator[PartLine]:
 def summary_words(prompt: Prompt) -> str:
     """How long it is and how much of it was computed before."""
     new = prompt.tokens - prompt.cached
-    return f"{prompt.tokens:,} tokens: {prompt.cached:,} computed before (=), {new:,} new (+)"
+    words = _("{n:,} tokens: {cached:,} computed before (=), {new:,} new (+)")
+    return words.format(n=prompt.tokens, cached=prompt.cached, new=new)

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import groupby
 from typing import Literal
 
 from rich.cells import cell_len
@@ -30,7 +31,7 @@ from textual.widgets import Static
 from textual.widgets._text_area import TextArea  # the public name resolves lazily, which mypy cannot follow at no cost
 
 from edgechat import i18n
-from edgechat.chat.direction import Base, base_of, direction_of, mirrored, runs_both_ways, seen_order
+from edgechat.chat.direction import Base, base_of, direction_of, mirrored, runs_both_ways, seen_order, signs_of
 
 Ordering = Literal["app", "terminal", "off"]
 """Who turns text round that runs from right to left: edgechat, the terminal, or nobody."""
@@ -241,6 +242,19 @@ def _trimmed(strip: Strip) -> Strip:
     return strip.crop(0, strip.cell_length - (len(text) - len(text.rstrip(" "))))
 
 
+def _with_whole_signs(strip: Strip) -> Strip:
+    """The line with each sign in one style: a cursor that covers the first character of several covers them all."""
+    text = strip.text
+    if text.isascii():
+        return strip
+    styles = [segment.style for segment in strip for _ in segment.text]
+    pieces = ((text[start:end], styles[start]) for start, end in signs_of(text))
+    segments = [
+        Segment("".join(sign for sign, _ in same), style) for style, same in groupby(pieces, key=lambda piece: piece[1])
+    ]
+    return Strip(segments)
+
+
 class DirectedScreen(Screen[None]):
     """A screen on which the mouse selects what is seen under it."""
 
@@ -259,11 +273,15 @@ class DirectedScreen(Screen[None]):
 
 
 class DirectedTextArea(TextArea):
-    """A text area in which lines from right to left stand on the right and the arrow keys go where they point."""
+    """A text area for all scripts: the arrow keys go where they point, and never into the middle of a sign.
+
+    Lines from right to left stand on the right. A letter with its points, or emoji that are joined, is one sign to move
+    over and to delete.
+    """
 
     def render_line(self, y: int) -> Strip:
         """See `Widget.render_line`."""
-        strip = super().render_line(y)
+        strip = _with_whole_signs(super().render_line(y))
         base = self._base_at(self.scroll_offset.y + y)
         return strip if base is None or _Mode.ordering != "app" else strip.apply_style(HINTS[base])
 
@@ -286,6 +304,22 @@ class DirectedTextArea(TextArea):
         if _Mode.ordering == "app" and 0 <= line < region.height:
             return Offset(region.x + seen_cell(self.render_line(line), offset.x - region.x), offset.y)
         return offset
+
+    def get_cursor_left_location(self) -> tuple[int, int]:
+        """Where the sign before the cursor begins."""
+        row, column = super().get_cursor_left_location()
+        return row, self._edge(row, column, 0)
+
+    def get_cursor_right_location(self) -> tuple[int, int]:
+        """Where the sign after the cursor ends."""
+        row, column = super().get_cursor_right_location()
+        return row, self._edge(row, column, 1)
+
+    def _edge(self, row: int, column: int, side: Literal[0, 1]) -> int:
+        line = self.document.get_line(row)
+        if line.isascii():
+            return column
+        return next((sign[side] for sign in signs_of(line) if sign[0] < column < sign[1]), column)
 
     def action_cursor_left(self, select: bool = False) -> None:
         """One sign to the left, which in a line from right to left is the next one."""

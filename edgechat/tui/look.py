@@ -18,7 +18,7 @@ from textual.filter import Monochrome, NoColor
 
 from edgechat.config import Settings
 from edgechat.errors import EdgechatError
-from edgechat.i18n import _, right_to_left
+from edgechat.i18n import _, in_words, right_to_left
 from edgechat.tui import direction, glyphs
 from edgechat.tui.filters import Colourless, Simplified
 from edgechat.tui.themes import MONO, fitting_theme, own_themes, without_colour
@@ -119,6 +119,13 @@ class LookApp(App[None]):
         if self.settings.config.reduced_motion and hasattr(event.widget, "cursor_blink"):
             event.widget.cursor_blink = False
 
+    def action_command_palette(self) -> None:
+        """Open the palette, which asks in the interface's language."""
+        from textual.command import CommandPalette
+
+        if not any(isinstance(screen, CommandPalette) for screen in self.screen_stack):
+            self.push_screen(CommandPalette(id="--command-palette", placeholder=_("Search for commands")))
+
     # Themes
 
     def keep_theme(self, name: str) -> None:
@@ -134,7 +141,7 @@ class LookApp(App[None]):
         try:
             save({"theme": name})
         except EdgechatError as error:
-            self.call_from_thread(self._warn, f"{error.title}. {error.message}")
+            self.call_from_thread(self._warn, in_words(error.title, error.message))
 
     def search_themes(self) -> None:
         """Show a list of all themes."""

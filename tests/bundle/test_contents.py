@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgechat import __version__
+from edgechat import __version__, i18n
 from edgechat.models.manifest import verify_manifest
 from tests.bundle.conftest import BUNDLER
 from tests.bundles import Bundle, device, needs_strip, start
@@ -39,6 +39,11 @@ def test_only_what_chatting_needs_is_inside(bundle: Bundle) -> None:
     assert not [path for path in programs(bundle) if "libssl" in path.name or "libcrypto" in path.name]
     # The file systems of USB sticks know no links.
     assert not [path for path in bundle.folder.rglob("*") if path.is_symlink()]
+
+
+def test_it_speaks_every_language(bundle: Bundle) -> None:
+    inside = {path.parent.parent.name for path in bundle.folder.rglob("LC_MESSAGES/edgechat.mo")}
+    assert inside == {*i18n.languages()} - {i18n.SOURCE}
 
 
 def test_every_file_has_its_digest(bundle: Bundle) -> None:

@@ -15,7 +15,7 @@ from textual.binding import Binding, BindingType
 from edgechat.chat.conversation import ReplyState
 from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
-from edgechat.i18n import N_, _
+from edgechat.i18n import N_, _, in_words
 from edgechat.tui.screens.chat import ChatScreen
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ class BranchingScreen(ChatScreen):
         try:
             return await change
         except EdgechatError as error:
-            self._tell(" ".join(part for part in (f"{error.title}.", error.message, error.hint) if part), "error")
+            self._tell(in_words(error.title, error.message, error.hint), "error")
             return None
 
     def _free(self) -> bool:

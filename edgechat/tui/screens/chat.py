@@ -20,13 +20,14 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
+from edgechat import logs
 from edgechat.chat.conversation import ReplyState
 from edgechat.chat.text import printable
 from edgechat.chat.window import moved_words
 from edgechat.engine.base import Progress, TextDelta
 from edgechat.engine.fitting import WindowMoved
 from edgechat.errors import EdgechatError
-from edgechat.i18n import N_, _
+from edgechat.i18n import N_, _, in_words, told
 from edgechat.session import Session, SessionEvent, TurnClosed, TurnSaved
 from edgechat.tui import glyphs
 from edgechat.tui.messages import (
@@ -47,6 +48,7 @@ from edgechat.tui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
     from edgechat.engine.base import Finished
+    from edgechat.tui.app import EdgechatApp
 
 SPEED_EVERY = 0.5
 """Seconds between two guesses of the speed while a reply is written."""
@@ -61,6 +63,7 @@ LEAST = (30, 9)
 class ChatScreen(WritingScreen):
     """The one screen people live in."""
 
+    app: EdgechatApp
     AUTO_FOCUS = "Composer"
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (30, "-narrow"), (60, "-roomy")]  # noqa: RUF012 - typed by the base class
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (9, "-low"), (20, "-tall")]  # noqa: RUF012 - as above
@@ -161,7 +164,7 @@ class ChatScreen(WritingScreen):
         try:
             await self.session.housekeep()
         except EdgechatError as error:  # the chat goes on without a backup, and says so
-            words = " ".join(part for part in (f"{error.title}.", error.message, error.hint) if part)
+            words = in_words(error.title, error.message, error.hint)
             self.notify(printable(words), severity="warning", markup=False)
 
     def start_model(self) -> None:
@@ -175,6 +178,9 @@ class ChatScreen(WritingScreen):
             await self.session.start(self._progressed)
         except EdgechatError as error:
             self.post_message(ModelFailed(error))
+        except asyncio.CancelledError:  # another model was chosen meanwhile
+            self._starting = False
+            raise
         else:
             self.post_message(ModelStarted())
 
@@ -201,7 +207,7 @@ class ChatScreen(WritingScreen):
             welcome.failed = True
         if self._sending:  # the message waits for the same load, and tells of it under its own turn
             return
-        self._show(Activity.ERROR, message.error.title)
+        self._show(Activity.ERROR, told(message.error.title))
         await self.view.show_error(message.error)
 
     # A message and its reply
@@ -211,6 +217,11 @@ class ChatScreen(WritingScreen):
         if self._sending:  # whoever posted it did not ask the composer
             self.composer.restore(message.text)
             self._keep()
+            return
+        if self.app.switching:
+            self.composer.accepting = True
+            self.composer.restore(message.text)
+            self.composer.hint(_("another model is being loaded; Esc goes back"), urgent=True)
             return
         self.hold(self.answer_to(message.text), message.text)
 
@@ -230,7 +241,7 @@ class ChatScreen(WritingScreen):
         self._fragments = 0
         self._prompt = self.session.context_used
         self.composer.hint(_("Esc stops the reply"))
-        if self.session.info is None:
+        if self.session.info is None and not self.app.switching:
             self.start_model()
             self._show(Activity.LOADING)
         else:
@@ -254,6 +265,8 @@ class ChatScreen(WritingScreen):
                     self.post_message(SessionYielded(event))
         except EdgechatError as error:
             failure = error
+        except Exception as error:  # whoever waits for the reply has to see its end
+            failure = logs.fault(error, "a reply")
         self.post_message(SendEnded(text, failure))
 
     @on(SessionYielded)
@@ -303,7 +316,7 @@ class ChatScreen(WritingScreen):
             self._pauses.collect()
 
     async def _fail(self, text: str, error: EdgechatError) -> None:
-        self._show(Activity.ERROR, error.title)
+        self._show(Activity.ERROR, told(error.title))
         shown = self.explain_full(error)
         # If the model was still being loaded, the chat has the message already; it is to be sent again all the same.
         if (not self._saved or shown is not error) and text:
@@ -340,7 +353,7 @@ class ChatScreen(WritingScreen):
             self._stop_asked = True
             self._show(Activity.STOPPING)
             self.run_worker(self._stop(), name="stop")
-        else:
+        elif not self.app.cancel_switch():
             self.clear_selection()
 
     async def _stop(self) -> None:
@@ -351,7 +364,7 @@ class ChatScreen(WritingScreen):
 
     @on(StopFailed)
     def _show_failed_stop(self, message: StopFailed) -> None:
-        self._show(Activity.ERROR, message.error.title)
+        self._show(Activity.ERROR, told(message.error.title))
 
     async def action_new_chat(self) -> None:
         """Begin a new chat; a reply that is being written is stopped first and stays in the old one."""
@@ -446,8 +459,11 @@ def _import_the_rest() -> None:
     import edgechat.slash.table
     import edgechat.tui.screens.answer
     import edgechat.tui.screens.ask
+    import edgechat.tui.screens.doctor
     import edgechat.tui.screens.help
     import edgechat.tui.screens.keys
+    import edgechat.tui.screens.log
+    import edgechat.tui.screens.models
     import edgechat.tui.screens.personas
     import edgechat.tui.screens.prompt
     import edgechat.tui.screens.settings

@@ -12,7 +12,7 @@ from textual.binding import Binding
 
 from edgechat.chat.window import ContextFullError, Policy
 from edgechat.errors import EdgechatError
-from edgechat.i18n import N_, _
+from edgechat.i18n import N_, _, in_words
 from edgechat.tui.direction import DirectedScreen
 from edgechat.tui.messages import PromptCame, PromptFailed
 
@@ -124,4 +124,4 @@ class ContextScreen(DirectedScreen):
     @on(PromptFailed)
     def _show_failed_prompt(self, message: PromptFailed) -> None:
         error = message.error
-        self.notify(f"{error.title}. {error.message}", severity="error", markup=False)
+        self.notify(in_words(error.title, error.message), severity="error", markup=False)

@@ -17,7 +17,7 @@ from textual.widgets import OptionList, Static
 
 from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
-from edgechat.i18n import N_, _
+from edgechat.i18n import N_, _, in_words
 from edgechat.tui.keys import Entry, entries, key_words, keys_of, problems
 from edgechat.tui.screens.card import Card
 
@@ -96,7 +96,7 @@ class KeysScreen(Card[None]):
             await asyncio.to_thread(save, {"keys": keys})
             self.app.apply(await asyncio.to_thread(self.app.read_settings))
         except EdgechatError as error:
-            self.app.notify(printable(f"{error.title}. {error.message}"), severity="error", timeout=20, markup=False)
+            self.app.notify(printable(in_words(error.title, error.message)), severity="error", timeout=20, markup=False)
             return
         self._list.replace_option_prompt_at_index(self._entries.index(entry), self._line(entry))
 

@@ -25,7 +25,7 @@ from edgechat.chat.conversation import ChatSettings
 from edgechat.chat.text import printable
 from edgechat.config import PREFIX, Config, Settings, Source, check_value, config_path, device_path
 from edgechat.errors import EdgechatError
-from edgechat.i18n import N_, _
+from edgechat.i18n import N_, _, in_words, told
 from edgechat.personas import all_personas
 from edgechat.settings_words import WORDS
 from edgechat.tui import glyphs
@@ -80,9 +80,6 @@ class SettingsScreen(Card[None]):
     }
     SettingsScreen #for .setting-title {
         text-style: bold;
-    }
-    SettingsScreen Input > .input--placeholder {
-        color: $foreground 65%;
     }
     SettingsScreen #card-keys {
         height: 3;
@@ -257,7 +254,7 @@ class SettingsScreen(Card[None]):
             try:
                 value = check_value(key, text)
             except EdgechatError as error:
-                self._faults[key] = error.message
+                self._faults[key] = told(error.message)
         self._edit(key, value)
 
     @on(Choice.Changed)
@@ -339,7 +336,7 @@ class SettingsScreen(Card[None]):
             reload, other = self._wants_reload(), "model_uri" in self._edits[False]
             told = await self._save_for_all() + await self._save_for_one()
         except EdgechatError as error:
-            words = " ".join(part for part in (f"{error.title}.", error.message, error.hint) if part)
+            words = in_words(error.title, error.message, error.hint)
             self.app.notify(printable(words), severity="error", timeout=20, markup=False)
             return
         finally:
@@ -348,7 +345,7 @@ class SettingsScreen(Card[None]):
         self.dismiss(None)
         if reload and self.app.session.info is not None:
             uri = self.settings.config.model_uri if other else self.app.session.model_uri
-            self.app.push_screen(ReloadScreen(), lambda now: self.app.reload_model(uri) if now else None)
+            self.app.push_screen(ReloadScreen(), lambda now: self.app.switch_model(uri) if now else None)
 
     def _wants_reload(self) -> bool:
         """Whether something is changed that takes effect when a model is loaded, and counts."""

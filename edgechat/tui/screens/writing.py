@@ -21,7 +21,7 @@ from textual.widgets._text_area import TextArea
 from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
 from edgechat.history.drafts import Draft
-from edgechat.i18n import N_, _, ngettext
+from edgechat.i18n import N_, _, in_words, ngettext
 from edgechat.slash import is_command
 from edgechat.tui import glyphs
 from edgechat.tui.messages import CommandFailed, TokensCounted
@@ -283,7 +283,7 @@ class WritingScreen(ContextScreen):
         try:
             after = await edited(self.app, before)
         except EdgechatError as error:
-            words = " ".join(part for part in (f"{error.title}.", error.message, error.hint) if part)
+            words = in_words(error.title, error.message, error.hint)
             self.notify(printable(words), severity="error", markup=False)
             return
         if after != before:

@@ -23,7 +23,7 @@ from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
 from edgechat.history.search import SearchHit
 from edgechat.history.store import ConversationSummary
-from edgechat.i18n import N_, _
+from edgechat.i18n import N_, _, in_words
 from edgechat.tui import glyphs
 from edgechat.tui.themes import MUTED
 
@@ -209,7 +209,7 @@ class ChatList(Vertical):
         try:
             found = await self._chats.chats(words, self._limit + 1, archived=self._archived)
         except EdgechatError as error:
-            self._put([None], [Option(Content(printable(str(error))), disabled=True)])
+            self._put([None], [Option(Content(printable(in_words(error.title, error.message))), disabled=True)])
             return
         hits = [item for item in found if isinstance(item, SearchHit)]
         chats = [item for item in found if isinstance(item, ConversationSummary)]
