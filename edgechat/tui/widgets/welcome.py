@@ -90,7 +90,7 @@ class Welcome(Widget):
 
 
 def _rows(pairs: Sequence[tuple[str, str]]) -> list[Content]:
-    width = max(cell_len(label) for label, _what in pairs) + 2
+    width = max((cell_len(label) for label, _what in pairs), default=0) + 2
     return [
         Content.assemble((label + " " * (width - cell_len(label)), "bold $text-primary"), (what, MUTED))
         for label, what in pairs
