@@ -66,8 +66,10 @@ class Welcome(Widget):
             rows.append((_("Licence"), printable(facts.licence) or _("not told")))
         if info is not None and info.context:
             rows.append((_("Context"), _("{n} tokens").format(n=f"{info.context:,}")))
+        if not name:
+            return [self._model()]
         state = [self._model()] if info is None else []
-        return [Content(), *_rows([row for row in rows if row[1]]), *state]
+        return [Content(), *_rows(rows), *state]
 
     @property
     def _facts(self) -> ModelFacts | None:
