@@ -123,7 +123,7 @@ class LookApp(App[None]):
         """Open the palette, which asks in the interface's language."""
         from textual.command import CommandPalette
 
-        if not CommandPalette.is_open(self):
+        if not isinstance(self.screen, CommandPalette):
             self.push_screen(CommandPalette(id="--command-palette", placeholder=_("Search for commands")))
 
     # Themes

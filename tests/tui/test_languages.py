@@ -11,7 +11,7 @@ from edgechat import i18n
 from edgechat.config import Config
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.errors import EngineError
-from edgechat.slash import COMMANDS
+from edgechat.slash.table import COMMANDS
 from edgechat.tui.widgets.status import Activity
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import activity, app_of, ready, say, screen_text, until, write
