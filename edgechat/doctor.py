@@ -118,6 +118,8 @@ def _run(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
         yield from list(check())
     except EdgechatError as error:
         yield _failed("check", N_("Check"), error)
+    except OSError as error:
+        yield Finding("check", N_("Check"), "fail", shown(f"{error.filename}: {error.strerror or error}.", 400))
     except Exception as error:  # a doctor who faints helps nobody
         told = logs.fault(error, "doctor")
         yield Finding("check", N_("Check"), "fail", told.message, told.hint)
@@ -159,7 +161,7 @@ def _folder(name: str, title: str, folder: Path) -> Finding:
         found = folder.stat()
     except FileNotFoundError:
         there = next(parent for parent in folder.parents if parent.exists())
-        if os.access(there, os.W_OK | os.X_OK):
+        if _may(there, os.W_OK | os.X_OK):
             return Finding(name, title, "ok", _("{folder} is made when it is needed.").format(folder=folder))
         return Finding(
             name,
@@ -178,7 +180,7 @@ def _folder(name: str, title: str, folder: Path) -> Finding:
         )
     if not stat.S_ISDIR(found.st_mode):
         return Finding(name, title, "fail", _("{folder} is no folder.").format(folder=folder), _("Move it away."))
-    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+    if not _may(folder, os.R_OK | os.W_OK | os.X_OK):
         return Finding(
             name,
             title,
@@ -196,6 +198,11 @@ def _folder(name: str, title: str, folder: Path) -> Finding:
             f"chmod 700 {folder}",
         )
     return Finding(name, title, "ok", str(folder))
+
+
+def _may(path: Path, what: int) -> bool:
+    """Whether this process may do that, as the rights it acts with have it."""
+    return os.access(path, what, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _disk() -> Finding:
@@ -243,7 +250,7 @@ def _machine() -> Iterator[Finding]:
 
 def _terminal() -> Iterator[Finding]:
     environment = os.environ
-    size = shutil.get_terminal_size((0, 0))
+    size = _terminal_size()
     encoding = (getattr(sys.__stderr__, "encoding", "") or "").lower()
     utf8 = encoding.replace("-", "") == "utf8"
     term = environment.get("TERM", "")
@@ -279,6 +286,13 @@ def _terminal() -> Iterator[Finding]:
         yield Finding("terminal", title, "warn", detail, _("Make the window at least 40 columns by 12 rows."))
     else:
         yield Finding("terminal", title, "ok", detail)
+
+
+def _terminal_size() -> os.terminal_size:
+    for stream in (sys.__stdout__, sys.__stderr__, sys.__stdin__):  # the interface has put its own before them
+        with suppress(OSError, ValueError, AttributeError):
+            return os.get_terminal_size(stream.fileno())  # type: ignore[union-attr]
+    return os.terminal_size((0, 0))
 
 
 # What is kept
@@ -326,8 +340,6 @@ def _models(read: Settings | None) -> Iterator[Finding]:
 def _history() -> Iterator[Finding]:
     path, title = paths.history_path(), N_("Chats")
     if not path.exists():
-        if path.parent.exists() and not os.access(path.parent, os.X_OK):
-            return  # its folder was told of
         yield Finding("history", title, "ok", _("None are kept yet."))
         return
     size = path.stat().st_size
@@ -340,7 +352,7 @@ def _history() -> Iterator[Finding]:
             _("The file is damaged or cannot be read: {words}.").format(words=shown(words, 200)),
             _("The next start sets it aside and takes the newest backup; nothing in it is changed."),
         )
-    elif not os.access(path, os.W_OK):
+    elif not _may(path, os.W_OK):
         yield Finding(
             "history", title, "fail", _("{file} cannot be written to.").format(file=path), f"chmod u+w {path}"
         )
@@ -428,7 +440,7 @@ def _offline(guard: _Guard) -> Iterator[Finding]:
         "ok",
         _(
             "While these checks ran, edgechat asked for no name and no connection, and the system lists no internet "
-            "socket of its {n} processes. A whole reply is watched by edgechat --self-test."
+            "socket of it (processes: {n}). A whole reply is watched by edgechat --self-test."
         ).format(n=processes),
     )
     interfaces = _interfaces()

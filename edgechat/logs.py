@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ MOST_READ = 256 * 1024
 _FORM = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
 
 log = logging.getLogger("edgechat")
+log.addHandler(logging.NullHandler())  # a command that keeps no log must not print one either
 
 
 class FaultError(EdgechatError):
@@ -124,6 +124,8 @@ def fault(error: BaseException, doing: str) -> FaultError:
 
 def _places(error: BaseException) -> Iterator[str]:
     """The traceback of an error and of what led to it, without their words."""
+    import traceback  # for the day it is needed
+
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
@@ -148,14 +150,19 @@ class Line:
     text: str
 
 
-def read(lowest: Level = "debug") -> list[Line]:
+def read(lowest: Level = "debug", file: Path | None = None) -> list[Line]:
     """The end of the log, oldest first, of records of that level and above.
+
+    Args:
+        lowest: The level.
+        file: Another file; what is in it without a level counts as information.
 
     Raises:
         StorageError: It is there and cannot be read.
     """
     raw = b""
-    for name in (path().with_name(path().name + ".1"), path()):
+    file = file or path()
+    for name in (file.with_name(file.name + ".1"), file):
         try:
             raw += name.read_bytes()
         except FileNotFoundError:

@@ -6,10 +6,7 @@ machine has its own numbers. What cannot be read or written is only not known.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import platform
-import statistics
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,12 +37,17 @@ def path() -> Path:
 
 def machine() -> str:
     """What stands for this machine; nothing can be read out of it."""
+    import hashlib  # the start of the chat needs none of these
+    import platform
+
     facts = f"{platform.machine()} {cpu_name()} {os.cpu_count()}"
     return hashlib.sha256(facts.encode()).hexdigest()[:16]
 
 
 def cpu_name() -> str:
     """The processor's name, "" where the system does not tell."""
+    import platform
+
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
             if line.startswith("model name"):
@@ -78,6 +80,8 @@ def note(model: str, tokens: int, speed: float) -> None:
 
 def measured(model: str) -> tuple[float, int] | None:
     """Tokens a second of a model on this machine, and of how many replies that is the median; None if not known."""
+    import statistics
+
     speeds = _read().machines.get(machine(), {}).get(model, [])
     return (statistics.median(speeds), len(speeds)) if speeds else None
 

@@ -61,6 +61,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _abandon_output()
         report(StorageError("Output cannot be written", f"{error.strerror or error}."))
         return int(ExitCode.STORAGE)
+    except Exception as error:  # nobody is to read a traceback; the log has it
+        from edgechat import logs
+
+        logs.begin()
+        report(fault := logs.fault(error, "a command"))
+        return int(fault.exit_code)
 
 
 def _abandon_output() -> None:

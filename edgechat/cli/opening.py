@@ -16,6 +16,7 @@ from edgechat.errors import DamagedError, ModelError
 if TYPE_CHECKING:
     from edgechat.engine.client import EngineClient, ModelSource
     from edgechat.history.store import HistoryStore
+    from edgechat.models.mlmodel import ModelFolder
 
 
 OnProgress = Callable[[Progress], None]
@@ -79,7 +80,6 @@ def locate(uri: str | None) -> Callable[[OnProgress], Awaitable[ModelSource]]:
         from edgechat.engine.client import ModelSource
         from edgechat.models.default import DEFAULT_NAME, embedded_gguf, prepare
         from edgechat.models.uri import resolve_model
-        from edgechat.preflight import refuse_too_large
 
         def installing(done: int, total: int, note: str) -> None:
             on_progress(Progress("install", done, total, note))
@@ -87,7 +87,7 @@ def locate(uri: str | None) -> Callable[[OnProgress], Awaitable[ModelSource]]:
         if uri is not None:
             model = await asyncio.to_thread(resolve_model, uri)
             await _check(model.root, on_progress)
-            await asyncio.to_thread(refuse_too_large, model)
+            await asyncio.to_thread(_refuse_too_large, model)
             return ModelSource(model.genai, model.name, model.kind)
         model = await prepare(installing)
         try:
@@ -96,10 +96,16 @@ def locate(uri: str | None) -> Callable[[OnProgress], Awaitable[ModelSource]]:
             if model.name != DEFAULT_NAME or embedded_gguf() is None:
                 raise
             model = await prepare(installing, again=True)
-        await asyncio.to_thread(refuse_too_large, model)
+        await asyncio.to_thread(_refuse_too_large, model)
         return ModelSource(model.genai, model.name, model.kind)
 
     return find
+
+
+def _refuse_too_large(model: ModelFolder) -> None:
+    from edgechat.preflight import refuse_too_large  # in the thread: what it imports would hold up the interface
+
+    refuse_too_large(model)
 
 
 class _GivenUpError(Exception):

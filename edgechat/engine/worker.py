@@ -9,6 +9,7 @@ parent.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import os
 import select
@@ -120,6 +121,7 @@ def _readable(descriptor: int) -> bool:
 def main() -> int:
     """Serve commands until standard input ends. Returns the exit code."""
     gc.enable()  # off since edgechat.__main__
+    faulthandler.enable()  # a crash in native code tells in which call it was, and nothing of what was computed
     out = os.dup(1)
     os.dup2(2, 1)  # whatever a native library prints must not mix with the events
     inbox = Inbox(0)

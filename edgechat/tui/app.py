@@ -19,14 +19,12 @@ from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 
 from edgechat.config import Settings, load_settings
-from edgechat.engine.base import Progress
 from edgechat.errors import EdgechatError
 from edgechat.i18n import N_, _, in_words
 from edgechat.tui import direction
-from edgechat.tui.look import LookApp
-from edgechat.tui.messages import ModelFailed, ModelProgressed, ModelStarted
 from edgechat.tui.screens.main import MainScreen
 from edgechat.tui.themes import CONTRAST, DARK, LIGHT
+from edgechat.tui.tools import ToolsApp
 
 if TYPE_CHECKING:
     from textual.dom import DOMNode
@@ -42,7 +40,7 @@ _POLICIES: tuple[tuple[str, str, Policy], ...] = (
 )
 
 
-class EdgechatApp(LookApp):
+class EdgechatApp(ToolsApp):
     """The terminal interface to one session.
 
     Attributes:
@@ -92,10 +90,14 @@ class EdgechatApp(LookApp):
         """
         super().__init__(settings or Settings())
         self.session = session
-        self.read_settings = read_settings
+        self._read_settings = read_settings
         self._parsed_for = self.get_css_variables()
         self.failure: EdgechatError | None = None
         self._chat = MainScreen(session, notices)
+
+    def read_settings(self) -> Settings:
+        """See `ToolsApp`."""
+        return self._read_settings()
 
     def refresh_css(self, animate: bool = True) -> None:
         """Apply the style sheets again, which a start would do twice: parsing them is a tenth of the first paint."""
@@ -174,28 +176,6 @@ class EdgechatApp(LookApp):
 
         self.push_screen(PersonasScreen(self.session.conversation.system), take)
 
-    def reload_model(self, uri: str | None) -> None:
-        """Load a model with changed settings, in the background.
-
-        Args:
-            uri: See `Session.switch`; that of the one in use loads it again.
-        """
-        self.run_worker(self._reload(uri), name="reload", group="switch")
-
-    async def _reload(self, uri: str | None) -> None:
-        chat = self._chat
-
-        def progressed(progress: Progress) -> None:
-            chat.post_message(ModelProgressed(progress))
-
-        try:
-            progressed(Progress("load", 0, 0))
-            await self.session.switch(uri, progressed)
-        except EdgechatError as error:
-            chat.post_message(ModelFailed(error))
-        else:
-            chat.post_message(ModelStarted())
-
     def apply(self, settings: Settings) -> None:
         """Take over changed settings: the look at once, sampling with the next reply, the system message in new chats.
 
@@ -248,6 +228,7 @@ class EdgechatApp(LookApp):
             yield _("Keys"), _("Give them another meaning"), self.action_keys
             yield _("Persona"), _("Choose who the model is to be in this chat"), self.action_personas
             yield from chat.commands()
+            yield from self.tools()
             yield from chat.slash_commands()
         yield _("Dark colours"), _("Light text on ink"), lambda: self.keep_theme(DARK.name)
         yield _("Light colours"), _("Dark text on paper"), lambda: self.keep_theme(LIGHT.name)
@@ -294,13 +275,15 @@ def run_tui(
         The exit code.
 
     Raises:
-        EdgechatError: The session could not be closed.
+        EdgechatError: The session could not be closed, or something unforeseen ended the interface.
     """
     app = EdgechatApp(session, notices=notices, settings=settings, read_settings=read_settings)
     try:
         app.run()
     finally:
         direction.close()
+    if app.fault is not None:
+        raise app.fault
     if app.failure is not None:
         raise app.failure
     return app.return_code or 0

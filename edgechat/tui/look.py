@@ -123,7 +123,7 @@ class LookApp(App[None]):
         """Open the palette, which asks in the interface's language."""
         from textual.command import CommandPalette
 
-        if not isinstance(self.screen, CommandPalette):
+        if not any(isinstance(screen, CommandPalette) for screen in self.screen_stack):
             self.push_screen(CommandPalette(id="--command-palette", placeholder=_("Search for commands")))
 
     # Themes

@@ -8,10 +8,10 @@ the chat kept.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.worker import Worker, WorkerFailed
 
@@ -21,7 +21,7 @@ from edgechat.engine.base import Progress
 from edgechat.errors import EdgechatError, EngineError
 from edgechat.i18n import N_, _
 from edgechat.tui.look import LookApp
-from edgechat.tui.messages import ModelFailed, ModelProgressed, ModelStarted
+from edgechat.tui.messages import ModelProgressed, ModelStarted
 
 if TYPE_CHECKING:
     from edgechat.config import Settings
@@ -61,12 +61,10 @@ class ToolsApp(LookApp):
         """The chat screen, also while another is over it."""
         raise NotImplementedError
 
-    def tools(self) -> Iterator[SystemCommand]:
-        """What the command palette offers of this."""
-        yield SystemCommand(_("Models"), _("Look at the models, and go on with another one (F10)"), self.action_models)
-        yield SystemCommand(_("Load the model again"), _("After it could not be loaded"), self.action_load)
-        yield SystemCommand(_("Doctor"), _("Check this machine, the model and the chats"), self.action_doctor)
-        yield SystemCommand(_("Log"), _("What edgechat logged; nothing of a chat is in it (F12)"), self.action_log)
+    def tools(self) -> Iterator[tuple[str, str, Callable[[], object]]]:
+        """What the command palette offers of this and has no key."""
+        yield _("Load the model again"), _("After it could not be loaded"), self.action_load
+        yield _("Doctor"), _("Check this machine, the model and the chats"), self.action_doctor
 
     # Models
 
@@ -117,9 +115,9 @@ class ToolsApp(LookApp):
             if chat.sending:
                 raise EngineError(_("A reply is being written"), "", _("Stop it with Esc, or wait."))
             await asyncio.to_thread(_require, uri)
-            chat.post_message(ModelProgressed(Progress("load", 0, 0)))
+            self._progressed(Progress("load", 0, 0))
             chat.composer.hint(_("Esc goes back to the model before"))
-            await self.session.switch(uri, lambda progress: chat.post_message(ModelProgressed(progress)) and None)
+            await self.session.switch(uri, self._progressed)
         except EdgechatError as error:
             told = error
         except asyncio.CancelledError:
@@ -127,14 +125,18 @@ class ToolsApp(LookApp):
             raise
         if told is None:
             chat.composer.hint("")
+            chat.status_line.status = replace(chat.status_line.status, speed=0.0)  # it was the other one's
             chat.post_message(ModelStarted())
-            self.notify(_("The chat goes on with {name}.").format(name=self._name()), markup=False)
+            self.notify(_("The chat goes on with {name}.").format(name=self._loaded_name()), markup=False)
         elif self.session.info is not None and self.session.model_uri == before:  # it was never let go
             await chat.show_error(told)
         else:
             await self._back(told)
 
-    def _name(self) -> str:
+    def _progressed(self, progress: Progress) -> None:
+        self.chat.post_message(ModelProgressed(progress))
+
+    def _loaded_name(self) -> str:
         return printable(self.session.info.name) if self.session.info is not None else ""
 
     async def _back(self, error: EdgechatError | None) -> None:
@@ -144,8 +146,7 @@ class ToolsApp(LookApp):
         if error is None:
             self.notify(_("Back to the model before."), markup=False)
         else:
-            chat.post_message(ModelFailed(error))
-            await asyncio.sleep(0)
+            await chat.view.show_error(error, passing=False)  # the model before comes back, and this stays true
         chat.start_model()
 
     # The log and the doctor

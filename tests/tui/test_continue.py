@@ -108,8 +108,8 @@ async def test_the_end_is_shown_however_late_the_layout_comes(
     fill = ConversationView._fill
     filled: list[int] = []
 
-    def counted(self: ConversationView) -> None:
-        fill(self)
+    async def counted(self: ConversationView) -> None:
+        await fill(self)
         filled.append(len(filled))
 
     assert isinstance(real, property)

@@ -20,6 +20,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Static
 
+from edgechat import logs
 from edgechat.chat.conversation import ReplyState
 from edgechat.chat.text import printable
 from edgechat.chat.window import moved_words
@@ -47,6 +48,7 @@ from edgechat.tui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
     from edgechat.engine.base import Finished
+    from edgechat.tui.app import EdgechatApp
 
 SPEED_EVERY = 0.5
 """Seconds between two guesses of the speed while a reply is written."""
@@ -61,6 +63,7 @@ LEAST = (30, 9)
 class ChatScreen(WritingScreen):
     """The one screen people live in."""
 
+    app: EdgechatApp
     AUTO_FOCUS = "Composer"
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (30, "-narrow"), (60, "-roomy")]  # noqa: RUF012 - typed by the base class
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (9, "-low"), (20, "-tall")]  # noqa: RUF012 - as above
@@ -175,6 +178,9 @@ class ChatScreen(WritingScreen):
             await self.session.start(self._progressed)
         except EdgechatError as error:
             self.post_message(ModelFailed(error))
+        except asyncio.CancelledError:  # another model was chosen meanwhile
+            self._starting = False
+            raise
         else:
             self.post_message(ModelStarted())
 
@@ -212,6 +218,11 @@ class ChatScreen(WritingScreen):
             self.composer.restore(message.text)
             self._keep()
             return
+        if self.app.switching:
+            self.composer.accepting = True
+            self.composer.restore(message.text)
+            self.composer.hint(_("another model is being loaded; Esc goes back"), urgent=True)
+            return
         self.hold(self.answer_to(message.text), message.text)
 
     def answer_to(self, text: str) -> AsyncGenerator[SessionEvent, None]:
@@ -230,7 +241,7 @@ class ChatScreen(WritingScreen):
         self._fragments = 0
         self._prompt = self.session.context_used
         self.composer.hint(_("Esc stops the reply"))
-        if self.session.info is None:
+        if self.session.info is None and not self.app.switching:
             self.start_model()
             self._show(Activity.LOADING)
         else:
@@ -254,6 +265,8 @@ class ChatScreen(WritingScreen):
                     self.post_message(SessionYielded(event))
         except EdgechatError as error:
             failure = error
+        except Exception as error:  # whoever waits for the reply has to see its end
+            failure = logs.fault(error, "a reply")
         self.post_message(SendEnded(text, failure))
 
     @on(SessionYielded)
@@ -340,7 +353,7 @@ class ChatScreen(WritingScreen):
             self._stop_asked = True
             self._show(Activity.STOPPING)
             self.run_worker(self._stop(), name="stop")
-        else:
+        elif not self.app.cancel_switch():
             self.clear_selection()
 
     async def _stop(self) -> None:
@@ -446,8 +459,11 @@ def _import_the_rest() -> None:
     import edgechat.slash.table
     import edgechat.tui.screens.answer
     import edgechat.tui.screens.ask
+    import edgechat.tui.screens.doctor
     import edgechat.tui.screens.help
     import edgechat.tui.screens.keys
+    import edgechat.tui.screens.log
+    import edgechat.tui.screens.models
     import edgechat.tui.screens.personas
     import edgechat.tui.screens.prompt
     import edgechat.tui.screens.settings

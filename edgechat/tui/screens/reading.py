@@ -45,8 +45,8 @@ class ReadingScreen(BranchingScreen):
             await self.view.read(turns[-1].id)
 
     def action_stop(self) -> None:
-        """Stop a reply, or leave what is being edited or selected; with nothing of the kind, begin to read."""
-        if self.sending or self.editing or self.get_selected_text():
+        """Stop a reply or a model's loading, or leave what is edited or selected; with nothing of the kind, read."""
+        if self.sending or self.editing or self.app.switching or self.get_selected_text():
             super().action_stop()
         elif self.composer.has_focus:
             self.call_next(self.action_read)

@@ -81,9 +81,6 @@ class SettingsScreen(Card[None]):
     SettingsScreen #for .setting-title {
         text-style: bold;
     }
-    SettingsScreen Input > .input--placeholder {
-        color: $foreground 65%;
-    }
     SettingsScreen #card-keys {
         height: 3;
         text-wrap: nowrap;
@@ -348,7 +345,7 @@ class SettingsScreen(Card[None]):
         self.dismiss(None)
         if reload and self.app.session.info is not None:
             uri = self.settings.config.model_uri if other else self.app.session.model_uri
-            self.app.push_screen(ReloadScreen(), lambda now: self.app.reload_model(uri) if now else None)
+            self.app.push_screen(ReloadScreen(), lambda now: self.app.switch_model(uri) if now else None)
 
     def _wants_reload(self) -> bool:
         """Whether something is changed that takes effect when a model is loaded, and counts."""

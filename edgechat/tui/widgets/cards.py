@@ -7,15 +7,26 @@ or reach the terminal as an escape sequence.
 from __future__ import annotations
 
 from textual.content import Content
+from textual.style import Style
 from textual.widgets import Static
 
 from edgechat.chat.conversation import Reply, ReplyState, Turn
 from edgechat.chat.text import printable
-from edgechat.errors import EdgechatError
-from edgechat.i18n import _, told
+from edgechat.errors import EdgechatError, EngineError, ModelError, RequestError
+from edgechat.i18n import N_, _, told
+from edgechat.logs import FaultError
 from edgechat.tui import glyphs
 from edgechat.tui.direction import DirectedText
 from edgechat.tui.themes import MUTED
+
+_ACTIONS: tuple[tuple[type[EdgechatError], str, str], ...] = (
+    (ModelError, N_("Try again"), "app.load"),
+    (ModelError, N_("Models (F10)"), "app.models"),
+    (FaultError, N_("Doctor"), "app.doctor"),
+    (EngineError, N_("Log (F12)"), "app.log"),
+    (FaultError, N_("Log (F12)"), "app.log"),
+)
+"""What can be done at once about an error of a kind; the keys work wherever one is."""
 
 
 class ErrorCard(DirectedText):
@@ -33,6 +44,13 @@ class ErrorCard(DirectedText):
             lines.append(Content(printable(told(error.message))))
         if error.hint:
             lines.append(Content.styled(printable(told(error.hint)), MUTED))
+        links = [
+            Content.styled(_(words), Style.from_meta({"@click": action}) + Style(underline=True))
+            for kind, words, action in _ACTIONS
+            if isinstance(error, kind) and not isinstance(error, RequestError)
+        ]
+        if links:
+            lines.append(Content("   ").join(links))
         super().__init__(Content("\n").join(lines), classes="-passing" if passing else "")
 
 

@@ -235,10 +235,15 @@ class ConversationView(VerticalScroll, inherit_bindings=False):
             if turn is not None and turn != view.turn and view is not self.live:
                 await view.tell_facts(turn)
 
-    async def show_error(self, error: EdgechatError) -> None:
-        """Tell of a failure that belongs to no turn; it goes away once something works."""
+    async def show_error(self, error: EdgechatError, *, passing: bool = True) -> None:
+        """Tell of a failure that belongs to no turn.
+
+        Args:
+            error: The failure.
+            passing: Whether it goes away once something works.
+        """
         await self.clear_passing()
-        await self.column.mount(ErrorCard(error, passing=True))
+        await self.column.mount(ErrorCard(error, passing=passing))
         self.anchor()
 
     async def clear_passing(self) -> None:
