@@ -24,7 +24,7 @@ import socket
 import sqlite3
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -56,12 +56,18 @@ _OF_THE_MODEL = {"files": N_("Its files"), "memory": N_("Memory for it"), "extra
 """Titles of what is found of the model, among the other checks."""
 
 
-def examine(version: str = __version__, *, settings: Callable[[], Settings] = load_settings) -> list[Finding]:
+def examine(
+    version: str = __version__,
+    *,
+    settings: Callable[[], Settings] = load_settings,
+    key_problems: Callable[[Mapping[str, str]], list[str]] | None = None,
+) -> list[Finding]:
     """Run every check, one after the other; none that fails keeps the others from running.
 
     Args:
         version: Which edgechat this is, with what is known of its build.
         settings: Reads the settings.
+        key_problems: What is wrong with the user's keys; None where nobody knows of any keys.
 
     Returns:
         The findings, fit to be shown to others.
@@ -77,6 +83,8 @@ def examine(version: str = __version__, *, settings: Callable[[], Settings] = lo
             lambda: _versions(version),
             _folders,
             lambda: _settings(read),
+            lambda: _keys(read, key_problems),
+            _personas,
             _machine,
             _terminal,
             lambda: _models(read),
@@ -225,6 +233,26 @@ def _settings(read: Settings | None) -> Iterator[Finding]:
     locked = ", ".join(sorted(read.locked)) or _("none")
     detail = _("{file}; set: {changed}; locked: {locked}").format(file=file, changed=changed, locked=locked)
     yield Finding("settings", N_("Settings"), "ok", detail)
+
+
+def _keys(read: Settings | None, key_problems: Callable[[Mapping[str, str]], list[str]] | None) -> Iterator[Finding]:
+    if read is None or key_problems is None:
+        return
+    wrong = key_problems(read.config.keys)
+    if wrong:
+        hint = _("Change [keys] in {file}; `edgechat keys` lists them.").format(file=config_path())
+        words = " ".join(sentence.removeprefix(f"{_('Keys')}: ") for sentence in wrong)
+        yield Finding("keys", N_("Keys"), "warn", words, hint)
+    elif read.config.keys:
+        yield Finding("keys", N_("Keys"), "ok", _("{n} of your own").format(n=len(read.config.keys)))
+
+
+def _personas() -> Iterator[Finding]:
+    from edgechat.personas import all_personas
+
+    faults = all_personas()[1]
+    if faults:
+        yield Finding("personas", N_("Personas"), "warn", " ".join(fault.message for fault in faults), faults[0].hint)
 
 
 def _machine() -> Iterator[Finding]:

@@ -31,9 +31,10 @@ def doctor(as_json: bool) -> None:
     """
     from edgechat import doctor as examination
     from edgechat.cli.build_info import version_text
+    from edgechat.tui.keys import problems
 
     version = version_text()
-    findings = examination.examine(version)
+    findings = examination.examine(version, key_problems=problems)
     if as_json:
         print_json(examination.as_json(findings, version))
     else:

@@ -55,8 +55,6 @@ def _sign(plain: str, console: str, letter: str) -> str:
 
 MARK = _sign("\u259e", "\u2590", "#")
 """Edgechat's own, before its name."""
-BAR = _sign("\u258c", "\u258c", "|")
-"""The edge of a block: a user's message, a card."""
 QUOTE = _sign("\u258e", "\u2502", "|")
 """The edge of a quotation."""
 RULE = _sign("\u2500", "\u2500", "-")
@@ -83,17 +81,12 @@ ELLIPSIS = _sign("\u2026", "~", "~")
 """Something was left out."""
 DOT = _sign("\u00b7", "\u00b7", "-")
 """Between two short facts."""
-DASH = _sign("\u2013", "-", "-")
-"""Between two numbers."""
 PREVIOUS = _sign("\u2039", "\u00ab", "<")
 NEXT = _sign("\u203a", "\u00bb", ">")
 """With PREVIOUS around which of several versions is shown."""
 UP = _sign("\u2191", "^", "^")
 DOWN = _sign("\u2193", "v", "v")
-LEFT = _sign("\u2190", "\u00ab", "<")
 RIGHT = _sign("\u2192", "\u00bb", ">")
-FOLDED = _sign("\u25b8", "+", "+")
-UNFOLDED = _sign("\u25be", "-", "-")
 POINTER = _sign("\u203a", "\u00bb", ">")
 """Before what is chosen."""
 CHECK = _sign("\u2713", "\u221a", "x")

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
 from textual import events
 from textual.app import App
 from textual.filter import Monochrome, NoColor
@@ -133,6 +135,9 @@ class LookApp(App[None]):
         self.theme = name
         if self.no_color or "theme" in self.settings.locked:
             return
+        settings = self.settings
+        config = msgspec.structs.replace(settings.config, theme=name)
+        self.settings = replace(settings, config=config, sources={**settings.sources, "theme": "file"})
         self.run_worker(partial(self._save_theme, name), name="theme", thread=True, exit_on_error=False)
 
     def _save_theme(self, name: str) -> None:

@@ -6,16 +6,12 @@ All are past tense. None carries a widget, so that a fact that arrives late can 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from textual.message import Message
 
 from edgechat.engine.base import Progress, Prompt
 from edgechat.errors import EdgechatError
 from edgechat.session import SessionEvent
-
-if TYPE_CHECKING:
-    from edgechat.slash.table import Completions
 
 
 @dataclass
@@ -114,19 +110,6 @@ class TokensCounted(Message):
 
     text: str
     tokens: int | None
-
-
-@dataclass
-class CommandsCompleted(Message):
-    """Ways to go on with a command were found.
-
-    Attributes:
-        begun: The command up to the cursor, as it was then.
-        found: The ways.
-    """
-
-    begun: str
-    found: Completions
 
 
 @dataclass

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 ACTIONS = {
     "chats": "chats",
-    "doctor": "app.doctor",
-    "log": "app.log",
-    "model": "app.models",
     "continue": "resume",
     "copy": "copy_reply",
     "delete": "delete_turn",
+    "doctor": "app.doctor",
     "edit": "edit",
     "forget": "delete_chat",
+    "log": "app.log",
+    "model": "app.models",
     "new": "new_chat",
     "next": "step(1)",
     "previous": "step(-1)",

@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from edgechat import doctor, logs
-from edgechat.config import Settings
+from edgechat.config import Settings, config_path
 from edgechat.history.store import HistoryStore
 from edgechat.paths import history_path, own_command
+from edgechat.personas import folder
 from edgechat.preflight import Finding
+from edgechat.tui.keys import problems
 from tests.rights import bound_by_rights
 
 
@@ -229,3 +231,16 @@ def test_a_check_that_faints_does_not_end_the_others(monkeypatch: pytest.MonkeyP
     assert found["check"].state == "fail"
     assert "words" not in found["check"].detail
     assert "offline" in found
+
+
+def test_keys_and_personas_that_are_none_are_told() -> None:
+    assert {"keys", "personas"}.isdisjoint(examined(key_problems=problems))
+    config_path().parent.mkdir(parents=True, exist_ok=True)
+    config_path().write_text('[keys]\n"chat.nwe" = "f7"\n')
+    folder().mkdir()
+    (folder() / "bad.md").write_text("no title")
+    found = examined(key_problems=problems)
+    assert "Did you mean chat.new?" in found["keys"].detail
+    assert "edgechat keys" in found["keys"].hint
+    assert "bad.md" in found["personas"].detail
+    assert {found["keys"].state, found["personas"].state} == {"warn"}

@@ -46,14 +46,14 @@ def test_a_question_to_a_persona(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_keys_with_those_of_the_user(capsys: pytest.CaptureFixture[str]) -> None:
     config_path().parent.mkdir(parents=True)
-    config_path().write_text('[keys]\n"chat.new" = "ctrl+l, F10"\n')
+    config_path().write_text('[keys]\n"chat.new" = "ctrl+l, Alt+N"\n')
     assert run(["keys"]) == ExitCode.OK
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("chat.new "))
-    assert "Ctrl+L, F10" in line
+    assert "Ctrl+L, Alt+N" in line
     assert "Begin a new chat" in line
     assert run(["keys", "--json"]) == ExitCode.OK
     listed = json.loads(capsys.readouterr().out)
-    assert {"id": "chat.new", "keys": ["ctrl+l", "f10"], "about": "Begin a new chat; this one stays saved"} in listed
+    assert {"id": "chat.new", "keys": ["ctrl+l", "alt+n"], "about": "Begin a new chat; this one stays saved"} in listed
     config_path().write_text('[keys]\n"chat.nwe" = "f7"\n')
     assert run(["keys"]) == ExitCode.USAGE
     assert "Did you mean chat.new?" in capsys.readouterr().err

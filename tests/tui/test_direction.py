@@ -95,7 +95,9 @@ async def test_what_streams_grows_to_the_left(make_app: MakeApp) -> None:
         await ready(pilot)
         await write(pilot, "x")
         await pilot.press("enter")
-        while not app.chat.query(ReplyView) or app.chat.sending:
+        over = False
+        while not over:
+            over = bool(app.chat.query(ReplyView)) and not app.chat.sending
             await pilot.pause(0.02)
             ends |= {len(row.rstrip()) for row in screen_text(pilot).splitlines() if "הלימ" in row}
         assert len(ends) == 1, ends

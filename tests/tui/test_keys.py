@@ -112,7 +112,7 @@ def test_what_is_wrong_is_said_in_plain_words(keys: dict[str, str], words: str) 
 
 @pytest.mark.parametrize(
     "keys",
-    [{}, {"chat.new": "f10"}, {"chat.new": "ctrl+r", "chat.regenerate": "ctrl+n"}, {"settings.save": "ctrl+r"}],
+    [{}, {"chat.new": "alt+n"}, {"chat.new": "ctrl+r", "chat.regenerate": "ctrl+n"}, {"settings.save": "ctrl+r"}],
 )
 def test_what_is_right_is_let_be(keys: dict[str, str]) -> None:
     assert problems(keys) == []
@@ -120,13 +120,13 @@ def test_what_is_right_is_let_be(keys: dict[str, str]) -> None:
 
 async def test_another_key_does_it_and_the_old_one_no_longer(make_app: MakeApp) -> None:
     engine = ScriptedEngine(["one", "two"])
-    async with make_app(engine, settings=with_keys(chat_new="Ctrl+L", composer_send="f10")).run_test() as pilot:
+    async with make_app(engine, settings=with_keys(chat_new="Ctrl+L", composer_send="alt+s")).run_test() as pilot:
         await ready(pilot)
         await write(pilot, "Hello")
         await pilot.press("enter")
         await pilot.pause()
         assert not engine.requests, "Enter no longer sends"
-        await pilot.press("f10")
+        await pilot.press("alt+s")
         await until(pilot, lambda: bool(engine.requests) and not app_of(pilot).chat.sending)
         await pilot.press("ctrl+n")
         await pilot.pause()
@@ -145,13 +145,13 @@ async def test_what_is_wrong_with_the_keys_is_told_at_the_start_and_the_rest_wor
 
 @pytest.mark.parametrize("size", [(40, 12), (80, 24), (200, 50)])
 async def test_the_help_lists_everything_with_the_keys_in_force(make_app: MakeApp, size: tuple[int, int]) -> None:
-    async with make_app(settings=with_keys(chat_new="f10")).run_test(size=size) as pilot:
+    async with make_app(settings=with_keys(chat_new="alt+n")).run_test(size=size) as pilot:
         await ready(pilot)
         await pilot.press("f1")
         await until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen))
         text = "\n".join(str(pairs.render()) for pairs in pilot.app.screen.query(Pairs))
         squeezed = "".join(text.split())
-        assert "F10" in squeezed
+        assert "Alt+N" in squeezed
         for entry in entries():
             assert any("".join(word.split()) in squeezed for word in entry.about.split()), entry.id
         for command in slash.COMMANDS:
@@ -171,7 +171,7 @@ def reachable(entry: Entry, pilot: Pilot[Any]) -> bool:
 
 
 async def test_the_palette_has_everything_that_has_a_key(make_app: MakeApp) -> None:
-    async with make_app(ScriptedEngine(["one"]), settings=with_keys(chat_new="f10")).run_test() as pilot:
+    async with make_app(ScriptedEngine(["one"]), settings=with_keys(chat_new="alt+n")).run_test() as pilot:
         await ready(pilot)
         await say(pilot, "Hello")
         commands = list(pilot.app.get_system_commands(pilot.app.screen))
@@ -179,8 +179,8 @@ async def test_the_palette_has_everything_that_has_a_key(make_app: MakeApp) -> N
         for entry in entries():
             if reachable(entry, pilot) and entry.id != "app.commands":
                 assert [words for words in helps if words.startswith(f"{entry.about} (")], entry.id
-        assert any(words.endswith("(F10)") for words in helps), "with the keys in force"
-        new = next(command for command in commands if command.help.endswith("(F10)"))
+        assert any(words.endswith("(Alt+N)") for words in helps), "with the keys in force"
+        new = next(command for command in commands if command.help.endswith("(Alt+N)"))
         assert len({(command.title, command.help) for command in commands}) == len(commands)
         await new.callback()
         await until(pilot, lambda: not app_of(pilot).session.conversation.turns)

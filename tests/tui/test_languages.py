@@ -97,6 +97,7 @@ SETTINGS = {"auto", "info", *_LETTERS.findall(Config().system)}
         ("shift+tab", set()),
         ("f8", set()),
         ("slash", COMMAND_NAMES),
+        ("f10", set()),
     ],
 )
 async def test_what_a_key_opens(make_app: MakeApp, key: str, also: set[str]) -> None:

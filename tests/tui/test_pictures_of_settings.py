@@ -14,7 +14,7 @@ from tests.tui.helpers import ready, until
 from tests.tui.test_pictures import Snapshot, prepared
 
 SET = Settings(
-    Config(temperature=0.7, seed=42, system="Answer in short sentences.", keys={"chat.new": "f10"}),
+    Config(temperature=0.7, seed=42, system="Answer in short sentences.", keys={"chat.new": "alt+n"}),
     {"temperature": "flag", "seed": "environment", "system": "file", "keys": "file"},
 )
 

@@ -134,7 +134,7 @@ def test_the_real_model_is_spoken_to_in_hebrew(home_with_model: Path) -> None:
     with Terminal(paths.own_command(), environment=environment, cwd=home.parent, columns=90, rows=30) as terminal:
         terminal.wait_for("ןכומ")  # the interface speaks Hebrew, and is in order on a terminal that orders nothing
         terminal.press("-l", "שלום, what is 2+2?")
-        terminal.wait_for("what is 2+2? ,םולש")
+        terminal.wait_for("?what is 2+2 ,םולש")
         terminal.press("Enter")
         terminal.wait_for("׳ש/׳קוט")
         terminal.wait_for("ןכומ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 
 from edgechat.engine.scripted import ScriptedEngine
@@ -61,6 +62,27 @@ async def test_enter_obeys_what_is_marked_and_complete(make_app: MakeApp) -> Non
         await until(pilot, lambda: app.screen is app.chat)
         await pilot.press(*"/help", "enter")  # what follows it may be left out
         await until(pilot, lambda: isinstance(app.screen, AnswerScreen))
+
+
+async def test_keys_that_come_faster_than_the_list(
+    make_app: MakeApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notes.txt").write_text("one two three", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    app = make_app()
+    async with app.run_test(size=(40, 12)) as pilot:
+        await ready(pilot)
+        driver = app._driver
+        assert driver is not None
+        keys: list[tuple[str, str | None]] = [("slash", "/"), *((letter, letter) for letter in "read")]
+        for key, character in [*keys, ("space", " "), ("n", "n"), ("tab", "\t"), ("enter", "\r")]:
+            event = events.Key(key, character)
+            event.set_sender(app)
+            driver.send_message(event)
+        await until(pilot, lambda: app.chat.composer.text == "[notes.txt, 6 tokens]\n")
+        app.chat.composer.clear()
+        await pilot.press("/")
+        assert app.chat.status_line.region.bottom == 12
 
 
 async def test_nothing_is_offered_for_messages(make_app: MakeApp) -> None:

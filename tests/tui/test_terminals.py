@@ -145,6 +145,11 @@ async def test_a_theme_that_is_chosen_is_kept(make_app: MakeApp) -> None:
         await pilot.pause(0.5)
         await pilot.press("enter")
         await until(pilot, lambda: pilot.app.theme == LIGHT.name and load_config().theme == LIGHT.name)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "Sampling" in screen_text(pilot))
+        await pilot.press("escape")
+        await until(pilot, lambda: app_of(pilot).screen is app_of(pilot).chat)
+        assert pilot.app.theme == LIGHT.name
 
 
 async def test_with_reduced_motion_nothing_moves_by_itself(make_app: MakeApp) -> None:

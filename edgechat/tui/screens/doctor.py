@@ -17,6 +17,7 @@ from edgechat.config import Settings
 from edgechat.i18n import N_, _
 from edgechat.preflight import Finding
 from edgechat.tui import glyphs
+from edgechat.tui.keys import problems
 from edgechat.tui.screens.card import Card
 from edgechat.tui.themes import MUTED
 
@@ -50,7 +51,7 @@ class DoctorScreen(Card[None]):
         self.run_worker(self._look(), name="doctor")
 
     async def _look(self) -> None:
-        self._found = await asyncio.to_thread(doctor.examine, settings=self._settings)
+        self._found = await asyncio.to_thread(doctor.examine, settings=self._settings, key_problems=problems)
         self.query_one("#findings", Static).update(Content("\n").join(map(drawn, self._found)))
 
     def action_copy(self) -> None:

@@ -17,7 +17,7 @@ from edgechat import logs, paths
 from edgechat.chat.text import printable
 from edgechat.config import LogLevel
 from edgechat.errors import EdgechatError
-from edgechat.i18n import N_, _
+from edgechat.i18n import N_, _, in_words
 from edgechat.tui.screens.card import Card
 from edgechat.tui.themes import MUTED
 
@@ -62,7 +62,7 @@ class LogScreen(Card[None]):
         try:
             found = (await asyncio.to_thread(logs.read, self._lowest, self._file))[-MOST:]
         except EdgechatError as error:
-            self.query_one("#log-lines", Static).update(Content(printable(f"{error.title}. {error.message}")))
+            self.query_one("#log-lines", Static).update(Content(printable(in_words(error.title, error.message))))
             return
         if found != self._shown:
             self._shown = found

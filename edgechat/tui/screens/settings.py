@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -47,6 +47,9 @@ _SOURCES: dict[Source, str] = {
 _POLICIES = (("ask", N_("ask")), ("oldest", N_("leave out the oldest")), ("summarise", N_("sum up the oldest")))
 
 _SWITCHES = tuple(key for key in Config.__struct_fields__ if isinstance(getattr(Config(), key), bool))
+
+_NAMED = {key: get_args(kind) for key, kind in get_type_hints(Config).items() if get_origin(kind) is Literal}
+"""Settings that are one of a few names."""
 
 _OF_ONE_CHAT = (*(field.name for field in fields(ChatSettings)), "system")
 """What a chat can have of its own."""
@@ -172,6 +175,8 @@ class SettingsScreen(Card[None]):
             case "keys":
                 count = len(self.settings.config.keys)
                 return Choice([(None, _("{n} of your own").format(n=count))], None, id=name, disabled=disabled)
+            case _ if key in _NAMED:
+                return Choice([(known, known) for known in _NAMED[key]], value, id=name, disabled=disabled)
             case _:
                 return Input(_text(value), placeholder=self._unset(key), id=name, disabled=disabled)
 
@@ -181,7 +186,7 @@ class SettingsScreen(Card[None]):
             chat = self.app.session.conversation
             return chat.system if key == "system" else getattr(chat.settings, key)
         value = getattr(self.settings.config, key)
-        chosen = (*_SWITCHES, "plain", "context_policy", "theme", "language", "persona")
+        chosen = (*_SWITCHES, *_NAMED, "plain", "theme", "language", "persona")
         return value if key in chosen or self.settings.source(key) != "default" else None
 
     def _unset(self, key: str) -> str:

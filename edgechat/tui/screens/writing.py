@@ -24,14 +24,14 @@ from edgechat.history.drafts import Draft
 from edgechat.i18n import N_, _, in_words, ngettext
 from edgechat.slash import is_command
 from edgechat.tui import glyphs
-from edgechat.tui.messages import CommandFailed, CommandsCompleted, TokensCounted
+from edgechat.tui.messages import CommandFailed, TokensCounted
 from edgechat.tui.screens.context import ContextScreen
 from edgechat.tui.widgets.composer import Composer
 from edgechat.tui.widgets.suggestions import Choice, Suggestions
 
 if TYPE_CHECKING:
     from edgechat.session import Session
-    from edgechat.slash.table import Call, Command, Completion, Completions
+    from edgechat.slash.table import Call, Command
 
 KEEP_EVERY = 0.2
 """Seconds from a key to the draft being kept; a draft is to outlive the program's death half a second later."""
@@ -77,7 +77,6 @@ class WritingScreen(ContextScreen):
     @on(TextArea.Changed, "#composer")
     def _written(self) -> None:
         self._look_at_draft()
-        self._complete()
         self._estimate()
         if self._keep_timer is None:
             self._keep_timer = self.set_timer(KEEP_EVERY, self._keep_soon)
@@ -235,50 +234,6 @@ class WritingScreen(ContextScreen):
             self.post_message(CommandFailed("", error))
 
     # Commands
-
-    def _complete(self) -> None:
-        composer = self.composer
-        line, column = composer.cursor_location
-        text = composer.text
-        if not is_command(text) or line or "\n" in text:
-            self.suggestions.offer(())
-            return
-        from edgechat.slash.table import complete, is_quick  # nothing of it is needed for the first paint
-
-        begun = text[:column]
-        if is_quick(begun):
-            self._offer(begun, complete(begun))
-        else:
-            self.run_worker(self._look_up(begun), name="complete", group="command")
-
-    async def _look_up(self, begun: str) -> None:
-        from edgechat.slash.table import complete
-
-        found = await asyncio.to_thread(complete, begun)
-        self.post_message(CommandsCompleted(begun, found))
-
-    @on(CommandsCompleted)
-    def _show_found(self, message: CommandsCompleted) -> None:
-        if self.composer.text[: self.composer.cursor_location[1]] == message.begun:
-            self._offer(message.begun, message.found)
-
-    def _offer(self, begun: str, found: Completions) -> None:
-        items = found.items
-        if [item.text for item in items] == [begun[found.start :]]:
-            items = ()  # nothing to add
-        self.suggestions.offer(
-            [Choice(item.text.rstrip(), item.help, partial(self._accept, found.start, item)) for item in items]
-        )
-
-    def _accept(self, start: int, item: Completion, send: bool) -> None:
-        composer = self.composer
-        end = composer.cursor_location
-        exact = composer.text[start : end[1]] == item.text.rstrip()
-        if not exact or not send:
-            composer.replace(item.text, (0, start), end, maintain_selection_offset=False)
-            composer.move_cursor((0, start + len(item.text)))
-        if send and (exact or item.whole):
-            composer.action_submit()
 
     @on(Composer.Commanded)
     def _obey(self, message: Composer.Commanded) -> None:

@@ -21,8 +21,8 @@ from textual.message import Message
 from edgechat.history.drafts import Draft
 from edgechat.i18n import N_, _
 from edgechat.slash import is_command, message_of
-from edgechat.tui.direction import DirectedTextArea
 from edgechat.tui.look import LookApp
+from edgechat.tui.widgets.completing import CompletingTextArea
 from edgechat.tui.widgets.folding import Folds
 from edgechat.tui.widgets.suggestions import Suggestions
 
@@ -38,12 +38,11 @@ SEND_KEYS = "enter"
 NEWLINE_KEYS = "ctrl+j,shift+enter,alt+enter"
 
 
-class Composer(DirectedTextArea):
+class Composer(CompletingTextArea):
     """The message being written.
 
     Attributes:
         accepting: Whether a message may be sent now. It is False from a message until the screen says otherwise.
-        suggestions: The list above, whose keys come here.
     """
 
     # These tell the help of the keys. They are obeyed in `_on_key`: a binding with priority would overtake the letters
@@ -111,9 +110,13 @@ class Composer(DirectedTextArea):
         Args:
             suggestions: The list above it.
         """
-        super().__init__(id="composer", placeholder=Content(_(LONG_PLACEHOLDER)), highlight_cursor_line=False)
+        super().__init__(
+            suggestions or Suggestions(),
+            id="composer",
+            placeholder=Content(_(LONG_PLACEHOLDER)),
+            highlight_cursor_line=False,
+        )
         self.accepting = True
-        self.suggestions = suggestions or Suggestions()
         self._waiting: Draft | None = None
         self._folds = Folds()
         self._hint = self._measure = ""
@@ -135,12 +138,16 @@ class Composer(DirectedTextArea):
     # Keys
 
     async def _on_key(self, event: events.Key) -> None:
+        if event.key in ("tab", "enter"):
+            await self._catch_up(event.key)
         if self.suggestions.choices and self._choose(event.key):
             action = None
         elif event.key in self._keys_of("composer.send", SEND_KEYS):
             action = self.action_submit
         elif event.key in self._keys_of("composer.newline", NEWLINE_KEYS):
             action = self.action_newline
+        elif event.key == "tab" and self._begun_command() is not None:
+            action = None  # there was nothing to complete; that is no reason to leave
         else:
             return  # the text area's own handler comes next
         event.stop()
@@ -152,21 +159,6 @@ class Composer(DirectedTextArea):
         """The keys of a binding, which may be the user's own."""
         app = self.app
         return (app.keys_of(name, default) if isinstance(app, LookApp) else default).split(",")
-
-    def _choose(self, key: str) -> bool:
-        """Let the list above have a key; whether it was one of its."""
-        match key:
-            case "up" | "down":
-                self.suggestions.move(-1 if key == "up" else 1)
-            case "tab" | "enter":
-                choice = self.suggestions.choices[self.suggestions.marked]
-                self.suggestions.offer(())
-                choice.act(key == "enter")
-            case "escape":
-                self.suggestions.offer(())
-            case _:
-                return False
-        return True
 
     def action_submit(self) -> None:
         """Send the text, if it is time to; a message of nothing but white space is no message."""
@@ -186,7 +178,7 @@ class Composer(DirectedTextArea):
         self.post_message(self.Submitted(message))
 
     def _leave(self, sent: str) -> None:
-        self.suggestions.offer(())
+        self._close_ways()
         self.clear()
         if not self._sent or self._sent[-1] != sent:
             self._sent.append(sent)
@@ -241,7 +233,7 @@ class Composer(DirectedTextArea):
         """Show a message of those that were sent, or the draft after the last; what was changed here is kept."""
         self._written[self._place] = self.draft
         self._place = place
-        self.suggestions.offer(())
+        self._close_ways()
         if place in self._written:
             self._load(self._written[place].text)
         else:

@@ -17,7 +17,7 @@ from edgechat.chat.text import printable
 from edgechat.tui.themes import MUTED
 
 ROWS = 8
-"""Ways that are shown at a time."""
+"""Ways that are shown at a time, at the most; a quarter of the screen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,9 @@ class Suggestions(Static):
     def _draw(self) -> None:
         if not self.choices:
             return
-        first = max(0, min(self.marked - ROWS // 2, len(self.choices) - ROWS))
-        shown = self.choices[first : first + ROWS]
+        rows = min(ROWS, max(2, self.app.size.height // 4))
+        first = max(0, min(self.marked - rows // 2, len(self.choices) - rows))
+        shown = self.choices[first : first + rows]
         width = max(self.size.width or 80, 20)
         words = min(max(cell_len(choice.words) for choice in shown), width - 4)
         lines = []
