@@ -52,6 +52,8 @@ class TestBareMachine:
             terminal.wait_for("ready")
             terminal.press("What is the capital of France?", "Enter")
             terminal.wait_for("Paris")
+            terminal.wait_for("tok/s")
+            terminal.wait_for("ready")
             terminal.press("Tell me a very long story about a lighthouse keeper.", "Enter")
             terminal.wait_for("writing")
             terminal.press("Escape")
@@ -135,7 +137,7 @@ def test_any_locale(bundle: Bundle, home: Path, locale: str) -> None:
 
 
 @needs_tmux
-@pytest.mark.parametrize("term", [None, "dumb", "linux", "nonsense"])
+@pytest.mark.parametrize("term", [None, "linux", "nonsense"])
 def test_any_terminal(bundle: Bundle, home: Path, term: str | None) -> None:
     kind = ["-u", "TERM"] if term is None else [f"TERM={term}"]
     command = ["env", *kind, str(bundle.program)]
@@ -146,6 +148,18 @@ def test_any_terminal(bundle: Bundle, home: Path, term: str | None) -> None:
         terminal.press("C-q")
         terminal.wait_for("exit code 0")
     assert not (home / ".terminfo").exists()
+
+
+@needs_tmux
+def test_a_terminal_that_can_only_show_lines(bundle: Bundle, home: Path) -> None:
+    command = ["env", "TERM=dumb", str(bundle.program)]
+    with Terminal(command, environment=device(home, LC_ALL="C"), cwd=home) as terminal:
+        terminal.wait_for("is ready")
+        terminal.press("Hello", "Enter")
+        terminal.press("/stats", "Enter")
+        terminal.wait_for("tokens")
+        terminal.press("/quit", "Enter")
+        terminal.wait_for("exit code 0")
 
 
 @needs_root
