@@ -28,7 +28,7 @@ def failed(name: str, title: str, error: EdgechatError) -> Finding:
 
 
 def settings(read: Settings | None) -> Iterator[Finding]:
-    """Which settings are set, and where; None for those that cannot be read, which is told elsewhere."""
+    """Which settings are set, and where; nothing where they cannot be read, which is told elsewhere."""
     if read is None:
         return
     file = str(config_path()) if config_path().exists() else _("no file")

@@ -82,7 +82,7 @@ class SettingsDraft:
         return self.edits.get(key, self.now(key))
 
     def now(self, key: str) -> Any:
-        """What is set; None where a field is left empty for the default."""
+        """What is in force; None where a field is left empty for the default."""
         if self.one_chat:
             chat = self._app.session.conversation
             return chat.system if key == "system" else getattr(chat.settings, key)
@@ -156,6 +156,12 @@ class SettingsDraft:
         """Whether another model is chosen."""
         return "model_uri" in self._edits[False]
 
+    @property
+    def wants_reload(self) -> bool:
+        """Whether something is changed that takes effect when a model is loaded, and counts."""
+        over = ("flag", "environment")
+        return any(WORDS[key].reload and self.settings.source(key) not in over for key in self._edits[False])
+
     async def save(self) -> list[str]:
         """Save what was changed, for all chats and for this one.
 
@@ -166,11 +172,6 @@ class SettingsDraft:
             EdgechatError: Something could not be written; what was not saved is still in the draft.
         """
         return await self._save_for_all() + await self._save_for_one()
-
-    def wants_reload(self) -> bool:
-        """Whether something is changed that takes effect when a model is loaded, and counts."""
-        over = ("flag", "environment")
-        return any(WORDS[key].reload and self.settings.source(key) not in over for key in self._edits[False])
 
     async def _save_for_all(self) -> list[str]:
         edits = self._edits[False]

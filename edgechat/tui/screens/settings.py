@@ -258,7 +258,7 @@ class SettingsScreen(Card[None]):
 
     async def _save(self) -> None:
         try:
-            reload, other = self._draft.wants_reload(), self._draft.changes_model
+            reload, other = self._draft.wants_reload, self._draft.changes_model
             told = await self._draft.save()
         except EdgechatError as error:
             words = in_words(error.title, error.message, error.hint)
