@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -179,27 +180,24 @@ def _memory(need: Need) -> Finding:
     numbers = _("weights {weights}, {tokens:,} tokens of context {cache}; {free} are free").format(
         weights=size_text(need.weights), tokens=need.tokens, cache=size_text(need.cache), free=size_text(need.free)
     )
+    finding = partial(Finding, "memory", N_("Memory"))
     if need.least > need.free:
-        return Finding(
-            "memory",
-            N_("Memory"),
+        return finding(
             "fail",
             _("It needs at least {least}: {numbers}.").format(least=size_text(need.least), numbers=numbers),
             _("Close other programs, or use a smaller model."),
         )
     if need.weights + need.cache + sizing.RESERVE > need.free:
-        return Finding(
-            "memory",
-            N_("Memory"),
+        return finding(
             "warn",
             _("Tight: {numbers}. The context will be shorter.").format(numbers=numbers),
             _("Close other programs, or set a smaller context."),
         )
-    return Finding("memory", N_("Memory"), "ok", _("Enough: {numbers}.").format(numbers=numbers))
+    return finding("ok", _("Enough: {numbers}.").format(numbers=numbers))
 
 
 def _files(model: ModelFolder, whole: bool, progress: Callable[[int, int], None] | None) -> Finding:
-    title = N_("Files")
+    finding = partial(Finding, "files", N_("Files"))
     hint = _("Copy the model again from where it came: edgechat models add FOLDER --replace")
     try:
         if whole:
@@ -209,12 +207,10 @@ def _files(model: ModelFolder, whole: bool, progress: Callable[[int, int], None]
             check = size_check(model.root)
     except EdgechatError as error:
         if whole and error.title == "Nothing to verify against":
-            return Finding("files", title, "warn", f"{shown(error.message, 300)}", error.hint)
-        return Finding("files", title, "fail", shown(f"{error.title}: {error.message}", 400), error.hint)
+            return finding("warn", f"{shown(error.message, 300)}", error.hint)
+        return finding("fail", shown(f"{error.title}: {error.message}", 400), error.hint)
     if check.state == "unverified":
-        return Finding(
-            "files",
-            title,
+        return finding(
             "warn",
             _("There is no manifest to compare with."),
             _("Adding the model makes one: edgechat models add FOLDER"),
@@ -223,9 +219,9 @@ def _files(model: ModelFolder, whole: bool, progress: Callable[[int, int], None]
         first = check.problems[0]
         detail = f"{shown(first.path)}: {first.kind}" + (f", {shown(first.detail)}" if first.detail else "")
         more = len(check.problems) - 1
-        return Finding("files", title, "fail", detail + (_(" and {n} more").format(n=more) if more else "") + ".", hint)
+        return finding("fail", detail + (_(" and {n} more").format(n=more) if more else "") + ".", hint)
     words = _("Every byte is as it was installed.") if whole else _("All there, with their right sizes.")
-    return Finding("files", title, "ok", words)
+    return finding("ok", words)
 
 
 def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, ...] | None:
@@ -245,20 +241,18 @@ def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, ...] | Non
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> Finding:
     """Whether the processor has what makes models fast."""
-    title = N_("Processor")
+    finding = partial(Finding, "processor", N_("Processor"))
     found = cpu_features(cpuinfo)
     if found is None:
-        return Finding("processor", title, "ok", _("What it can do is unknown on this system."))
+        return finding("ok", _("What it can do is unknown on this system."))
     names = ", ".join(FEATURES[name] for name in found) or _("none that is known")
     if not any(name in found for name in _WANTED):
-        return Finding(
-            "processor",
-            title,
+        return finding(
             "warn",
             _("It has neither AVX2 nor NEON ({names}); replies will be slow.").format(names=names),
             _("Use a small model."),
         )
-    return Finding("processor", title, "ok", names)
+    return finding("ok", names)
 
 
 def _extra(model: ModelFolder) -> Finding | None:

@@ -16,7 +16,8 @@ def tui(out: str, task: str) -> int:
 
     Args:
         out: The file to write.
-        task: A JSON object with `history`, `model_uri`, `prompt`, `tokens` and `scripted`; see `bench.in_terminal`.
+        task: A JSON object with `history`, `model_uri`, `prompt`, `tokens` and `scripted`; see
+            `bench_processes.in_terminal`.
 
     Returns:
         The exit code.

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from edgechat.chat.conversation import ReplyState
-from edgechat.cli.bench import figure, in_terminal, say
+from edgechat.cli.bench_figures import figure, say
+from edgechat.cli.bench_processes import in_terminal
 from edgechat.history.store import HistoryStore
 
 MESSAGES = 2_000

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from edgechat import paths
-from edgechat.cli.bench import RawLoop, figure, in_terminal, prompt_ids, say
+from edgechat.cli.bench_figures import figure, say
+from edgechat.cli.bench_processes import RawLoop, in_terminal, prompt_ids
 from edgechat.cli.opening import locate
 from edgechat.config import Config
 from edgechat.engine import sizing

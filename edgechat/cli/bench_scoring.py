@@ -6,7 +6,8 @@ import importlib.util
 from typing import Any
 
 from edgechat import paths
-from edgechat.cli.bench import PROMPT, Child, RawLoop, figure, prompt_ids, say, speed
+from edgechat.cli.bench_figures import figure, say, speed
+from edgechat.cli.bench_processes import PROMPT, Child, RawLoop, prompt_ids
 from edgechat.cli.opening import locate
 from edgechat.config import Config
 from edgechat.engine import sizing

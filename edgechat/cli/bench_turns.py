@@ -6,7 +6,7 @@ import statistics
 from typing import Any
 
 from edgechat.chat.conversation import Message
-from edgechat.cli.bench import figure, say
+from edgechat.cli.bench_figures import figure, say
 from edgechat.cli.opening import locate
 from edgechat.config import Config
 from edgechat.engine.base import Finished, Request, Sampling, TextDelta

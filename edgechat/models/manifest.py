@@ -216,15 +216,10 @@ def verify_manifest(root: Path, progress: Progress | None = None) -> list[Proble
             f"{root} has no {MANIFEST}.",
             "A model gets one when it is installed: edgechat models add FOLDER",
         )
-    problems, files = _look(root)
+    problems, files = _look(root, manifest)
     problems += [Problem("extra", name, "not in the manifest") for name in files if name not in manifest.files]
-    problems += _missing(manifest, files, problems)
-    right = {name: file for name, file in files.items() if name in manifest.files}
-    count = _Counter(progress, sum(file.size for file in right.values()))
-    for name, file in right.items():
-        wrong = _compare(file, manifest.files[name], count)
-        if wrong is not None:
-            problems.append(wrong)
+    right = _known(manifest, files)
+    problems += _compare_all(right, manifest, progress)
     if not problems:
         _Times(root).record(manifest, right)
     return sorted(problems, key=lambda problem: problem.path)
@@ -243,17 +238,12 @@ def quick_check(root: Path, progress: Progress | None = None) -> Check:
     manifest = read_manifest(root)
     if manifest is None:
         return Check("unverified")
-    problems, files = _look(root)
-    problems += _missing(manifest, files, problems)
+    problems, files = _look(root, manifest)
     times = _Times(root)
     recorded = times.read(manifest)
-    right = {name: file for name, file in files.items() if name in manifest.files}
+    right = _known(manifest, files)
     stale = {name: file for name, file in right.items() if recorded.get(name) != [file.size, file.mtime_ns]}
-    count = _Counter(progress, sum(file.size for file in stale.values()))
-    for name, file in stale.items():
-        wrong = _compare(file, manifest.files[name], count)
-        if wrong is not None:
-            problems.append(wrong)
+    problems += _compare_all(stale, manifest, progress)
     if problems:
         return Check("damaged", tuple(sorted(problems, key=lambda problem: problem.path)))
     if stale:
@@ -267,8 +257,7 @@ def size_check(root: Path) -> Check:
     manifest = read_manifest(root)
     if manifest is None:
         return Check("unverified")
-    problems, files = _look(root)
-    problems += _missing(manifest, files, problems)
+    problems, files = _look(root, manifest)
     for name, file in files.items():
         wanted = manifest.files.get(name)
         if wanted is not None and wanted.size != file.size:
@@ -301,8 +290,8 @@ def ensure_intact(root: Path, progress: Progress | None = None) -> Check:
 def record_times(root: Path, manifest: Manifest) -> None:
     """Remember that a folder's files were just written as its manifest says: no start hashes them again."""
     root = root.resolve()
-    _, files = _look(root)
-    _Times(root).record(manifest, {name: file for name, file in files.items() if name in manifest.files})
+    _, files = _look(root, manifest)
+    _Times(root).record(manifest, _known(manifest, files))
 
 
 def forget_times(root: Path) -> None:
@@ -352,15 +341,23 @@ def _covered(relative: str) -> bool:
     return parts[-1] not in _NOT_LISTED and "__pycache__" not in parts
 
 
-def _look(root: Path) -> tuple[list[Problem], dict[str, ModelFile]]:
+def _look(root: Path, manifest: Manifest) -> tuple[list[Problem], dict[str, ModelFile]]:
+    """What in a folder cannot be read or is missing, and the files that are there, by name; none is opened."""
     problems: list[Problem] = []
-    files = walk(root, on_bad=lambda path, error: problems.append(Problem("unreadable", path, error.message)))
-    return problems, {file.relative: file for file in files if _covered(file.relative)}
+    walked = walk(root, on_bad=lambda path, error: problems.append(Problem("unreadable", path, error.message)))
+    files = {file.relative: file for file in walked if _covered(file.relative)}
+    seen = {*files, *(problem.path for problem in problems)}
+    return problems + [Problem("missing", name) for name in manifest.files if name not in seen], files
 
 
-def _missing(manifest: Manifest, files: Mapping[str, ModelFile], told: list[Problem]) -> list[Problem]:
-    named = {problem.path for problem in told}
-    return [Problem("missing", name) for name in manifest.files if name not in files and name not in named]
+def _known(manifest: Manifest, files: Mapping[str, ModelFile]) -> dict[str, ModelFile]:
+    return {name: file for name, file in files.items() if name in manifest.files}
+
+
+def _compare_all(files: Mapping[str, ModelFile], manifest: Manifest, progress: Progress | None) -> list[Problem]:
+    count = _Counter(progress, sum(file.size for file in files.values()))
+    compared = [_compare(file, manifest.files[name], count) for name, file in files.items()]
+    return [problem for problem in compared if problem is not None]
 
 
 def _compare(file: ModelFile, digest: Digest, count: _Counter) -> Problem | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Literal
@@ -174,32 +174,31 @@ def _parts(text: str, hints: tuple[tuple[int, int, Base], ...]) -> Iterator[tupl
 
 def kept_cell(line: Strip, x: int) -> int:
     """Where in a line as it is kept the sign begins that is seen at a cell."""
-    segments = list(line)
-    text = "".join(segment.text for segment in segments)
-    if _Mode.ordering != "app" or not runs_both_ways(text):
-        return x
-    cell = 0
-    for start, end, turned in arranged(text, _hints(segments)):
-        width = cell_len(text[start:end])
-        if cell <= x < cell + width:
-            return cell_len(text[:start]) + (0 if turned else x - cell)
-        cell += width
+    for kept, seen, width, turned in _places(line):
+        if seen <= x < seen + width:
+            return kept + (0 if turned else x - seen)
     return x
 
 
 def seen_cell(line: Strip, x: int) -> int:
     """Where the sign is seen that stands at a cell of a line as it is kept."""
+    for kept, seen, width, turned in _places(line):
+        if kept <= x < kept + width:
+            return seen + (0 if turned else x - kept)
+    return x
+
+
+def _places(line: Strip) -> Iterator[tuple[int, int, int, bool]]:
+    """The pieces of a line that is put in order: the cell each is kept at and seen at, its width, if it is turned."""
     segments = list(line)
     text = "".join(segment.text for segment in segments)
     if _Mode.ordering != "app" or not runs_both_ways(text):
-        return x
-    cell = 0
+        return
+    seen = 0
     for start, end, turned in arranged(text, _hints(segments)):
-        before, width = cell_len(text[:start]), cell_len(text[start:end])
-        if before <= x < before + width:
-            return cell + (0 if turned else x - before)
-        cell += width
-    return x
+        width = cell_len(text[start:end])
+        yield cell_len(text[:start]), seen, width, turned
+        seen += width
 
 
 def placed(strip: Strip, base: Base | None, width: int, style: Style) -> Strip:
@@ -337,31 +336,22 @@ class DirectedTextArea(TextArea):
 
     def action_cursor_left(self, select: bool = False) -> None:
         """One sign to the left, which in a line from right to left is the next one."""
-        if self._turned:
-            super().action_cursor_right(select)
-        else:
-            super().action_cursor_left(select)
+        self._go(super().action_cursor_left, super().action_cursor_right, select)
 
     def action_cursor_right(self, select: bool = False) -> None:
         """One sign to the right, which in a line from right to left is the one before."""
-        if self._turned:
-            super().action_cursor_left(select)
-        else:
-            super().action_cursor_right(select)
+        self._go(super().action_cursor_right, super().action_cursor_left, select)
 
     def action_cursor_word_left(self, select: bool = False) -> None:
         """One word to the left."""
-        if self._turned:
-            super().action_cursor_word_right(select)
-        else:
-            super().action_cursor_word_left(select)
+        self._go(super().action_cursor_word_left, super().action_cursor_word_right, select)
 
     def action_cursor_word_right(self, select: bool = False) -> None:
         """One word to the right."""
-        if self._turned:
-            super().action_cursor_word_left(select)
-        else:
-            super().action_cursor_word_right(select)
+        self._go(super().action_cursor_word_right, super().action_cursor_word_left, select)
+
+    def _go(self, named: Callable[[bool], None], opposite: Callable[[bool], None], select: bool) -> None:
+        (opposite if self._turned else named)(select)
 
     @property
     def _turned(self) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgechat.cli import bench_history, bench_long
-from edgechat.cli.bench import _table
+from edgechat.cli.bench_figures import table
 from edgechat.config import Config
 from edgechat.paths import own_command
 
@@ -73,8 +73,8 @@ async def test_a_long_chat_and_a_long_reply_are_measured(monkeypatch: pytest.Mon
     assert 0.1 < figures["long_open"]["ratio"] < 10
     assert figures["long_lag"]["tokens"] >= 250
     assert 0 <= figures["long_lag"]["seconds"] < 5
-    assert "60 messages" in _table(result)
-    assert "at most 50" in _table(result)
+    assert "60 messages" in table(result)
+    assert "at most 50" in table(result)
 
 
 def test_the_table_is_for_people(home_with_model: Path) -> None:

@@ -16,6 +16,8 @@ import pytest
 
 from edgechat import doctor, logs
 from edgechat.config import Settings, config_path
+from edgechat.doctor import machine
+from edgechat.doctor.hiding import hider
 from edgechat.history.store import HistoryStore
 from edgechat.paths import history_path, own_command
 from edgechat.personas import folder
@@ -115,7 +117,7 @@ def test_the_names_of_user_and_machine_are_hidden_in_paths(monkeypatch: pytest.M
     monkeypatch.setattr(getpass, "getuser", lambda: "al")
     monkeypatch.setattr(platform, "node", lambda: "boiler7")
     monkeypatch.setenv("HOME", "/home/al")
-    hide = doctor._hider()
+    hide = hider()
     assert hide("/home/al/x, /home/alfred, /mnt/al/y on boiler7; all total") == (
         "~/x, /home/alfred, /mnt/USER/y on HOST; all total"
     )
@@ -226,7 +228,7 @@ def test_a_check_that_faints_does_not_end_the_others(monkeypatch: pytest.MonkeyP
     def broken() -> Iterator[Finding]:
         raise RuntimeError("words")
 
-    monkeypatch.setattr(doctor, "_machine", broken)
+    monkeypatch.setattr(machine, "hardware", broken)
     found = examined()
     assert found["check"].state == "fail"
     assert "words" not in found["check"].detail

@@ -44,14 +44,19 @@ async def write(pilot: Pilot[Any], text: str) -> None:
     await pilot.pause()
 
 
+async def send(pilot: Pilot[Any], text: str) -> None:
+    """Put a text into the composer and press Enter."""
+    await write(pilot, text)
+    await pilot.press("enter")
+
+
 async def say(pilot: Pilot[Any], text: str, until_state: Activity = Activity.READY) -> None:
     """Send a message and wait for the end of its reply."""
     app = app_of(pilot)
     before = app.session.conversation
     # On a busy machine a press comes back before the key has arrived: nothing has begun then, rather than ended.
     begun = activity(pilot) is not until_state
-    await write(pilot, text)
-    await pilot.press("enter")
+    await send(pilot, text)
     await until(
         pilot,
         lambda: (
@@ -60,6 +65,12 @@ async def say(pilot: Pilot[Any], text: str, until_state: Activity = Activity.REA
             and activity(pilot) is until_state
         ),
     )
+
+
+async def ask(pilot: Pilot[Any], text: str) -> None:
+    """Send a message and wait for the beginning of its reply."""
+    await send(pilot, text)
+    await until(pilot, lambda: app_of(pilot).session.busy)
 
 
 def screen_text(pilot: Pilot[Any]) -> str:

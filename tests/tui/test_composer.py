@@ -17,7 +17,7 @@ from edgechat.session import Session
 from edgechat.tui.app import EdgechatApp
 from edgechat.tui.editor import EditorError, editor_command
 from tests.tui.conftest import MakeApp
-from tests.tui.helpers import ready, say, screen_text, told, until, write
+from tests.tui.helpers import ask, ready, say, screen_text, told, until, write
 
 LINES = "\n".join(f"line {n}" for n in range(3120))
 
@@ -214,9 +214,7 @@ async def test_nothing_is_asked_of_a_model_that_writes(make_app: MakeApp) -> Non
     app = make_app(ScriptedEngine(["word " * 200], delay=0.02))
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot)
-        await write(pilot, "go")
-        await pilot.press("enter")
-        await until(pilot, lambda: app.session.busy)
+        await ask(pilot, "go")
         assert await app.session.count("text") is None
         await pilot.press("escape")
         await until(pilot, lambda: not app.chat.sending)

@@ -14,6 +14,7 @@ from textual.content import Content
 from textual.pilot import Pilot
 
 from edgechat import paths
+from edgechat.chat.conversation import Conversation
 from edgechat.chat.direction import signs_of
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.history.store import HistoryStore
@@ -101,6 +102,15 @@ def test_signs_are_whole() -> None:
 TYPED = "שלום مرحبا 你好 こんにちは 안녕하세요 สวัสดี 👍"
 
 
+def kept() -> Conversation:
+    """The chat as it is in the history."""
+    store = HistoryStore.open(paths.history_path())
+    latest = store.latest()
+    store.close()
+    assert latest is not None
+    return latest
+
+
 @needs_tmux
 def test_what_an_input_method_commits_is_sent_shown_and_kept(own_home: Path) -> None:
     """An input method hands over whole words; to a terminal's program they are characters like any other."""
@@ -118,10 +128,7 @@ def test_what_an_input_method_commits_is_sent_shown_and_kept(own_home: Path) -> 
             assert word in shown, word
         terminal.press("C-q")
         terminal.wait_for("exit code 0")
-    store = HistoryStore.open(paths.history_path())
-    latest = store.latest()
-    store.close()
-    assert latest is not None
+    latest = kept()
     assert latest.turns[0].user.strip() == TYPED
 
 
@@ -140,10 +147,7 @@ def test_the_real_model_is_spoken_to_in_hebrew(home_with_model: Path) -> None:
         terminal.wait_for("ןכומ")
         terminal.press("C-q")
         terminal.wait_for("exit code 0")
-    store = HistoryStore.open(paths.history_path())
-    latest = store.latest()
-    store.close()
-    assert latest is not None
+    latest = kept()
     assert latest.turns[0].user == "שלום, what is 2+2?"
     assert latest.turns[0].reply is not None
     assert latest.turns[0].reply.text

@@ -20,7 +20,8 @@ from edgechat.history.store import HistoryStore
 from edgechat.session import Session
 from edgechat.settings_words import WORDS
 from edgechat.tui.app import EdgechatApp
-from edgechat.tui.screens.settings import ReloadScreen, SettingsScreen
+from edgechat.tui.screens.reload import ReloadScreen
+from edgechat.tui.screens.settings import SettingsScreen
 from edgechat.tui.widgets.choice import Choice
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import app_of, ready, say, screen_text, until

@@ -16,7 +16,7 @@ from edgechat.tui.screens.prompt import PromptScreen
 from edgechat.tui.slash_front import ACTIONS
 from edgechat.tui.widgets.cards import ErrorCard
 from tests.tui.conftest import MakeApp
-from tests.tui.helpers import app_of, chat_text, ready, say, screen_text, told, until, write
+from tests.tui.helpers import app_of, ask, chat_text, ready, say, screen_text, told, until, write
 
 
 async def command(pilot: Pilot[None], line: str) -> None:
@@ -206,9 +206,7 @@ async def test_a_reply_that_is_written_is_not_disturbed(make_app: MakeApp) -> No
     app = make_app(ScriptedEngine(["word " * 200], delay=0.02))
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot)
-        await write(pilot, "go")
-        await pilot.press("enter")
-        await until(pilot, lambda: app.session.busy)
+        await ask(pilot, "go")
         await command(pilot, "/edit something else")
         await until(pilot, lambda: "A reply is being written" in chat_text(pilot))
         app.chat.composer.clear()

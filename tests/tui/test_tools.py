@@ -22,7 +22,7 @@ from edgechat.tui.screens.models import ModelsScreen
 from edgechat.tui.widgets.cards import ErrorCard
 from edgechat.tui.widgets.status import Activity
 from tests.tui.conftest import MakeApp
-from tests.tui.helpers import activity, chat_text, ready, say, screen_text, until, write
+from tests.tui.helpers import activity, chat_text, ready, say, screen_text, send, until, write
 
 SECRET = "xyzzy-my-secret"
 
@@ -159,8 +159,7 @@ async def test_esc_goes_back_to_the_model_before(switching: Switching) -> None:
         app.switch_model("beta")
         await until(pilot, lambda: switching.asked == ["beta"] and activity(pilot) is Activity.LOADING)
         assert "Esc goes back" in screen_text(pilot)
-        await write(pilot, "too early")
-        await pilot.press("enter")
+        await send(pilot, "too early")
         await until(pilot, lambda: "another model is being loaded" in screen_text(pilot))
         assert app.chat.composer.text == "too early"
         await pilot.press("escape")
@@ -189,8 +188,7 @@ async def test_a_model_that_is_not_there_ends_nothing(switching: Switching) -> N
     app = switching.app()
     async with app.run_test(size=(100, 40)) as pilot:
         await ready(pilot)
-        await write(pilot, "/model nonsense")
-        await pilot.press("enter")
+        await send(pilot, "/model nonsense")
         await until(pilot, lambda: bool(app.query(ErrorCard)))
         assert switching.asked == []
         assert app.session.info is not None
@@ -200,11 +198,9 @@ async def test_the_slash_command_switches(switching: Switching) -> None:
     app = switching.app()
     async with app.run_test(size=(100, 40)) as pilot:
         await ready(pilot)
-        await write(pilot, "/model beta")
-        await pilot.press("enter")
+        await send(pilot, "/model beta")
         await until(pilot, lambda: switching.asked == ["beta"] and activity(pilot) is Activity.READY)
-        await write(pilot, "/model")
-        await pilot.press("enter")
+        await send(pilot, "/model")
         await until(pilot, lambda: isinstance(app.screen, ModelsScreen))
 
 
@@ -250,8 +246,7 @@ async def test_the_doctor_is_shown_and_copied(make_app: MakeApp, clipboard: list
     app = make_app()
     async with app.run_test(size=(100, 50)) as pilot:
         await ready(pilot)
-        await write(pilot, "/doctor")
-        await pilot.press("enter")
+        await send(pilot, "/doctor")
         await until(pilot, lambda: isinstance(app.screen, DoctorScreen) and "edgechat 0." in screen_text(pilot))
         await pilot.press("c")
         await until(pilot, lambda: bool(clipboard))
@@ -266,8 +261,7 @@ async def test_nothing_of_a_chat_is_logged(make_app: MakeApp, own_home: Path) ->
         await ready(pilot)
         await say(pilot, SECRET, Activity.ERROR)
         await say(pilot, SECRET)
-        await write(pilot, f"/{SECRET} {SECRET}")
-        await pilot.press("enter")
+        await send(pilot, f"/{SECRET} {SECRET}")
         await until(pilot, lambda: "There is no command" in chat_text(pilot))
         await pilot.press("f12")
         await until(pilot, lambda: isinstance(app.screen, LogScreen))

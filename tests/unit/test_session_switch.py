@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgechat import speeds
+from edgechat.engine.base import ModelInfo
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.errors import EngineError, ModelError
 from edgechat.history.store import HistoryStore
@@ -56,6 +57,15 @@ async def said(session: Session, text: str) -> str:
     return reply.text
 
 
+async def begun_load(session: Session, engines: Engines) -> asyncio.Task[ModelInfo]:
+    """A switch to a model that takes long to load, under way."""
+    engines.slow.add("slow")
+    task = asyncio.create_task(session.switch("slow"))
+    while len(engines.made) < 2:
+        await asyncio.sleep(0)
+    return task
+
+
 async def test_the_chat_goes_on_with_the_other_model(session: Session, engines: Engines) -> None:
     await said(session, "hello")
     await session.switch("second")
@@ -80,10 +90,7 @@ async def test_a_model_that_cannot_be_loaded_leaves_the_one_before(session: Sess
 
 
 async def test_a_load_that_is_given_up_leaves_the_one_before(session: Session, engines: Engines) -> None:
-    engines.slow.add("slow")
-    task = asyncio.create_task(session.switch("slow"))
-    while len(engines.made) < 2:
-        await asyncio.sleep(0)
+    task = await begun_load(session, engines)
     with pytest.raises(EngineError, match="Another model is being loaded"):
         await said(session, "meanwhile")
     task.cancel()
@@ -95,10 +102,7 @@ async def test_a_load_that_is_given_up_leaves_the_one_before(session: Session, e
 
 
 async def test_leaving_while_another_model_is_loaded(session: Session, engines: Engines) -> None:
-    engines.slow.add("slow")
-    task = asyncio.create_task(session.switch("slow"))
-    while len(engines.made) < 2:
-        await asyncio.sleep(0)
+    task = await begun_load(session, engines)
     await session.aclose()
     assert engines.living == []
     assert task.cancelled()

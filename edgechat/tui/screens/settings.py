@@ -1,16 +1,13 @@
-"""The settings: what they are, where each comes from, and what may be changed here.
+"""The settings, over the chat: a line for each, with where it comes from.
 
-Values are checked while they are typed, by `config` and in its words, and written into the user's file by
-`settings_file`. What is changed for one chat goes to the session. Nothing is changed before it is saved, but for the
-theme, which is shown at once and taken back.
+What is changed is a draft, see `tui.settings_draft`, and nothing takes effect before it is saved; but for the theme,
+which is shown at once and taken back.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -21,38 +18,23 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from edgechat import i18n
-from edgechat.chat.conversation import ChatSettings
 from edgechat.chat.text import printable
-from edgechat.config import PREFIX, Config, Settings, Source, check_value, config_path, device_path
+from edgechat.config import Config
 from edgechat.errors import EdgechatError
-from edgechat.i18n import N_, _, in_words, told
+from edgechat.i18n import N_, _, in_words
 from edgechat.personas import all_personas
 from edgechat.settings_words import WORDS
 from edgechat.tui import glyphs
 from edgechat.tui.screens.card import Card
+from edgechat.tui.screens.reload import ReloadScreen
+from edgechat.tui.settings_draft import NAMED, SWITCHES, SettingsDraft, as_typed
 from edgechat.tui.themes import MUTED
 from edgechat.tui.widgets.choice import Choice
 
 if TYPE_CHECKING:
     from edgechat.tui.app import EdgechatApp
 
-_SOURCES: dict[Source, str] = {
-    "flag": N_("flag"),
-    "environment": N_("environment"),
-    "file": N_("your file"),
-    "device": N_("device"),
-    "default": N_("default"),
-}
-
 _POLICIES = (("ask", N_("ask")), ("oldest", N_("leave out the oldest")), ("summarise", N_("sum up the oldest")))
-
-_SWITCHES = tuple(key for key in Config.__struct_fields__ if isinstance(getattr(Config(), key), bool))
-
-_NAMED = {key: get_args(kind) for key, kind in get_type_hints(Config).items() if get_origin(kind) is Literal}
-"""Settings that are one of a few names."""
-
-_OF_ONE_CHAT = (*(field.name for field in fields(ChatSettings)), "system")
-"""What a chat can have of its own."""
 
 
 class SettingsScreen(Card[None]):
@@ -114,16 +96,9 @@ class SettingsScreen(Card[None]):
     def __init__(self) -> None:
         """Make the screen for the app it is opened in."""
         super().__init__(_("Settings"), wide=True)
-        self._one_chat = False
-        self._edits: dict[bool, dict[str, Any]] = {False: {}, True: {}}
-        self._faults: dict[str, str] = {}
+        self._draft = SettingsDraft(self.app)
         self._warned = False
         self._saving = False
-
-    @property
-    def settings(self) -> Settings:
-        """Those in force."""
-        return self.app.settings
 
     # What is shown
 
@@ -132,29 +107,28 @@ class SettingsScreen(Card[None]):
         scopes = ((False, _("all chats")), (True, _("this chat only")))
         with Horizontal(classes="setting", id="for"):
             yield Static(Content(_("For")), classes="setting-title")
-            yield Choice(scopes, self._one_chat, id="scope")
+            yield Choice(scopes, self._draft.one_chat, id="scope")
             yield Static("", classes="setting-source")
         yield from self._lines()
 
     def _lines(self) -> ComposeResult:
         group = ""
-        for key, words in WORDS.items():
-            if key not in Config.__struct_fields__ or (self._one_chat and key not in _OF_ONE_CHAT):
-                continue
+        for key in self._draft.names():
+            words = WORDS[key]
             if words.group != group:
                 group = words.group
                 yield Static(Content(_(group)), classes="setting-group")
             with Horizontal(classes="setting"):
                 yield Static(Content(_(words.title)), classes="setting-title")
                 yield self._control(key)
-                yield Static(self._origin(key), classes="setting-source", id=f"source-{key}")
+                yield Static(Content(self._draft.origin(key)), classes="setting-source", id=f"source-{key}")
 
     def _control(self, key: str) -> Widget:
-        value = self._edits[self._one_chat].get(key, self._now(key))
-        name, disabled = f"set-{key}", self._fixed(key) != ""
+        value = self._draft.value(key)
+        name, disabled = f"set-{key}", self._draft.fixed(key) != ""
         switch: list[tuple[bool | None, str]] = [(True, _("on")), (False, _("off"))]
         match key:
-            case _ if key in _SWITCHES:
+            case _ if key in SWITCHES:
                 return Choice(switch, value, id=name, disabled=disabled)
             case "plain":
                 return Choice([(None, _(WORDS[key].unset)), *switch], value, id=name, disabled=disabled)
@@ -173,43 +147,12 @@ class SettingsScreen(Card[None]):
                 known = [(None, _("none")), *((persona.name, persona.title) for persona in personas)]
                 return Choice(known, value, id=name, disabled=disabled)
             case "keys":
-                count = len(self.settings.config.keys)
+                count = len(self.app.settings.config.keys)
                 return Choice([(None, _("{n} of your own").format(n=count))], None, id=name, disabled=disabled)
-            case _ if key in _NAMED:
-                return Choice([(known, known) for known in _NAMED[key]], value, id=name, disabled=disabled)
+            case _ if key in NAMED:
+                return Choice([(known, known) for known in NAMED[key]], value, id=name, disabled=disabled)
             case _:
-                return Input(_text(value), placeholder=self._unset(key), id=name, disabled=disabled)
-
-    def _now(self, key: str) -> Any:
-        """What is set; None where a field is left empty for the default."""
-        if self._one_chat:
-            chat = self.app.session.conversation
-            return chat.system if key == "system" else getattr(chat.settings, key)
-        value = getattr(self.settings.config, key)
-        chosen = (*_SWITCHES, *_NAMED, "plain", "theme", "language", "persona")
-        return value if key in chosen or self.settings.source(key) != "default" else None
-
-    def _unset(self, key: str) -> str:
-        """What an empty field stands for."""
-        if self._one_chat and key == "system":
-            return _("no system message")
-        value = getattr(self.settings.config if self._one_chat else Config(), key)
-        return _text(value) if value is not None else _(WORDS[key].unset)
-
-    def _fixed(self, key: str) -> str:
-        """Why a setting cannot be changed here; empty where it can."""
-        if key in self.settings.locked:
-            return _("locked by this device: {path}").format(path=device_path())
-        if key == "theme" and self.app.no_color:
-            return _("NO_COLOR asks for no colours")
-        return ""
-
-    def _origin(self, key: str) -> Content:
-        if key in self.settings.locked:
-            return Content(f"{glyphs.LOCK} {_('locked')}")
-        if self._one_chat:
-            return Content(_("this chat") if self._now(key) is not None else _("as all"))
-        return Content(_(_SOURCES[self.settings.source(key)]))
+                return Input(as_typed(value), placeholder=self._draft.unset(key), id=name, disabled=disabled)
 
     def on_mount(self) -> None:
         """Begin at the first setting."""
@@ -220,9 +163,12 @@ class SettingsScreen(Card[None]):
         key = _key(self.focused)
         if key:
             words = WORDS[key]
-            lines = [Content(f"{_(words.about)}: {_(words.wanted)}."), Content(self._fixed(key) or self._where(key))]
-            if key in self._faults:
-                lines[1] = Content.styled(f"{glyphs.FAILED} {printable(self._faults[key])}.", "$text-error")
+            lines = [
+                Content(f"{_(words.about)}: {_(words.wanted)}."),
+                Content(self._draft.fixed(key) or self._draft.where(key)),
+            ]
+            if key in self._draft.faults:
+                lines[1] = Content.styled(f"{glyphs.FAILED} {printable(self._draft.faults[key])}.", "$text-error")
         else:
             lines = [
                 Content(_("For all chats, or only for the one that is open.")),
@@ -231,42 +177,19 @@ class SettingsScreen(Card[None]):
         keys = Content.styled(_("Ctrl+S saves, Ctrl+D takes the default, Esc closes"), MUTED)
         self.query_one("#card-keys", Static).update(Content("\n").join([*lines, keys]))
 
-    def _where(self, key: str) -> str:
-        """Where a value comes from, in a sentence."""
-        if self._one_chat:
-            return _("Only in this chat; an empty field is as in all chats.")
-        match self.settings.source(key):
-            case "flag":
-                return _("It was given on the command line.")
-            case "environment":
-                return _("The variable {name} sets it, and goes before your file.").format(name=PREFIX + key.upper())
-            case "device":
-                return _("It is from this device's file, {path}.").format(path=device_path())
-            case "file":
-                return _("It is from your file, {path}.").format(path=config_path())
-            case _:
-                return _("It is the default.") + (" " + _("Used when a model is loaded.") if WORDS[key].reload else "")
-
     # What is changed
 
     @on(Input.Changed)
     def _typed(self, message: Input.Changed) -> None:
         key = _key(message.input)
-        text = message.value.strip() if key != "system" else message.value.replace("\\n", "\n")
-        self._faults.pop(key, None)
-        value: Any = None
-        if text or (key == "system" and self._one_chat):
-            try:
-                value = check_value(key, text)
-            except EdgechatError as error:
-                self._faults[key] = told(error.message)
-        self._edit(key, value)
+        self._draft.type(key, message.value)
+        self._show_edited(key)
 
     @on(Choice.Changed)
     def _chosen(self, message: Choice.Changed) -> None:
         if message.choice.id == "scope":
-            self._one_chat = message.choice.value
-            self._faults.clear()
+            self._draft.one_chat = message.choice.value
+            self._draft.faults.clear()
             self.run_worker(self._show_scope(), name="scope", exclusive=True)
             return
         key = _key(message.choice)
@@ -275,7 +198,8 @@ class SettingsScreen(Card[None]):
 
             self.app.push_screen(KeysScreen())
             return
-        self._edit(key, message.choice.value)
+        self._draft.edit(key, message.choice.value)
+        self._show_edited(key)
         if key == "theme":
             self.app.theme = self.app.wanted_theme(message.choice.value)
 
@@ -285,19 +209,15 @@ class SettingsScreen(Card[None]):
         await body.query(".setting").exclude("#for").remove()
         await body.mount_compose(self._lines())
 
-    def _edit(self, key: str, value: Any) -> None:
-        edits = self._edits[self._one_chat]
-        edits[key] = value
-        if value == self._now(key) and key not in self._faults:
-            del edits[key]
+    def _show_edited(self, key: str) -> None:
         self._warned = False
-        wrong = key in self._faults
+        wrong = key in self._draft.faults
         source = self.query_one(f"#source-{key}", Static)
         source.set_class(wrong, "-wrong")
         if wrong:
             source.update(Content(f"{glyphs.FAILED} {_('not usable')}"))
         else:
-            source.update(Content(_("changed")) if key in edits else self._origin(key))
+            source.update(Content(_("changed") if key in self._draft.edits else self._draft.origin(key)))
         self._explain()
 
     def action_move(self, by: int) -> None:
@@ -319,17 +239,17 @@ class SettingsScreen(Card[None]):
 
     def action_close(self) -> None:
         """Close; what was changed and not saved is asked about once."""
-        if any(self._edits.values()) and not self._warned:
+        if self._draft.changed and not self._warned:
             self._warned = True
             self.app.notify(_("There are changes. Ctrl+S saves them, Esc again drops them."), markup=False)
             return
-        self.app.theme = self.app.wanted_theme(self.settings.config.theme)
+        self.app.theme = self.app.wanted_theme(self.app.settings.config.theme)
         self.dismiss(None)
 
     def action_save(self) -> None:
         """Save what was changed, for all chats or for this one."""
-        if self._faults:
-            key = next(iter(self._faults))
+        if self._draft.faults:
+            key = next(iter(self._draft.faults))
             self.query_one(f"#set-{key}").focus()
             return
         if not self._saving:
@@ -338,8 +258,8 @@ class SettingsScreen(Card[None]):
 
     async def _save(self) -> None:
         try:
-            reload, other = self._wants_reload(), "model_uri" in self._edits[False]
-            told = await self._save_for_all() + await self._save_for_one()
+            reload, other = self._draft.wants_reload, self._draft.changes_model
+            told = await self._draft.save()
         except EdgechatError as error:
             words = in_words(error.title, error.message, error.hint)
             self.app.notify(printable(words), severity="error", timeout=20, markup=False)
@@ -349,69 +269,11 @@ class SettingsScreen(Card[None]):
         self.app.notify(printable(" ".join(told) or _("Nothing was changed.")), timeout=10, markup=False)
         self.dismiss(None)
         if reload and self.app.session.info is not None:
-            uri = self.settings.config.model_uri if other else self.app.session.model_uri
+            uri = self.app.settings.config.model_uri if other else self.app.session.model_uri
             self.app.push_screen(ReloadScreen(), lambda now: self.app.switch_model(uri) if now else None)
-
-    def _wants_reload(self) -> bool:
-        """Whether something is changed that takes effect when a model is loaded, and counts."""
-        over = ("flag", "environment")
-        return any(WORDS[key].reload and self.settings.source(key) not in over for key in self._edits[False])
-
-    async def _save_for_all(self) -> list[str]:
-        edits = self._edits[False]
-        if not edits:
-            return []
-        from edgechat.settings_file import save
-
-        path = await asyncio.to_thread(save, edits)
-        settings = await asyncio.to_thread(self.app.read_settings)
-        told = [_("Saved in {path}.").format(path=path)]
-        over = [key for key in edits if settings.source(key) in ("flag", "environment")]
-        if over:
-            told.append(_("The command line or a variable still goes before: {keys}.").format(keys=", ".join(over)))
-        edits.clear()
-        self.app.apply(settings)
-        return told
-
-    async def _save_for_one(self) -> list[str]:
-        edits = self._edits[True]
-        if not edits:
-            return []
-        chat = self.app.session.conversation
-        system = edits.get("system", chat.system) or ""
-        own = {field.name: edits.get(field.name, getattr(chat.settings, field.name)) for field in fields(ChatSettings)}
-        await self.app.session.configure(system, ChatSettings(**own))
-        edits.clear()
-        return [_("Saved for this chat.")]
-
-
-class ReloadScreen(Card[bool]):
-    """Asks whether to load the model again now. Answers with True for that."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "reload", N_("Load"), id="reload.now", tooltip=N_("Load the model again now")),
-    ]
-
-    def __init__(self) -> None:
-        """Make the question."""
-        super().__init__(_("Load the model again now?"), N_("Enter loads it, Esc leaves it for the next start"))
-
-    def body(self) -> Iterable[Widget]:
-        """Why."""
-        words = _("Some of what you changed takes effect when the model is loaded. The chat stays as it is.")
-        yield Static(Content(words))
-
-    def action_reload(self) -> None:
-        """Answer with yes."""
-        self.dismiss(True)
 
 
 def _key(control: Widget | None) -> str:
     """Which setting a control is for; empty for none."""
     name = control.id if control is not None and control.id else ""
     return name.removeprefix("set-") if name.startswith("set-") else ""
-
-
-def _text(value: Any) -> str:
-    """A value as it is typed."""
-    return "" if value is None else str(value).replace("\n", "\\n")

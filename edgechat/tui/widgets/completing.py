@@ -83,18 +83,24 @@ class CompletingTextArea(DirectedTextArea):
 
     @on(TextArea.Changed)
     def _complete(self) -> None:
+        begun = self._offer_at_once()
+        if begun is not None:
+            self.run_worker(self._look_up(begun), name="complete", group="complete")
+
+    def _offer_at_once(self) -> str | None:
+        """Offer what takes no time to find; the begun command whose ways are still to be looked up, None for none."""
         begun = self._begun_command()
         if begun == self._offered:
-            return
+            return None
         if begun is None:
             self._close_ways()
-            return
+            return None
         from edgechat.slash.table import complete, is_quick  # nothing of it is needed for the first paint
 
-        if is_quick(begun):
-            self._offer(begun, complete(begun))
-        else:
-            self.run_worker(self._look_up(begun), name="complete", group="complete")
+        if not is_quick(begun):
+            return begun
+        self._offer(begun, complete(begun))
+        return None
 
     async def _look_up(self, begun: str) -> None:
         from edgechat.slash.table import complete
@@ -109,17 +115,12 @@ class CompletingTextArea(DirectedTextArea):
 
     async def _catch_up(self, key: str) -> None:
         """See to it that what is offered is for what is written: keys may come faster than the list is made."""
-        begun = self._begun_command()
-        if begun == self._offered:
-            return
+        begun = self._offer_at_once()
         if begun is None:
-            self._close_ways()
             return
-        from edgechat.slash.table import complete, is_quick
+        if key == "tab":
+            from edgechat.slash.table import complete
 
-        if is_quick(begun):
-            self._offer(begun, complete(begun))
-        elif key == "tab":
             self._offer(begun, await asyncio.to_thread(complete, begun))
         else:
             self._close_ways()

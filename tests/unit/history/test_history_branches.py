@@ -13,20 +13,7 @@ from edgechat.errors import StorageError
 from edgechat.history.store import HistoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "history.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[HistoryStore]:
-    store = HistoryStore.open(path)
-    yield store
-    store.close()
 
 
 def said(store: HistoryStore, chat: int, parent: int | None, user: str, *answers: str) -> int:

@@ -272,25 +272,23 @@ def test_the_reply_of_another_window_streams_until_that_window_dies(tmp_path: Pa
         assert db.execute("SELECT text, state FROM reply").fetchall() == [("still wri", "interrupted")]
 
 
-def test_what_a_killed_writer_wrote_is_found_without_opening_its_chat(tmp_path: Path) -> None:
-    path = tmp_path / "history.db"
+def left_by_a_killed_writer(path: Path) -> HistoryStore:
     with start(STREAMER, str(path)) as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.kill()
-    store = HistoryStore.open(path)
+    return HistoryStore.open(path)
+
+
+def test_what_a_killed_writer_wrote_is_found_without_opening_its_chat(tmp_path: Path) -> None:
+    store = left_by_a_killed_writer(tmp_path / "history.db")
     store.housekeep()
     assert [hit.snippet for hit in store.search.find("still")] == ["still wri"]
     store.close()
 
 
 def test_a_chat_cut_off_by_a_crash_goes_on(tmp_path: Path) -> None:
-    path = tmp_path / "history.db"
-    with start(STREAMER, str(path)) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        process.kill()
-    store = HistoryStore.open(path)
+    store = left_by_a_killed_writer(tmp_path / "history.db")
     chat = store.latest()
     assert chat is not None
     turn = store.add_turn(chat.id, chat.turns[-1].id, "go on")

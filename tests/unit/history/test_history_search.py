@@ -14,24 +14,9 @@ from edgechat.history.search import SNIPPET, excerpt
 from edgechat.history.store import HistoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    pass
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[HistoryStore]:
-    store = HistoryStore.open(tmp_path / "history.db")
-    yield store
-    store.close()
-
-
-@pytest.fixture(scope="module")
-def long_lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HistoryStore]:
-    store = HistoryStore.open(tmp_path_factory.mktemp("long") / "history.db")
-    yield store
-    store.close()
 
 
 def asked(store: HistoryStore, *messages: str) -> list[int]:

@@ -16,7 +16,6 @@ from edgechat.history.rows import TITLE_LENGTH
 from edgechat.history.store import HistoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -25,20 +24,6 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "data" / "history.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[HistoryStore]:
-    store = HistoryStore.open(path)
-    yield store
-    store.close()
-
-
-@pytest.fixture(scope="module")
-def long_lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HistoryStore]:
-    store = HistoryStore.open(tmp_path_factory.mktemp("long") / "history.db")
-    yield store
-    store.close()
 
 
 def begun(store: HistoryStore) -> tuple[int, int]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import msgspec
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -85,17 +83,6 @@ def chats(draw: st.DrawFn) -> CarriedChat:
 
 def exported(database: Database, form: Format = "json") -> bytes:
     return "".join(export(database, chat_ids(database), form)).encode()
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "history.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[HistoryStore]:
-    with closing(HistoryStore.open(path)) as store:
-        yield store
 
 
 @settings(max_examples=60)

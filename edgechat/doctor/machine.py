@@ -1,0 +1,106 @@
+"""What edgechat stands on: its own version and libraries, the system, the processor, the memory, the terminal.
+
+Everything is asked of the system as it is now; nothing of the user's is opened here.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+
+import psutil
+
+from edgechat import speeds
+from edgechat.engine import sizing
+from edgechat.i18n import N_, _
+from edgechat.models.words import shown, size_text
+from edgechat.preflight import Finding, processor
+
+LIBRARIES = ("onnxruntime-genai", "textual", "mlflow-skinny", "tokenizers", "msgspec", "transformers", "torch")
+"""Libraries whose versions matter; those that are not installed are not told."""
+
+
+def versions(version: str) -> Iterator[Finding]:
+    """Which edgechat this is, on which Python, with which libraries, on which system."""
+    packaged = _(", packaged") if getattr(sys, "frozen", False) else ""
+    yield Finding("version", N_("Version"), "ok", f"edgechat {version}{packaged}")
+    libraries = []
+    for name in LIBRARIES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            libraries.append(f"{name} {importlib.metadata.version(name)}")
+    detail = ", ".join([f"Python {platform.python_version()}", f"SQLite {sqlite3.sqlite_version}", *libraries])
+    yield Finding("libraries", N_("Libraries"), "ok", detail)
+    system = f"{platform.system()} {platform.release()} {platform.machine()}"
+    yield Finding("system", N_("System"), "ok", system)
+
+
+def hardware() -> Iterator[Finding]:
+    """The processor, the threads that compute, and the memory."""
+    cores, logical = psutil.cpu_count(logical=False) or 0, os.cpu_count() or 0
+    found = processor()
+    name = speeds.cpu_name() or platform.machine()
+    yield Finding(found.id, found.title, found.state, f"{shown(name)}; {found.detail}", found.hint)
+    detail = _("{threads} compute by default; {cores} cores, {logical} logical").format(
+        threads=sizing.threads(), cores=cores or "?", logical=logical or "?"
+    )
+    yield Finding("threads", N_("Threads"), "ok", detail)
+    free, total = sizing.available_memory(), psutil.virtual_memory().total
+    detail = _("{free} free of {total}").format(free=size_text(free), total=size_text(total))
+    little = free < sizing.RESERVE
+    yield Finding(
+        "memory",
+        N_("Memory"),
+        "warn" if little else "ok",
+        detail,
+        _("Close other programs: hardly any model fits.") if little else "",
+    )
+
+
+def terminal() -> Iterator[Finding]:
+    """What the terminal says it can, and whether that is enough for the interface."""
+    environment = os.environ
+    size = _terminal_size()
+    encoding = (getattr(sys.__stderr__, "encoding", "") or "").lower()
+    utf8 = encoding.replace("-", "") == "utf8"
+    term = environment.get("TERM", "")
+    facts = [
+        f"TERM={shown(term) or '-'}",
+        f"COLORTERM={shown(environment.get('COLORTERM', '')) or '-'}",
+        _("{columns} columns, {rows} rows").format(columns=size.columns, rows=size.lines)
+        if size.columns
+        else _("size unknown"),
+        encoding or _("encoding unknown"),
+    ]
+    facts += [name for name in ("NO_COLOR", "TMUX", "STY", "SSH_CONNECTION") if environment.get(name)]
+    facts.append(_("a terminal") if sys.stdout is not None and sys.stdout.isatty() else _("output is not a terminal"))
+    detail = ", ".join(facts)
+    finding = partial(Finding, "terminal", N_("Terminal"))
+    if term in ("", "dumb"):
+        yield finding(
+            "warn",
+            _("It can only show lines ({facts}).").format(facts=detail),
+            _("Use edgechat --plain, or set TERM to what the terminal is."),
+        )
+    elif not utf8:
+        yield finding(
+            "warn",
+            _("It is not told to take UTF-8 ({facts}).").format(facts=detail),
+            _("Set the locale, as in LANG=C.UTF-8."),
+        )
+    elif 0 < size.columns < 40 or 0 < size.lines < 12:
+        yield finding("warn", detail, _("Make the window at least 40 columns by 12 rows."))
+    else:
+        yield finding("ok", detail)
+
+
+def _terminal_size() -> os.terminal_size:
+    for stream in (sys.__stdout__, sys.__stderr__, sys.__stdin__):  # the interface has put its own before them
+        with suppress(OSError, ValueError, AttributeError):
+            return os.get_terminal_size(stream.fileno())  # type: ignore[union-attr]
+    return os.terminal_size((0, 0))
