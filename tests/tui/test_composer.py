@@ -201,6 +201,19 @@ async def test_the_tokens_are_guessed_and_then_counted(make_app: MakeApp) -> Non
         await until(pilot, lambda: edge(app) == "")
 
 
+async def test_what_is_written_during_a_reply_is_counted_with_it(make_app: MakeApp) -> None:
+    app = make_app(ScriptedEngine(["one two three four five"], delay=0.05))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await write(pilot, "go")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.session.busy)
+        await write(pilot, "on and on")
+        await until(pilot, lambda: not app.chat.sending)
+        used = app.session.context_used + 3
+        await until(pilot, lambda: edge(app) == f"3 tokens, {used} of 4,096 with the chat")
+
+
 async def test_a_message_that_is_too_long_warns(make_app: MakeApp) -> None:
     app = make_app(ScriptedEngine(context=128))
     async with app.run_test(size=(80, 24)) as pilot:

@@ -78,10 +78,16 @@ class ChatScreen(WritingScreen):
         Binding(
             "ctrl+n", "new_chat", N_("New chat"), id="chat.new", tooltip=N_("Begin a new chat; this one stays saved")
         ),
-        Binding("pageup", "scroll(-1)", N_("Up"), id="chat.up", tooltip=N_("Scroll up a page"), priority=True),
-        Binding("pagedown", "scroll(1)", N_("Down"), id="chat.down", tooltip=N_("Scroll down a page"), priority=True),
-        Binding("ctrl+home", "top", N_("Top"), id="chat.top", tooltip=N_("To the start of the chat"), priority=True),
-        Binding("ctrl+end", "tail", N_("End"), id="chat.end", tooltip=N_("To the end, and follow it"), priority=True),
+        Binding("pageup", "scroll(-1)", N_("Scroll up"), id="chat.up", tooltip=N_("Scroll up a page"), priority=True),
+        Binding(
+            "pagedown", "scroll(1)", N_("Scroll down"), id="chat.down", tooltip=N_("Scroll down a page"), priority=True
+        ),
+        Binding(
+            "ctrl+home", "top", N_("To the start"), id="chat.top", tooltip=N_("To the start of the chat"), priority=True
+        ),
+        Binding(
+            "ctrl+end", "tail", N_("To the end"), id="chat.end", tooltip=N_("To the end, and follow it"), priority=True
+        ),
         *CONTEXT_BINDINGS,
         *WRITING_BINDINGS,
     ]
@@ -307,6 +313,7 @@ class ChatScreen(WritingScreen):
         await self.view.tell(self.session.conversation.turns)
         self.composer.accepting = True
         self.composer.hint("")
+        self.measure_draft()
         if self._new_after:
             self._new_after = False
             await self._begin_chat()
@@ -457,6 +464,7 @@ class ChatScreen(WritingScreen):
 def _import_the_rest() -> None:
     # What is in the program's files must not be looked for later: somebody may have removed them by then.
     import edgechat.slash.table
+    import edgechat.tui.palette
     import edgechat.tui.screens.answer
     import edgechat.tui.screens.ask
     import edgechat.tui.screens.doctor

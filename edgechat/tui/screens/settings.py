@@ -32,6 +32,7 @@ from edgechat.tui import glyphs
 from edgechat.tui.screens.card import Card
 from edgechat.tui.themes import MUTED
 from edgechat.tui.widgets.choice import Choice
+from edgechat.tui.widgets.prose import wrapped
 
 if TYPE_CHECKING:
     from edgechat.tui.app import EdgechatApp
@@ -50,6 +51,12 @@ _SWITCHES = tuple(key for key in Config.__struct_fields__ if isinstance(getattr(
 
 _NAMED = {key: get_args(kind) for key, kind in get_type_hints(Config).items() if get_origin(kind) is Literal}
 """Settings that are one of a few names."""
+
+NARROW = 60
+"""Columns below which a line is too short for all that is told of a setting."""
+
+SIDES = 6
+"""Columns of the card beside its text."""
 
 _OF_ONE_CHAT = (*(field.name for field in fields(ChatSettings)), "system")
 """What a chat can have of its own."""
@@ -228,8 +235,12 @@ class SettingsScreen(Card[None]):
                 Content(_("For all chats, or only for the one that is open.")),
                 Content(),
             ]
-        keys = Content.styled(_("Ctrl+S saves, Ctrl+D takes the default, Esc closes"), MUTED)
-        self.query_one("#card-keys", Static).update(Content("\n").join([*lines, keys]))
+        keys = _("Ctrl+S saves, Ctrl+D takes the default, Esc closes")
+        if (width := self.app.size.width) < NARROW:  # what matters most, in two lines, and the keys nobody can miss
+            words = wrapped(lines[1] if key in self._faults else lines[0], max(1, width - SIDES))
+            lines = [words[0].content, Content(" ").join(line.content for line in words[1:])]
+            keys = _("Ctrl+S saves, Esc closes")
+        self.query_one("#card-keys", Static).update(Content("\n").join([*lines, Content.styled(keys, MUTED)]))
 
     def _where(self, key: str) -> str:
         """Where a value comes from, in a sentence."""
@@ -389,7 +400,7 @@ class ReloadScreen(Card[bool]):
     """Asks whether to load the model again now. Answers with True for that."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "reload", N_("Load"), id="reload.now", tooltip=N_("Load the model again now")),
+        Binding("enter", "reload", N_("Load"), id="settings.reload", tooltip=N_("Load the model again now")),
     ]
 
     def __init__(self) -> None:

@@ -77,12 +77,9 @@ class WritingScreen(ContextScreen):
     @on(TextArea.Changed, "#composer")
     def _written(self) -> None:
         self._look_at_draft()
-        self._estimate()
         if self._keep_timer is None:
             self._keep_timer = self.set_timer(KEEP_EVERY, self._keep_soon)
-        if self._count_timer is not None:
-            self._count_timer.stop()
-        self._count_timer = self.set_timer(COUNT_AFTER, self._count_soon)
+        self.measure_draft()
 
     # The draft
 
@@ -152,6 +149,13 @@ class WritingScreen(ContextScreen):
         await self.keep_draft()
 
     # Its length
+
+    def measure_draft(self) -> None:
+        """Tell how long the message is with the chat, which may have grown; count it when nobody writes."""
+        self._estimate()
+        if self._count_timer is not None:
+            self._count_timer.stop()
+        self._count_timer = self.set_timer(COUNT_AFTER, self._count_soon)
 
     def _estimate(self) -> None:
         length = len(self.composer.message)
