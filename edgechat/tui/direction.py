@@ -23,7 +23,7 @@ from textual.color import Color
 from textual.content import Content
 from textual.errors import NoWidget
 from textual.filter import LineFilter
-from textual.geometry import Offset
+from textual.geometry import Offset, Region
 from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
@@ -53,6 +53,7 @@ class _Mode:
 
     ordering: Ordering = "app"
     opening: str = ""
+    seen: bool = False
 
 
 def ordering() -> Ordering:
@@ -112,7 +113,7 @@ class Reordered(LineFilter):
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         """The segments in the order in which they are seen; the same ones where all runs from left to right."""
         del background
-        if _Mode.ordering != "app":
+        if _Mode.ordering != "app" or _Mode.seen:
             return segments
         text = "".join(segment.text for segment in segments)
         if not runs_both_ways(text):
@@ -253,6 +254,19 @@ def _with_whole_signs(strip: Strip) -> Strip:
         Segment("".join(sign for sign, _ in same), style) for style, same in groupby(pieces, key=lambda piece: piece[1])
     ]
     return Strip(segments)
+
+
+class OverOthers:  # no widget: Textual would look for styles along the first base alone
+    """Mixed into a screen that lies over another one: what shows through is in order already."""
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """See `Widget.render_lines`."""
+        _Mode.seen = True
+        try:
+            strips: list[Strip] = super().render_lines(crop)  # type: ignore[misc]
+            return strips
+        finally:
+            _Mode.seen = False
 
 
 class DirectedScreen(Screen[None]):

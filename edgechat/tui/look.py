@@ -123,10 +123,10 @@ class LookApp(App[None]):
 
     def action_command_palette(self) -> None:
         """Open the palette, which asks in the interface's language."""
-        from textual.command import CommandPalette
+        from edgechat.tui.screens.palette import Palette
 
-        if not any(isinstance(screen, CommandPalette) for screen in self.screen_stack):
-            self.push_screen(CommandPalette(id="--command-palette", placeholder=_("Search for commands")))
+        if not any(isinstance(screen, Palette) for screen in self.screen_stack):
+            self.push_screen(Palette(id="--command-palette", placeholder=_("Search for commands")))
 
     # Themes
 
@@ -150,8 +150,9 @@ class LookApp(App[None]):
 
     def search_themes(self) -> None:
         """Show a list of all themes."""
-        from textual.command import CommandPalette
         from textual.theme import ThemeProvider
+
+        from edgechat.tui.screens.palette import Palette
 
         class Themes(ThemeProvider):
             @property
@@ -160,4 +161,4 @@ class LookApp(App[None]):
                 assert isinstance(app, LookApp)
                 return [(name, partial(app.keep_theme, name)) for name in sorted(app.available_themes)]
 
-        self.push_screen(CommandPalette(providers=[Themes], placeholder=_("Search for themes")))
+        self.push_screen(Palette(providers=[Themes], placeholder=_("Search for themes")))

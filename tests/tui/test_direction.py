@@ -202,6 +202,18 @@ async def test_an_interface_in_hebrew_is_read_from_the_right(make_app: MakeApp) 
         assert row_with(pilot, "החישה תרתוכ").index("החישה תרתוכ") > 50
 
 
+@pytest.mark.parametrize("key", ["f1", "ctrl+p"])
+async def test_what_shows_through_a_card_stays_in_order(make_app: MakeApp, key: str) -> None:
+    async with make_app(ScriptedEngine(script=["Fine."])).run_test(size=(200, 30)) as pilot:
+        await ready(pilot)
+        await say(pilot, QUESTION)
+        row_with(pilot, SHOWN)
+        await pilot.press(key)
+        await until(pilot, lambda: len(pilot.app.screen_stack) == 2)
+        assert "הסרג" in screen_text(pilot)  # on the right, where no card is
+        assert "גרסה" not in screen_text(pilot)
+
+
 async def test_the_mouse_finds_nothing_where_nothing_is(make_app: MakeApp) -> None:
     async with make_app().run_test(size=(80, 24)) as pilot:
         await ready(pilot)

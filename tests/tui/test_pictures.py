@@ -6,15 +6,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from textual.pilot import Pilot
 
+from edgechat import i18n
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.errors import EngineError, ModelError
 from edgechat.tui.app import EdgechatApp
+from edgechat.tui.screens.prompt import PromptScreen
 from edgechat.tui.widgets.cards import ErrorCard
 from edgechat.tui.widgets.status import Activity, StatusLine
 from tests.tui.conftest import MakeApp
-from tests.tui.helpers import activity, app_of, ready, say, until, write
+from tests.tui.helpers import app_of, ready, say, screen_text, until, write
+from tests.tui.test_sidebar import listed
 
 Snapshot = Callable[..., bool]
 
@@ -102,12 +106,91 @@ def test_no_model_small(snap_compare: Snapshot, make_app: MakeApp) -> None:
     assert snap_compare(app, terminal_size=(40, 16), run_before=prepared(app, steps))
 
 
-def test_help(snap_compare: Snapshot, make_app: MakeApp) -> None:
+async def with_chats(pilot: Pilot[Any]) -> None:
+    """Two chats, the second of them open."""
+    await ready(pilot)
+    await say(pilot, "How do I list files?")
+    await pilot.press("ctrl+n")
+    await say(pilot, "\u05d0\u05d9\u05da \u05de\u05d5\u05e0\u05d9\u05dd \u05e7\u05d1\u05e6\u05d9\u05dd?")
+    chats = app_of(pilot).chat.chats
+    if chats is not None:
+        await until(pilot, lambda: "How do I" in listed(pilot))
+
+
+@pytest.mark.parametrize("theme", ["edgechat-dark", "edgechat-light", "edgechat-contrast"])
+def test_beside_the_chats(snap_compare: Snapshot, make_app: MakeApp, theme: str) -> None:
+    app = make_app(ScriptedEngine([REPLY], delay=0.001))
+    app.theme = theme
+    assert snap_compare(app, terminal_size=(140, 40), run_before=prepared(app, with_chats))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (40, 12)], ids=["80x24", "40x12"])
+def test_chats_over_the_conversation(snap_compare: Snapshot, make_app: MakeApp, size: tuple[int, int]) -> None:
+    app = make_app(ScriptedEngine([REPLY], delay=0.001))
+
+    async def steps(pilot: Pilot[Any]) -> None:
+        await with_chats(pilot)
+        await pilot.press("ctrl+b")
+        await until(pilot, lambda: "How do I" in listed(pilot))
+
+    assert snap_compare(app, terminal_size=size, run_before=prepared(app, steps))
+
+
+@pytest.mark.parametrize("size", [(100, 30), (40, 12)], ids=["100x30", "40x12"])
+def test_reading(snap_compare: Snapshot, make_app: MakeApp, size: tuple[int, int]) -> None:
+    app = make_app(ScriptedEngine(["Paris."]))
+
+    async def steps(pilot: Pilot[Any]) -> None:
+        await ready(pilot)
+        for question in ("What is the capital of France?", "Are you sure?"):
+            await say(pilot, question)
+        await pilot.press("escape", "k", "+")
+        await until(pilot, lambda: "liked" in screen_text(pilot))
+
+    assert snap_compare(app, terminal_size=size, run_before=prepared(app, steps))
+
+
+def test_commands_are_offered(snap_compare: Snapshot, make_app: MakeApp) -> None:
     app = make_app()
 
     async def steps(pilot: Pilot[Any]) -> None:
         await ready(pilot)
-        await pilot.press("f1")
-        assert activity(pilot) is Activity.READY
+        await pilot.press("/", "e")
+        await until(pilot, lambda: "/export" in screen_text(pilot))
 
     assert snap_compare(app, terminal_size=(80, 24), run_before=prepared(app, steps))
+
+
+def test_the_prompt(snap_compare: Snapshot, make_app: MakeApp) -> None:
+    app = make_app(ScriptedEngine(["Paris."]))
+
+    async def steps(pilot: Pilot[Any]) -> None:
+        await ready(pilot)
+        await say(pilot, "What is the capital of France?")
+        await pilot.press("escape", "p")
+        await until(pilot, lambda: isinstance(app.screen, PromptScreen))
+
+    assert snap_compare(app, terminal_size=(80, 24), run_before=prepared(app, steps))
+
+
+def test_in_hebrew(snap_compare: Snapshot, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGECHAT_BIDI", "app")
+    i18n.use("he")
+    try:
+        app = make_app(ScriptedEngine([REPLY], delay=0.001))
+        assert snap_compare(app, terminal_size=(120, 36), run_before=prepared(app, with_chats))
+    finally:
+        i18n.use("en")
+
+
+def test_without_colour(snap_compare: Snapshot, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = make_app(ScriptedEngine([REPLY], delay=0.001))
+    assert snap_compare(app, terminal_size=(120, 36), run_before=prepared(app, with_chats))
+
+
+def test_in_sixteen_colours(snap_compare: Snapshot, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("COLORTERM")
+    app = make_app(ScriptedEngine([REPLY], delay=0.001))
+    assert snap_compare(app, terminal_size=(120, 36), run_before=prepared(app, with_chats))

@@ -20,6 +20,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from edgechat.i18n import N_, _
+from edgechat.tui.direction import OverOthers
 from edgechat.tui.themes import MUTED
 
 Answer = TypeVar("Answer")
@@ -28,7 +29,7 @@ _CHROME = 6
 """Rows of a card beside its body: the border, the title, the keys, and a blank line at each."""
 
 
-class Card(ModalScreen[Answer | None]):
+class Card(OverOthers, ModalScreen[Answer | None]):
     """A screen over the chat. A subclass yields its body, and dismisses with its answer."""
 
     DEFAULT_CSS = """

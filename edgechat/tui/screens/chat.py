@@ -472,6 +472,7 @@ def _import_the_rest() -> None:
     import edgechat.tui.screens.keys
     import edgechat.tui.screens.log
     import edgechat.tui.screens.models
+    import edgechat.tui.screens.palette
     import edgechat.tui.screens.personas
     import edgechat.tui.screens.prompt
     import edgechat.tui.screens.settings
