@@ -42,7 +42,7 @@ _POLICIES: tuple[tuple[str, str, Policy], ...] = (
 
 
 def _palette() -> type[Provider]:
-    from edgechat.tui.palette import Commands  # for those who open it
+    from edgechat.tui.screens.palette import Commands  # for those who open it
 
     return Commands
 

@@ -168,7 +168,7 @@ async def test_what_is_chosen_beside_a_line_that_is_written_can_be_seen(
         await pilot.press(key)
         wanted = Color.parse(app.theme_variables["block-cursor-background"]).rgb
 
-        def grounds() -> list[tuple[int, int, int]]:
+        def grounds() -> list[tuple[int, ...]]:
             return [
                 tuple(segment.style.bgcolor.get_truecolor())
                 for strip in app.screen._compositor.render_strips()

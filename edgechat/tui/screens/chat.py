@@ -464,7 +464,6 @@ class ChatScreen(WritingScreen):
 def _import_the_rest() -> None:
     # What is in the program's files must not be looked for later: somebody may have removed them by then.
     import edgechat.slash.table
-    import edgechat.tui.palette
     import edgechat.tui.screens.answer
     import edgechat.tui.screens.ask
     import edgechat.tui.screens.doctor

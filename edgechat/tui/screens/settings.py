@@ -237,8 +237,8 @@ class SettingsScreen(Card[None]):
             ]
         keys = _("Ctrl+S saves, Ctrl+D takes the default, Esc closes")
         if (width := self.app.size.width) < NARROW:  # what matters most, in two lines, and the keys nobody can miss
-            words = wrapped(lines[1] if key in self._faults else lines[0], max(1, width - SIDES))
-            lines = [words[0].content, Content(" ").join(line.content for line in words[1:])]
+            first, *more = wrapped(lines[1] if key in self._faults else lines[0], max(1, width - SIDES))
+            lines = [first.content, Content(" ").join(line.content for line in more)]
             keys = _("Ctrl+S saves, Esc closes")
         self.query_one("#card-keys", Static).update(Content("\n").join([*lines, Content.styled(keys, MUTED)]))
 
