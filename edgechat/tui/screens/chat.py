@@ -227,7 +227,8 @@ class ChatScreen(WritingScreen):
         if self.app.switching:
             self.composer.accepting = True
             self.composer.restore(message.text)
-            self.composer.hint(_("another model is being loaded; Esc goes back"), urgent=True)
+            words, short = _("another model is being loaded; Esc goes back"), _("Esc goes back to the model before")
+            self.composer.hint(words, short=short, urgent=True)
             return
         self.hold(self.answer_to(message.text), message.text)
 
@@ -260,7 +261,8 @@ class ChatScreen(WritingScreen):
 
     def _keep(self) -> None:
         """Say why the message stays in the composer."""
-        self.composer.hint(_("a reply is being written; Esc stops it"), urgent=True)
+        words, short = _("a reply is being written; Esc stops it"), _("Esc stops the reply")
+        self.composer.hint(words, short=short, urgent=True)
 
     async def _send(self, told: AsyncGenerator[SessionEvent, None], text: str) -> None:
         failure: EdgechatError | None = None

@@ -189,14 +189,17 @@ class WritingScreen(ContextScreen):
         if not tokens or is_command(self.composer.text):
             self.composer.measure("")
             return
-        words = ngettext("{n} token", "{n} tokens", tokens).format(n=f"{tokens:,}")
+        words = short = ngettext("{n} token", "{n} tokens", tokens).format(n=f"{tokens:,}")
         context = self.session.info.context if self.session.info is not None else 0
         used = self.session.context_used + tokens
         if context:
             words = _("{tokens}, {used:,} of {context:,} with the chat").format(
-                tokens=words, used=used, context=context
+                tokens=short, used=used, context=context
             )
-        self.composer.measure(words if exact else f"{glyphs.ABOUT} {words}", urgent=bool(context) and used >= context)
+            short = _("{tokens}, {used:,} of {context:,}").format(tokens=short, used=used, context=context)
+        about = "" if exact else f"{glyphs.ABOUT} "
+        urgent = bool(context) and used >= context
+        self.composer.measure(about + words, short=about + short, urgent=urgent)
 
     # Attached files
 
