@@ -16,6 +16,7 @@ from edgechat.config import Config, Settings, config_path, load_settings
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.slash import table as slash
 from edgechat.tui.keys import GROUPS, Entry, entries, key_words, normalised, problems
+from edgechat.tui.screens.card import Card
 from edgechat.tui.screens.help import HelpScreen, Pairs
 from edgechat.tui.screens.keys import KeysScreen, PressScreen
 from tests.tui.conftest import MakeApp
@@ -235,3 +236,23 @@ async def test_the_palette_begins_with_what_has_a_key(make_app: MakeApp) -> None
 def test_every_heading_of_the_help_is_one_of_the_table() -> None:
     assert {entry.id.partition(".")[0] for entry in entries()} == set(GROUPS)
     assert entries()[0].id == "app.help"
+
+
+async def test_every_card_keeps_its_line_of_keys_in_a_small_window(make_app: MakeApp) -> None:
+    async with make_app(ScriptedEngine(["one"])).run_test(size=(40, 12)) as pilot:
+        await ready(pilot)
+        await say(pilot, "Hello")
+        app = app_of(pilot)
+        opened = (app.action_keys, app.action_personas, app.action_doctor, app.action_log, app.chat.action_show_prompt)
+        for action in opened:
+            action()
+            await until(pilot, lambda: isinstance(app.screen, Card))
+            card, keys = app.screen.query_one("#card").region, app.screen.query_one("#card-keys").region
+            assert app.screen.region.contains_region(card), action
+            assert card.shrink((1, 1, 1, 1)).contains_region(keys), action
+            squeezed = "".join(screen_text(pilot).replace("\u2502", "").split())
+            assert "Esc" in squeezed, action
+            if action == app.action_keys:
+                assert "Show or close this" in screen_text(pilot), "and what a key does"
+            await pilot.press("escape")
+            await until(pilot, lambda: app.screen is app.chat)
