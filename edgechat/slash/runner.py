@@ -77,7 +77,9 @@ def stats_lines(session: Session) -> Iterator[str]:
             yield _("first word after: {n:.2f} s on average").format(n=sum(first) / len(first))
     if info is not None:
         kind = f" ({info.architecture})" if info.architecture else ""
-        yield _("model: {name}{kind}, {threads} threads").format(name=info.name, kind=kind, threads=info.threads)
+        yield ngettext(
+            "model: {name}{kind}, {threads} thread", "model: {name}{kind}, {threads} threads", info.threads
+        ).format(name=info.name, kind=kind, threads=info.threads)
 
 
 async def _prompt(front: Front, _argument: str) -> None:

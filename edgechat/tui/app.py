@@ -24,9 +24,10 @@ from edgechat.i18n import N_, _, in_words
 from edgechat.tui import direction
 from edgechat.tui.screens.main import MainScreen
 from edgechat.tui.themes import CONTRAST, DARK, LIGHT
-from edgechat.tui.tools import ToolsApp
+from edgechat.tui.tools import TOOLS_BINDINGS, ToolsApp
 
 if TYPE_CHECKING:
+    from textual.command import Provider
     from textual.dom import DOMNode
     from textual.screen import Screen
 
@@ -40,6 +41,12 @@ _POLICIES: tuple[tuple[str, str, Policy], ...] = (
 )
 
 
+def _palette() -> type[Provider]:
+    from edgechat.tui.screens.palette import Commands  # for those who open it
+
+    return Commands
+
+
 class EdgechatApp(ToolsApp):
     """The terminal interface to one session.
 
@@ -50,6 +57,7 @@ class EdgechatApp(ToolsApp):
 
     TITLE = "edgechat"
     CSS_PATH = Path(__file__).with_name("app.tcss")
+    COMMANDS = {_palette}  # noqa: RUF012 - typed by the base class
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "help", "Help", id="app.help", tooltip="Show or close this help", priority=True),
         Binding(
@@ -67,6 +75,7 @@ class EdgechatApp(ToolsApp):
             id="app.settings",
             tooltip=N_("Change the settings, of all chats or of this one"),
         ),
+        *TOOLS_BINDINGS,
         Binding(
             "ctrl+q", "quit", "Quit", id="app.quit", tooltip="Quit; a reply is stopped and its text kept", priority=True
         ),
@@ -229,11 +238,12 @@ class EdgechatApp(ToolsApp):
             yield _("Persona"), _("Choose who the model is to be in this chat"), self.action_personas
             yield from chat.commands()
             yield from self.tools()
-            yield from chat.slash_commands()
         yield _("Dark colours"), _("Light text on ink"), lambda: self.keep_theme(DARK.name)
         yield _("Light colours"), _("Dark text on paper"), lambda: self.keep_theme(LIGHT.name)
         yield _("High contrast"), _("For those who need it"), lambda: self.keep_theme(CONTRAST.name)
         yield _("Theme"), _("Choose from all themes"), self.action_change_theme
+        if screen is chat:
+            yield from chat.slash_commands()
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy by the terminal and, for those terminals that do not, by the system's clipboard as well."""

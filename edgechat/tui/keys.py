@@ -28,7 +28,6 @@ GROUPS = {
     "turn": N_("Reading"),
     "list": N_("List of chats"),
     "card": N_("Cards"),
-    "chats": N_("Choosing a chat"),
     "models": N_("Models"),
     "settings": N_("Settings"),
     "keys": N_("Keys"),
@@ -36,6 +35,7 @@ GROUPS = {
     "answer": N_("Answers of commands"),
     "help": N_("Help"),
     "log": N_("Log"),
+    "doctor": N_("Doctor"),
 }
 """Headings by the first part of an id, in the order of the help; further ones follow by their names."""
 

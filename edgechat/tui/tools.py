@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from textual.binding import Binding, BindingType
+from textual.binding import Binding
 from textual.worker import Worker, WorkerFailed
 
 from edgechat import logs
@@ -28,6 +28,18 @@ if TYPE_CHECKING:
     from edgechat.session import Session
     from edgechat.tui.screens.chat import ChatScreen
 
+TOOLS_BINDINGS = (
+    Binding(
+        "f10",
+        "models",
+        N_("Models"),
+        id="app.models",
+        tooltip=N_("Look at the models, and go on with another one"),
+        priority=True,
+    ),
+    Binding("f12", "log", N_("Log"), id="app.log", tooltip=N_("Show what edgechat logged"), priority=True),
+)
+
 
 class ToolsApp(LookApp):
     """An app around one session.
@@ -38,17 +50,6 @@ class ToolsApp(LookApp):
     """
 
     session: Session
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "f10",
-            "models",
-            N_("Models"),
-            id="app.models",
-            tooltip=N_("Look at the models, and go on with another one"),
-            priority=True,
-        ),
-        Binding("f12", "log", N_("Log"), id="app.log", tooltip=N_("Show what edgechat logged"), priority=True),
-    ]
 
     def __init__(self, settings: Settings) -> None:
         """Make the app; see `LookApp`."""

@@ -201,6 +201,46 @@ async def test_the_tokens_are_guessed_and_then_counted(make_app: MakeApp) -> Non
         await until(pilot, lambda: edge(app) == "")
 
 
+async def test_what_is_written_during_a_reply_is_counted_with_it(make_app: MakeApp) -> None:
+    app = make_app(ScriptedEngine(["one two three four five"], delay=0.05))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        await write(pilot, "go")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.session.busy)
+        await write(pilot, "on and on")
+        await until(pilot, lambda: not app.chat.sending)
+        used = app.session.context_used + 3
+        await until(pilot, lambda: edge(app) == f"3 tokens, {used} of 4,096 with the chat")
+
+
+async def test_what_the_edge_says_is_whole_in_a_narrow_window(make_app: MakeApp) -> None:
+    app = make_app(ScriptedEngine(["word " * 200], delay=0.02))
+    async with app.run_test(size=(40, 12)) as pilot:
+        await ready(pilot)
+
+        async def shown(words: str) -> None:
+            await until(pilot, lambda: edge(app).endswith(words) and f"{words} \u2500" in screen_text(pilot))
+
+        await write(pilot, "word " * 999)
+        await shown("999 tokens, 999 of 4,096")
+        app.chat.composer.clear()
+        await write(pilot, "go")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.session.busy)
+        await write(pilot, "on")
+        await pilot.press("enter")
+        await shown("Esc stops the reply")
+        await pilot.press("escape")
+        await until(pilot, lambda: not app.chat.sending)
+        await pilot.press("ctrl+up")
+        await shown("editing; Esc leaves it as it is")
+        await pilot.press("escape", "escape")
+        await shown("reading: F1 keys \u00b7 Enter writes")
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: "j k move" in edge(app))
+
+
 async def test_a_message_that_is_too_long_warns(make_app: MakeApp) -> None:
     app = make_app(ScriptedEngine(context=128))
     async with app.run_test(size=(80, 24)) as pilot:

@@ -15,7 +15,8 @@ from textual.widgets import OptionList
 from edgechat.config import Config, Settings, config_path, load_settings
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.slash import table as slash
-from edgechat.tui.keys import Entry, entries, key_words, normalised, problems
+from edgechat.tui.keys import GROUPS, Entry, entries, key_words, normalised, problems
+from edgechat.tui.screens.card import Card
 from edgechat.tui.screens.help import HelpScreen, Pairs
 from edgechat.tui.screens.keys import KeysScreen, PressScreen
 from tests.tui.conftest import MakeApp
@@ -216,3 +217,42 @@ async def test_a_key_is_changed_by_pressing_it_and_written(make_app: MakeApp) ->
         pilot.app.screen.query_one(OptionList).highlighted = [entry.id for entry in entries()].index("chat.new")
         await pilot.press("delete")
         await until(pilot, lambda: load_settings().config.keys == {})
+
+
+async def test_the_palette_begins_with_what_has_a_key(make_app: MakeApp) -> None:
+    async with make_app().run_test(size=(200, 60)) as pilot:
+        await ready(pilot)
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: "Change the settings" in screen_text(pilot))
+        shown = screen_text(pilot)
+        assert shown.index("Help") < shown.index("Settings") < shown.index("New chat")
+        assert pilot.app.screen.query_one("#--container").region.width <= 104
+        titles = [command.title for command in pilot.app.get_system_commands(app_of(pilot).chat)]
+        slashes = [title.startswith("/") for title in titles]
+        assert slashes == sorted(slashes), "what is written comes last"
+        assert sorted(set(titles)) == sorted(titles), "nothing has the name of another"
+
+
+def test_every_heading_of_the_help_is_one_of_the_table() -> None:
+    assert {entry.id.partition(".")[0] for entry in entries()} == set(GROUPS)
+    assert entries()[0].id == "app.help"
+
+
+async def test_every_card_keeps_its_line_of_keys_in_a_small_window(make_app: MakeApp) -> None:
+    async with make_app(ScriptedEngine(["one"])).run_test(size=(40, 12)) as pilot:
+        await ready(pilot)
+        await say(pilot, "Hello")
+        app = app_of(pilot)
+        opened = (app.action_keys, app.action_personas, app.action_doctor, app.action_log, app.chat.action_show_prompt)
+        for action in opened:
+            action()
+            await until(pilot, lambda: isinstance(app.screen, Card))
+            card, keys = app.screen.query_one("#card").region, app.screen.query_one("#card-keys").region
+            assert app.screen.region.contains_region(card), action
+            assert card.shrink((1, 1, 1, 1)).contains_region(keys), action
+            squeezed = "".join(screen_text(pilot).replace("\u2502", "").split())
+            assert "Esc" in squeezed, action
+            if action == app.action_keys:
+                assert "Show or close this" in screen_text(pilot), "and what a key does"
+            await pilot.press("escape")
+            await until(pilot, lambda: app.screen is app.chat)

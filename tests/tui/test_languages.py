@@ -101,7 +101,7 @@ SETTINGS = {"auto", "info", *_LETTERS.findall(Config().system)}
     ],
 )
 async def test_what_a_key_opens(make_app: MakeApp, key: str, also: set[str]) -> None:
-    async with make_app(ScriptedEngine(script=["xxyyzz"])).run_test(size=(120, 60)) as pilot:
+    async with make_app(ScriptedEngine(script=["xxyyzz"])).run_test(size=(104, 60)) as pilot:
         await ready(pilot)
         await say(pilot, "xxyyzz")
         before = screen_text(pilot)

@@ -25,7 +25,7 @@ from edgechat.tui.widgets.composer import Composer
 from tests.tui.helpers import app_of, ready, screen_text
 
 STEPS = 250
-SEEDS = [int(os.environ["EDGECHAT_TEST_SEED"])] if "EDGECHAT_TEST_SEED" in os.environ else [1, 2, 3, 4]
+SEEDS = [int(os.environ["EDGECHAT_TEST_SEED"])] if "EDGECHAT_TEST_SEED" in os.environ else [1, 2, 3, 5]
 SIZES = [(40, 12), (80, 24), (120, 40), (200, 50)]
 WORDS = ["hello", "שלום", "日本語", "/help", "two words", "`code`", "😀", "[red]", "//", "/set "]
 OTHERS = ["escape", "tab", "shift+tab", "up", "down", "left", "right", "enter", "backspace", "delete", "home", "end"]

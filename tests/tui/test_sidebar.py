@@ -97,6 +97,15 @@ async def test_it_lies_over_a_narrow_conversation_and_closes_after_a_choice(
         await until(pilot, lambda: not app.chat.sidebar.display)
 
 
+async def test_it_comes_with_the_room_for_it(make_app: MakeApp, history: Path) -> None:
+    fill(history, *THREE)
+    async with make_app().run_test(size=NARROW) as pilot:
+        await ready(pilot)
+        assert listed(pilot) == ""
+        await pilot.resize_terminal(*WIDE)
+        await until(pilot, lambda: "first question" in listed(pilot) and "first question" in screen_text(pilot))
+
+
 async def test_words_are_searched_as_they_are_typed(make_app: MakeApp, history: Path) -> None:
     fill(history, *THREE)
     app = make_app()

@@ -287,3 +287,4 @@ async def test_the_palette_has_every_command(make_app: MakeApp) -> None:
         assert app.chat.composer.text == "a draft"
         commands["/stats"]()
         await until(pilot, lambda: isinstance(app.screen, AnswerScreen))
+        await until(pilot, lambda: "(scripted), 1 thread " in screen_text(pilot))

@@ -10,8 +10,11 @@ from rich.style import Style
 from textual.color import Color
 from textual.theme import Theme
 
+from edgechat.engine.scripted import ScriptedEngine
 from edgechat.tui.filters import Colourless, Simplified
 from edgechat.tui.themes import CONTRAST, DARK, LIGHT, MONO, fitting_theme, own_themes, without_colour
+from tests.tui.conftest import MakeApp
+from tests.tui.helpers import ready, say, until
 
 TEXTS = ("foreground", "muted", "text-primary", "text-accent", "text-warning", "text-error", "text-success")
 GROUNDS = ("background", "surface", "panel", "error-card", "user")
@@ -150,3 +153,27 @@ def test_signs_are_simplified_with_their_styles() -> None:
     style = Style.parse("bold")
     drawn = Simplified("ascii").apply([Segment("\u2026\u256d\u2500", style)], Color.parse("#000000"))
     assert drawn == [Segment("~+-", style)]
+
+
+@pytest.mark.parametrize("name", [MONO.name, CONTRAST.name])
+@pytest.mark.parametrize(("key", "chosen"), [("ctrl+p", "Help"), ("ctrl+o", "the only chat")])
+async def test_what_is_chosen_beside_a_line_that_is_written_can_be_seen(
+    make_app: MakeApp, name: str, key: str, chosen: str
+) -> None:
+    app = make_app(ScriptedEngine(["one"]))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await ready(pilot)
+        app.theme = name
+        await say(pilot, "the only chat")
+        await pilot.press(key)
+        wanted = Color.parse(app.theme_variables["block-cursor-background"]).rgb
+
+        def grounds() -> list[tuple[int, ...]]:
+            return [
+                tuple(segment.style.bgcolor.get_truecolor())
+                for strip in app.screen._compositor.render_strips()
+                for segment in strip
+                if chosen in segment.text and segment.style is not None and segment.style.bgcolor is not None
+            ]
+
+        await until(pilot, lambda: wanted in grounds())

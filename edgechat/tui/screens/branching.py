@@ -131,7 +131,8 @@ class BranchingScreen(ChatScreen):
         self.composer.focus()
         last = turn.id == self.session.conversation.turns[-1].id
         words = _("editing the last message; Esc leaves it as it is")
-        self.composer.hint(words if last else _("editing an earlier message; Esc leaves it as it is"))
+        words = words if last else _("editing an earlier message; Esc leaves it as it is")
+        self.composer.hint(words, short=_("editing; Esc leaves it as it is"))
 
     def action_stop(self) -> None:
         """Leave the message as it is while it is edited; else see `ChatScreen`."""

@@ -22,11 +22,15 @@ from textual.widgets import Static
 from edgechat.i18n import N_, _
 from edgechat.tui.direction import OverOthers
 from edgechat.tui.themes import MUTED
+from edgechat.tui.widgets.prose import wrapped
 
 Answer = TypeVar("Answer")
 
 _CHROME = 6
 """Rows of a card beside its body: the border, the title, the keys, and a blank line at each."""
+
+_SIDES = 6
+"""Columns of a card beside its words."""
 
 
 class Card(OverOthers, ModalScreen[Answer | None]):
@@ -87,7 +91,7 @@ class Card(OverOthers, ModalScreen[Answer | None]):
     ]
 
     KEY_LINES: ClassVar[int] = 1
-    """Rows under the body."""
+    """Rows under the body at the least."""
 
     def __init__(self, title: str, keys: str = N_("Esc closes"), *, wide: bool = False) -> None:
         """Make a card.
@@ -116,7 +120,10 @@ class Card(OverOthers, ModalScreen[Answer | None]):
     def on_resize(self, event: events.Resize) -> None:
         """Leave the title and the keys in sight: the body scrolls."""
         chrome = _CHROME if event.size.height >= 16 else _CHROME - 2
-        self.query_one("#card-body").styles.max_height = max(1, event.size.height - chrome + 1 - self.KEY_LINES)
+        width = max(1, min(event.size.width, 100 if self.has_class("-wide") else 76) - _SIDES)
+        title = len(wrapped(Content(self._card_title), width))
+        keys = max(self.KEY_LINES, len(wrapped(Content(_(self._keys)), width)))
+        self.query_one("#card-body").styles.max_height = max(1, event.size.height - chrome + 2 - title - keys)
 
     def on_key(self, event: events.Key) -> None:
         """Scroll the body by keys that nothing else took."""

@@ -78,10 +78,16 @@ class ChatScreen(WritingScreen):
         Binding(
             "ctrl+n", "new_chat", N_("New chat"), id="chat.new", tooltip=N_("Begin a new chat; this one stays saved")
         ),
-        Binding("pageup", "scroll(-1)", N_("Up"), id="chat.up", tooltip=N_("Scroll up a page"), priority=True),
-        Binding("pagedown", "scroll(1)", N_("Down"), id="chat.down", tooltip=N_("Scroll down a page"), priority=True),
-        Binding("ctrl+home", "top", N_("Top"), id="chat.top", tooltip=N_("To the start of the chat"), priority=True),
-        Binding("ctrl+end", "tail", N_("End"), id="chat.end", tooltip=N_("To the end, and follow it"), priority=True),
+        Binding("pageup", "scroll(-1)", N_("Scroll up"), id="chat.up", tooltip=N_("Scroll up a page"), priority=True),
+        Binding(
+            "pagedown", "scroll(1)", N_("Scroll down"), id="chat.down", tooltip=N_("Scroll down a page"), priority=True
+        ),
+        Binding(
+            "ctrl+home", "top", N_("To the start"), id="chat.top", tooltip=N_("To the start of the chat"), priority=True
+        ),
+        Binding(
+            "ctrl+end", "tail", N_("To the end"), id="chat.end", tooltip=N_("To the end, and follow it"), priority=True
+        ),
         *CONTEXT_BINDINGS,
         *WRITING_BINDINGS,
     ]
@@ -221,7 +227,8 @@ class ChatScreen(WritingScreen):
         if self.app.switching:
             self.composer.accepting = True
             self.composer.restore(message.text)
-            self.composer.hint(_("another model is being loaded; Esc goes back"), urgent=True)
+            words, short = _("another model is being loaded; Esc goes back"), _("Esc goes back to the model before")
+            self.composer.hint(words, short=short, urgent=True)
             return
         self.hold(self.answer_to(message.text), message.text)
 
@@ -254,7 +261,8 @@ class ChatScreen(WritingScreen):
 
     def _keep(self) -> None:
         """Say why the message stays in the composer."""
-        self.composer.hint(_("a reply is being written; Esc stops it"), urgent=True)
+        words, short = _("a reply is being written; Esc stops it"), _("Esc stops the reply")
+        self.composer.hint(words, short=short, urgent=True)
 
     async def _send(self, told: AsyncGenerator[SessionEvent, None], text: str) -> None:
         failure: EdgechatError | None = None
@@ -307,6 +315,7 @@ class ChatScreen(WritingScreen):
         await self.view.tell(self.session.conversation.turns)
         self.composer.accepting = True
         self.composer.hint("")
+        self.measure_draft()
         if self._new_after:
             self._new_after = False
             await self._begin_chat()

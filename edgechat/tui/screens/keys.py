@@ -51,9 +51,10 @@ class KeysScreen(Card[None]):
 
     def _line(self, entry: Entry) -> Content:
         own = self.app.settings.config.keys
-        keys = key_words(keys_of(entry, own), 0)
+        most, width = (0, 24) if self.app.size.width >= 60 else (1, 9)
+        keys = key_words(keys_of(entry, own), most)
         mark = "*" if entry.id in own else " "
-        return Content.assemble((f"{mark} {keys:<24} ", "bold"), _(entry.about))
+        return Content.assemble((f"{mark} {keys:<{width}} ", "bold"), _(entry.about))
 
     @property
     def _list(self) -> OptionList:

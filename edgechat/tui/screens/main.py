@@ -52,6 +52,7 @@ class MainScreen(OpenedScreen):
     def __init__(self, session: Session, notices: Sequence[str] = ()) -> None:
         """Make the screen; see `ChatScreen`."""
         super().__init__(session, notices)
+        self._settled = False
         self._beside = True
         self._over = False
         self.chats: ChatList | None = None
@@ -85,6 +86,8 @@ class MainScreen(OpenedScreen):
         if event.size.width >= ROOM:
             self._over = False
         self._place_sidebar(event.size.width >= ROOM)
+        if self._settled and self.sidebar.display and self.chats is None:
+            self.call_next(self._fill_sidebar)
 
     def _place_sidebar(self, roomy: bool) -> None:
         shown = self._beside if roomy else self._over
@@ -95,6 +98,7 @@ class MainScreen(OpenedScreen):
 
     async def _settle(self) -> None:
         await super()._settle()
+        self._settled = True
         if self.sidebar.display:
             await self._fill_sidebar()
 

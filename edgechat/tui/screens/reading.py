@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgechat.session import Session, SessionEvent
 
 HINT = N_("reading: j k move · y copy · e edit · r again · F1 all keys · Enter writes")
+SHORT_HINT = N_("reading: F1 keys · Enter writes")
 
 
 class ReadingScreen(BranchingScreen):
@@ -54,7 +55,7 @@ class ReadingScreen(BranchingScreen):
     @on(ConversationView.Entered)
     def _tell_keys(self) -> None:
         if not self.sending:
-            self.composer.hint(_(HINT))
+            self.composer.hint(_(HINT), short=_(SHORT_HINT))
 
     @on(ConversationView.Left)
     def _write_again(self) -> None:

@@ -18,7 +18,7 @@ class ReloadScreen(Card[bool]):
     """Asks whether to load the model again now. Answers with True for that."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "reload", N_("Load"), id="reload.now", tooltip=N_("Load the model again now")),
+        Binding("enter", "reload", N_("Load"), id="settings.reload", tooltip=N_("Load the model again now")),
     ]
 
     def __init__(self) -> None:

@@ -30,11 +30,18 @@ from edgechat.tui.screens.reload import ReloadScreen
 from edgechat.tui.settings_draft import NAMED, SWITCHES, SettingsDraft, as_typed
 from edgechat.tui.themes import MUTED
 from edgechat.tui.widgets.choice import Choice
+from edgechat.tui.widgets.prose import wrapped
 
 if TYPE_CHECKING:
     from edgechat.tui.app import EdgechatApp
 
 _POLICIES = (("ask", N_("ask")), ("oldest", N_("leave out the oldest")), ("summarise", N_("sum up the oldest")))
+
+NARROW = 60
+"""Columns below which a line is too short for all that is told of a setting."""
+
+SIDES = 6
+"""Columns of the card beside its text."""
 
 
 class SettingsScreen(Card[None]):
@@ -174,8 +181,12 @@ class SettingsScreen(Card[None]):
                 Content(_("For all chats, or only for the one that is open.")),
                 Content(),
             ]
-        keys = Content.styled(_("Ctrl+S saves, Ctrl+D takes the default, Esc closes"), MUTED)
-        self.query_one("#card-keys", Static).update(Content("\n").join([*lines, keys]))
+        keys = _("Ctrl+S saves, Ctrl+D takes the default, Esc closes")
+        if (width := self.app.size.width) < NARROW:  # what matters most, in two lines, and the keys nobody can miss
+            first, *more = wrapped(lines[1] if key in self._faults else lines[0], max(1, width - SIDES))
+            lines = [first.content, Content(" ").join(line.content for line in more)]
+            keys = _("Ctrl+S saves, Esc closes")
+        self.query_one("#card-keys", Static).update(Content("\n").join([*lines, Content.styled(keys, MUTED)]))
 
     # What is changed
 

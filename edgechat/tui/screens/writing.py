@@ -77,12 +77,9 @@ class WritingScreen(ContextScreen):
     @on(TextArea.Changed, "#composer")
     def _written(self) -> None:
         self._look_at_draft()
-        self._estimate()
         if self._keep_timer is None:
             self._keep_timer = self.set_timer(KEEP_EVERY, self._keep_soon)
-        if self._count_timer is not None:
-            self._count_timer.stop()
-        self._count_timer = self.set_timer(COUNT_AFTER, self._count_soon)
+        self.measure_draft()
 
     # The draft
 
@@ -153,6 +150,13 @@ class WritingScreen(ContextScreen):
 
     # Its length
 
+    def measure_draft(self) -> None:
+        """Tell how long the message is with the chat, which may have grown; count it when nobody writes."""
+        self._estimate()
+        if self._count_timer is not None:
+            self._count_timer.stop()
+        self._count_timer = self.set_timer(COUNT_AFTER, self._count_soon)
+
     def _estimate(self) -> None:
         length = len(self.composer.message)
         self._show_tokens(round(length / self._ratio) if length else 0, exact=False)
@@ -185,14 +189,17 @@ class WritingScreen(ContextScreen):
         if not tokens or is_command(self.composer.text):
             self.composer.measure("")
             return
-        words = ngettext("{n} token", "{n} tokens", tokens).format(n=f"{tokens:,}")
+        words = short = ngettext("{n} token", "{n} tokens", tokens).format(n=f"{tokens:,}")
         context = self.session.info.context if self.session.info is not None else 0
         used = self.session.context_used + tokens
         if context:
             words = _("{tokens}, {used:,} of {context:,} with the chat").format(
-                tokens=words, used=used, context=context
+                tokens=short, used=used, context=context
             )
-        self.composer.measure(words if exact else f"{glyphs.ABOUT} {words}", urgent=bool(context) and used >= context)
+            short = _("{tokens}, {used:,} of {context:,}").format(tokens=short, used=used, context=context)
+        about = "" if exact else f"{glyphs.ABOUT} "
+        urgent = bool(context) and used >= context
+        self.composer.measure(about + words, short=about + short, urgent=urgent)
 
     # Attached files
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 LONG_PLACEHOLDER = N_("Ask anything. Enter sends, Ctrl+J starts a new line, / shows commands.")
 SHORT_PLACEHOLDER = N_("Ask anything")
+
+EDGE = 6
+"""Cells of the lower edge beside the words on it."""
 
 SEND_KEYS = "enter"
 NEWLINE_KEYS = "ctrl+j,shift+enter,alt+enter"
@@ -119,7 +123,7 @@ class Composer(CompletingTextArea):
         self.accepting = True
         self._waiting: Draft | None = None
         self._folds = Folds()
-        self._hint = self._measure = ""
+        self._hint = self._measure = ("", "")
         self._hint_urgent = self._measure_urgent = False
         self._sent: list[str] = []
         self._place = 0
@@ -354,21 +358,29 @@ class Composer(CompletingTextArea):
 
     # The edge
 
-    def hint(self, words: str, *, urgent: bool = False) -> None:
-        """Show a few words on the lower edge; they must be edgechat's own, not a user's or a model's."""
-        self._hint, self._hint_urgent = words, urgent
+    def hint(self, words: str, *, short: str = "", urgent: bool = False) -> None:
+        """Show a few words on the lower edge; they must be edgechat's own, not a user's or a model's.
+
+        Args:
+            words: The words, translated; empty for none.
+            short: What is shown where there is no room for them.
+            urgent: Whether they say why something was not done.
+        """
+        self._hint, self._hint_urgent = (words, short or words), urgent
         self._show_edge()
 
-    def measure(self, words: str, *, urgent: bool = False) -> None:
-        """Show on the lower edge how long the message is, while there is no hint."""
-        self._measure, self._measure_urgent = words, urgent
+    def measure(self, words: str, *, short: str = "", urgent: bool = False) -> None:
+        """Show on the lower edge how long the message is, while there is no hint; see there."""
+        self._measure, self._measure_urgent = (words, short or words), urgent
         self._show_edge()
 
     def _show_edge(self) -> None:
-        self.border_subtitle = self._hint or self._measure
-        self.set_class(self._hint_urgent if self._hint else self._measure_urgent, "-urgent")
+        words, short = self._hint if self._hint[0] else self._measure
+        self.border_subtitle = words if cell_len(words) <= self.outer_size.width - EDGE else short
+        self.set_class(self._hint_urgent if self._hint[0] else self._measure_urgent, "-urgent")
 
     def on_resize(self, event: events.Resize) -> None:
         """Teach as much as there is room for."""
         short = event.size.width < len(_(LONG_PLACEHOLDER)) + 2
         self.placeholder = Content(_(SHORT_PLACEHOLDER) if short else _(LONG_PLACEHOLDER))
+        self._show_edge()

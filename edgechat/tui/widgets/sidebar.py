@@ -268,6 +268,12 @@ class ChatList(Vertical):
 
     # What the user does
 
+    @on(events.DescendantFocus)
+    @on(events.DescendantBlur)
+    def _tell_what_enter_opens(self) -> None:
+        """The search has the focus, and Enter opens what is highlighted in the list."""
+        self.rows.set_class(self.search.has_focus, "-chosen")
+
     @on(Input.Changed)
     def _words_changed(self) -> None:
         self._limit, self._archived = PAGE, False
