@@ -53,17 +53,23 @@ def test_a_walk(home_with_model: Path) -> None:
         close(terminal, "first word after")
         terminal.press("C-s")
         terminal.wait_for("Repetition penalty")
-        terminal.press("Down", "C-a")
-        terminal.press("0.1", "C-s")
+        terminal.press("Down")
+        terminal.wait_for("0 always takes the likeliest word")
+        terminal.press("C-u")
+        terminal.wait_for("changed")
+        terminal.press("0.1")
+        terminal.wait_for(" 0.1 ")
+        terminal.press("C-s")
         terminal.wait_for_the_end_of("Repetition penalty")
         # Another chat, and back by the search.
         terminal.press("C-n")
         terminal.wait_for("Offline")
-        terminal.press("a draft")
-        terminal.press("C-o", "river")
-        terminal.wait_for("1 found")
+        terminal.press("/search river", "Enter")
+        terminal.wait_for_the_end_of("Archived chats")
         terminal.press("Enter")
-        terminal.wait_for("Name a river.")
+        terminal.wait_for("well said")
+        terminal.press("a draft")
+        terminal.wait_for("a draft")
         terminal.press("C-q")
         terminal.wait_for("exit code 0")
     first, second = last_chat().turns
@@ -71,7 +77,7 @@ def test_a_walk(home_with_model: Path) -> None:
     assert first.reply is not None
     assert (first.reply.rating, first.reply.note) == (1, "well said")
     assert "temperature" in config_path().read_text("utf-8")
-    with chat(home_with_model, columns=80, rows=24) as terminal:
+    with chat(home_with_model, "--continue", columns=80, rows=24) as terminal:
         terminal.wait_for("ready")
         terminal.wait_for("a draft")
         terminal.press("C-q")

@@ -270,3 +270,14 @@ async def test_it_can_be_used_at_any_size(make_app: MakeApp, size: tuple[int, in
             await until(pilot, lambda: in_sight(screen(pilot)))
             assert "Ctrl+S saves" in screen_text(pilot)
             assert "Esc closes" in screen_text(pilot)
+
+
+async def test_what_was_typed_last_is_saved_however_fast_one_saves(make_app: MakeApp) -> None:
+    async with make_app().run_test(size=SIZE) as pilot:
+        shown = await opened(pilot)
+        field = shown.query_one("#set-temperature", Input)
+        field.focus()
+        field.value = "0.1"
+        shown.action_save()  # as a key that comes before the message of the change
+        await until(pilot, lambda: not isinstance(pilot.app.screen, SettingsScreen))
+    assert tomllib.loads(config_path().read_text("utf-8"))["temperature"] == 0.1

@@ -183,7 +183,7 @@ class SettingsScreen(Card[None]):
             ]
         keys = _("Ctrl+S saves, Ctrl+D takes the default, Esc closes")
         if (width := self.app.size.width) < NARROW:  # what matters most, in two lines, and the keys nobody can miss
-            first, *more = wrapped(lines[1] if key in self._faults else lines[0], max(1, width - SIDES))
+            first, *more = wrapped(lines[1] if key in self._draft.faults else lines[0], max(1, width - SIDES))
             lines = [first.content, Content(" ").join(line.content for line in more)]
             keys = _("Ctrl+S saves, Esc closes")
         self.query_one("#card-keys", Static).update(Content("\n").join([*lines, Content.styled(keys, MUTED)]))
@@ -248,8 +248,18 @@ class SettingsScreen(Card[None]):
 
     # Saving and closing
 
+    def _take_all(self) -> None:
+        """Take what the fields hold: the message of the last change may still be on its way."""
+        for field in self.query("Input").results(Input):
+            if key := _key(field):
+                self._draft.type(key, field.value)
+        for choice in self.query("Choice").results(Choice):
+            if (key := _key(choice)) and key != "keys":
+                self._draft.edit(key, choice.value)
+
     def action_close(self) -> None:
         """Close; what was changed and not saved is asked about once."""
+        self._take_all()
         if self._draft.changed and not self._warned:
             self._warned = True
             self.app.notify(_("There are changes. Ctrl+S saves them, Esc again drops them."), markup=False)
@@ -259,6 +269,7 @@ class SettingsScreen(Card[None]):
 
     def action_save(self) -> None:
         """Save what was changed, for all chats or for this one."""
+        self._take_all()
         if self._draft.faults:
             key = next(iter(self._draft.faults))
             self.query_one(f"#set-{key}").focus()
