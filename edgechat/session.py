@@ -133,6 +133,19 @@ class Session(AnsweringChat):
             async for event in events:
                 yield event
 
+    def check_switch(self, uri: str | None) -> None:
+        """Refuse another model where `switch` would, before anything is looked at or let go.
+
+        Raises:
+            ConfigError: The device decides which model is used.
+            EngineError: A reply is running, or there is no other model.
+        """
+        self._refuse_while_busy()
+        if uri != self.model_uri:
+            self._refuse_locked("model_uri")
+        if self._engine_of is None:
+            raise EngineError("There is no other model", "This chat is held with the one engine it was begun with.")
+
     async def switch(self, uri: str | None, on_progress: Callable[[Progress], None] | None = None) -> ModelInfo:
         """Go on with another model; the chat stays as it is.
 
@@ -144,12 +157,12 @@ class Session(AnsweringChat):
             on_progress: Called in the event loop as loading goes on.
 
         Raises:
+            ConfigError: The device decides which model is used.
             EngineError: A reply is running, or loading failed.
             ModelError: It cannot be used.
         """
-        self._refuse_while_busy()
-        if self._engine_of is None:
-            raise EngineError("There is no other model", "This chat is held with the one engine it was begun with.")
+        self.check_switch(uri)
+        assert self._engine_of is not None
         self._switching = asyncio.current_task()
         self._begin()  # nothing is sent meanwhile
         self._cool()

@@ -268,6 +268,7 @@ class PlainChat:
 
     async def switch(self, uri: str) -> None:
         """See `Front`."""
+        self._session.check_switch(uri)
         await asyncio.to_thread(_require, uri)  # before the model that is there is let go
         self._told_progress = ""
         before = self._session.model_uri or _("the default model")
