@@ -249,8 +249,10 @@ class Session(AnsweringChat):
         return replace(conversation, settings=asked.settings)
 
     async def stop(self) -> None:
-        """Stop the running reply and keep its text."""
-        if self.busy:
+        """Stop the running reply and keep its text; or give up going on with another model."""
+        if self._switching is not None:
+            self._switching.cancel()
+        elif self.busy:
             self._stopping.set()
             await self._engine.stop()
 
