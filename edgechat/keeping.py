@@ -49,22 +49,39 @@ def one_at_a_time(
 
 
 class KeptChat:
-    """One chat at a time, of those in a history.
-
-    Attributes:
-        locked: Settings that no chat may have of its own.
-    """
+    """One chat at a time, of those in a history."""
 
     def __init__(self, store: HistoryStore, conversation: Conversation | None, system: str) -> None:
         self._store = store
         self._system = system
-        self.locked: frozenset[str] = frozenset()
+        self._locked: frozenset[str] = frozenset()
         self._conversation = conversation or Conversation(0, system=system)
         self._deleted: list[tuple[int, int | None]] = []
         self._idle = asyncio.Event()
         self._idle.set()
         self._changing = asyncio.Lock()
         self._changer: asyncio.Task[Any] | None = None
+
+    @property
+    def locked(self) -> frozenset[str]:
+        """Settings that no chat may have of its own, whatever it was begun or brought here with."""
+        return self._locked
+
+    @locked.setter
+    def locked(self, keys: frozenset[str]) -> None:
+        self._locked = keys
+        self._conversation = self._as_allowed(self._conversation)
+
+    def _as_allowed(self, conversation: Conversation) -> Conversation:
+        """A chat without what the device's owner decides; the store keeps what it has."""
+        system = self._system if "system" in self._locked else conversation.system
+        taken = {key: None for key in asdict(conversation.settings) if key in self._locked}
+        return replace(conversation, system=system, settings=replace(conversation.settings, **taken))
+
+    def _refuse_locked(self, *keys: str) -> None:
+        """Raise ConfigError where the device's owner decides one of these settings."""
+        if fixed := [key for key in keys if key in self._locked]:
+            raise ConfigError("Setting is locked", f"{', '.join(fixed)}: this device's file decides.")
 
     @property
     def conversation_id(self) -> int:
@@ -112,8 +129,8 @@ class KeptChat:
             await asyncio.to_thread(self._store.branches.show_reply, reply)
         if turn is not None or reply is not None:
             found = await asyncio.to_thread(self._store.conversation, conversation_id)
-        self._conversation = found
-        return found
+        self._conversation = self._as_allowed(found)
+        return self._conversation
 
     async def chats(
         self, words: str = "", limit: int = 100, *, archived: bool = False
@@ -250,8 +267,7 @@ class KeptChat:
         self._refuse_while_busy()
         before = {"system": self._conversation.system, **asdict(self._conversation.settings)}
         after = {"system": system, **asdict(settings)}
-        if fixed := [key for key in before if key in self.locked and before[key] != after[key]]:
-            raise ConfigError("Setting is locked", f"{', '.join(fixed)}: this device's file decides.")
+        self._refuse_locked(*(key for key in before if before[key] != after[key]))
         if self._conversation.id:
             await asyncio.to_thread(self._store.shelf.configure, self._conversation.id, system, settings)
         self._conversation = replace(self._conversation, system=system, settings=settings)

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from edgechat.chat.conversation import Conversation, Message, Reply, Turn, Window
 from edgechat.chat.text import storable
-from edgechat.chat.window import fullness_words
+from edgechat.chat.window import Policy, fullness_words
 from edgechat.config import Config
 from edgechat.engine.base import Engine, ModelInfo, Progress, Prompt, Request, Sampling
 from edgechat.engine.fitting import WindowKeeper
@@ -109,6 +109,16 @@ class PromptedChat(KeptChat):
     def _cool(self) -> None:
         if self._warming is not None:
             self._warming.cancel()
+
+    def choose_policy(self, policy: Policy) -> None:
+        """Set what happens when a chat no longer fits, until the program ends.
+
+        Raises:
+            ConfigError: The device decides that.
+        """
+        if policy != self.window.policy:
+            self._refuse_locked("context_policy")
+        self.window.policy = policy
 
     @property
     def context_words(self) -> str:

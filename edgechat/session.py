@@ -8,60 +8,29 @@ keep no state of their own about the conversation.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from edgechat import speeds
-from edgechat.chat.conversation import ChatSettings, Conversation, Reply, ReplyState, Turn
+from edgechat.answering import AnsweringChat, SessionEvent, TurnClosed, TurnSaved, to_the_end
+from edgechat.chat.conversation import ChatSettings, Conversation, ReplyState, Turn
 from edgechat.chat.text import storable
 from edgechat.chat.window import Policy
-from edgechat.engine.base import Engine, Finished, ModelInfo, Progress, Sampling, TextDelta, Timings, Usage
-from edgechat.engine.fitting import WindowKeeper, WindowMoved
-from edgechat.errors import EdgechatError, EngineError, StorageError
+from edgechat.engine.base import Engine, ModelInfo, Progress, Sampling
+from edgechat.engine.fitting import WindowKeeper
+from edgechat.errors import EngineError, StorageError
 from edgechat.history.rows import title_of
 from edgechat.history.store import HistoryStore
 from edgechat.i18n import _
-from edgechat.journal import Journal
 from edgechat.logs import log
-from edgechat.prompting import PromptedChat
+
+__all__ = ["Session", "SessionEvent", "TurnClosed", "TurnSaved"]
 
 CLOSE_SECONDS = 3.0
 """How long closing waits for a running reply to end by itself."""
 
-_STATES = {"stop": ReplyState.COMPLETE, "length": ReplyState.LENGTH, "cancelled": ReplyState.STOPPED}
 
-
-@dataclass(frozen=True, slots=True)
-class TurnSaved:
-    """What is to be answered is in the store; always the first event of a reply.
-
-    Attributes:
-        turn: The turn, without a reply yet; in `Session.resume` with the one that is gone on with.
-        notices: Words for the user about the message, such as characters that had to be replaced.
-    """
-
-    turn: Turn
-    notices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class TurnClosed:
-    """The reply is closed in the store; the last event of a reply that did not raise.
-
-    Attributes:
-        turn: The turn with its reply, `turn.reply.state` being COMPLETE, LENGTH or STOPPED.
-        finished: Usage and timings.
-    """
-
-    turn: Turn
-    finished: Finished
-
-
-SessionEvent = TurnSaved | Progress | WindowMoved | TextDelta | TurnClosed
-
-
-class Session(PromptedChat):
+class Session(AnsweringChat):
     """Holds one conversation at a time on one engine.
 
     Attributes:
@@ -101,19 +70,6 @@ class Session(PromptedChat):
         self._engine_of = engine_of
         self.model_uri = model_uri
         self._switching: asyncio.Task[object] | None = None
-        self._journal: Journal | None = None
-        self._live: Turn | None = None
-        self._stopping = asyncio.Event()
-        self._leaving = False
-        self._closing: asyncio.Task[Reply] | None = None
-
-    @property
-    def conversation(self) -> Conversation:
-        """The conversation as it is now, the reply being streamed included. `id` is 0 until the first message."""
-        if self._journal is None or self._live is None or self._live.reply is None:
-            return self._conversation
-        reply = replace(self._live.reply, text="".join(self._journal.parts))
-        return self._with(replace(self._live, replies=_with_reply(self._live, reply)))
 
     async def send(self, text: str) -> AsyncGenerator[SessionEvent, None]:
         """Save the user's message, answer it, and yield TurnSaved, Progress and TextDelta, TurnClosed.
@@ -177,6 +133,19 @@ class Session(PromptedChat):
             async for event in events:
                 yield event
 
+    def check_switch(self, uri: str | None) -> None:
+        """Refuse another model where `switch` would, before anything is looked at or let go.
+
+        Raises:
+            ConfigError: The device decides which model is used.
+            EngineError: A reply is running, or there is no other model.
+        """
+        self._refuse_while_busy()
+        if uri != self.model_uri:
+            self._refuse_locked("model_uri")
+        if self._engine_of is None:
+            raise EngineError("There is no other model", "This chat is held with the one engine it was begun with.")
+
     async def switch(self, uri: str | None, on_progress: Callable[[Progress], None] | None = None) -> ModelInfo:
         """Go on with another model; the chat stays as it is.
 
@@ -188,12 +157,12 @@ class Session(PromptedChat):
             on_progress: Called in the event loop as loading goes on.
 
         Raises:
+            ConfigError: The device decides which model is used.
             EngineError: A reply is running, or loading failed.
             ModelError: It cannot be used.
         """
-        self._refuse_while_busy()
-        if self._engine_of is None:
-            raise EngineError("There is no other model", "This chat is held with the one engine it was begun with.")
+        self.check_switch(uri)
+        assert self._engine_of is not None
         self._switching = asyncio.current_task()
         self._begin()  # nothing is sent meanwhile
         self._cool()
@@ -204,9 +173,10 @@ class Session(PromptedChat):
             info = await self._engine.start(on_progress)
         except BaseException as error:
             log.warning("switching to another model ended with %s", type(error).__name__)
-            # Not to be cancelled once more: whatever happens, there is an engine afterwards.
-            await asyncio.shield(self._engine.aclose())
-            self._use(self._engine_of(before), before)
+            try:
+                await to_the_end(self._engine.aclose())
+            finally:  # cancelled once more or not, there is an engine afterwards
+                self._use(self._engine_of(before), before)
             raise
         finally:
             self._switching = None
@@ -237,34 +207,13 @@ class Session(PromptedChat):
             if before:
                 draft = replace(self._conversation, turns=(*before, Turn(0, None, message, 0.0)))
                 await self.window.check(draft, self._max_tokens)
-            turn = await _to_the_end(self._save(message, len(before)))
+            turn = await to_the_end(self._save(message, len(before)))
         except BaseException:
             self._idle.set()
             raise
         async with aclosing(self._hold(turn, turn, notices=notices)) as events:
             async for event in events:
                 yield event
-
-    async def _hold(
-        self, turn: Turn, shown: Turn, begun: Reply | None = None, notices: tuple[str, ...] = ()
-    ) -> AsyncGenerator[SessionEvent, None]:
-        """Answer a turn that is saved, after `_begin`."""
-        try:
-            yield TurnSaved(shown, (*notices, *self._other_model()))
-            answer = self._answer(turn, begun)
-            try:
-                async for event in answer:
-                    yield event
-            finally:
-                await answer.aclose()
-        finally:
-            self._journal = self._live = None
-            self._idle.set()
-
-    def _begin(self) -> None:
-        """From here on a stop counts, and nothing else begins."""
-        self._stopping.clear()
-        self._idle.clear()
 
     def _last_turn(self) -> Turn:
         if not self._conversation.turns:
@@ -276,15 +225,6 @@ class Session(PromptedChat):
             if turn.id == turn_id:
                 return position
         raise StorageError("No such message", "It is not in the branch that is shown.", "Go to its branch first.")
-
-    def _other_model(self) -> tuple[str, ...]:
-        """Tells, once a chat, that another model goes on with it."""
-        info, before = self._engine.info, self._conversation.model
-        if info is None or not before or before == info.name:
-            return ()
-        self._conversation = replace(self._conversation, model=info.name)
-        words = _("This chat was held with {before}; {now} goes on with it.")
-        return (words.format(before=before, now=info.name),)
 
     async def _save(self, message: str, after: int) -> Turn:
         """Keep a message that follows the first `after` turns of the path that is shown."""
@@ -308,103 +248,11 @@ class Session(PromptedChat):
         self._store.shelf.configure(conversation.id, asked.system, asked.settings)
         return replace(conversation, settings=asked.settings)
 
-    async def _answer(self, turn: Turn, begun: Reply | None) -> AsyncGenerator[SessionEvent, None]:
-        clock = asyncio.get_running_loop().time
-        began = clock()
-        ready, failure = False, None
-        try:
-            ready = await self._ready()
-        except EdgechatError as error:
-            failure = error  # told below, where the reply that it ended can be marked
-        info = self._engine.info
-        if begun is not None:
-            reply = await asyncio.to_thread(self._store.resume_reply, begun.id)
-            self._live = replace(turn, replies=_with_reply(turn, reply))
-            self._conversation = self._with(self._live)
-        else:
-            reply = await asyncio.to_thread(self._store.add_reply, turn.id, info.name if info else "")
-            self._live = replace(turn, replies=(*turn.replies, reply), active=len(turn.replies))
-        journal = self._journal = Journal(self._store, reply)
-        ttft: float | None = None
-        finished = Finished("cancelled", Usage(0, 0, 0), Timings(0.0, 0.0, 0.0))
-        try:
-            if failure is not None:
-                raise failure
-            if ready:
-                fitting = self.window.fit(self._asked(begun), self._max_tokens, self._stopping.is_set)
-                async with aclosing(fitting) as moves:
-                    async for move in moves:
-                        if isinstance(move, WindowMoved):
-                            await self._keep_window(turn.id, move.window)
-                        yield move
-                ready = not self._stopping.is_set()
-            if ready:
-                async with aclosing(self._engine.stream(self._request(begun))) as events:
-                    async for event in events:
-                        if self._stopping.is_set():
-                            await self._engine.stop()  # again: the first word may have come before the reply began
-                        if isinstance(event, Finished):
-                            finished = event
-                            break
-                        if isinstance(event, TextDelta):
-                            ttft = ttft or clock() - began
-                            journal.add(event.text)
-                        yield event
-        except EdgechatError as error:
-            words = " ".join(part for part in (f"{error.title}.", error.message) if part)
-            log.warning("a reply failed: %s", type(error).__name__)
-            if self._leaving:  # it is the end of the engine that failed the reply, and the user's wish
-                await self._close(journal.close(ReplyState.STOPPED, None, ttft))
-            else:
-                await self._close(journal.close(ReplyState.FAILED, None, ttft, words))
-            raise
-        except (asyncio.CancelledError, GeneratorExit):
-            await self._close(journal.close(ReplyState.STOPPED, None, ttft))
-            raise
-        closed = await self._close(journal.close(_STATES[finished.reason], finished if ready else None, ttft))
-        if finished.usage.prompt:
-            self.window.note(self._conversation, finished)
-        if journal.failure is not None:
-            raise journal.failure
-        log.info("a reply ended: %s, %d tokens", finished.reason, finished.usage.completion)
-        if info := self._engine.info:
-            await asyncio.to_thread(speeds.note, info.name, finished.usage.completion, finished.tokens_per_second)
-        yield TurnClosed(closed, finished)
-
-    async def _ready(self) -> bool:
-        """Wait for the model; False if the user stopped before it was there."""
-        start = asyncio.ensure_future(self._engine.start())
-        stop = asyncio.ensure_future(self._stopping.wait())
-        try:
-            await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if start.done():
-                await start
-            return not self._stopping.is_set()
-        finally:
-            start.cancel()  # only this wait for it: the load itself goes on
-            stop.cancel()
-
-    async def _close(self, closing: Coroutine[None, None, Reply]) -> Turn:
-        """Close the reply in the store, even if whoever waits for it is cancelled once more, and in its turn."""
-        self._closing = asyncio.create_task(closing, name="close")
-        reply = await asyncio.shield(self._closing)
-        assert self._live is not None
-        closed = replace(self._live, replies=_with_reply(self._live, reply))
-        self._conversation = self._with(closed)
-        return closed
-
-    def _change_turns(self, change: Callable[[Turn], Turn]) -> None:
-        super()._change_turns(change)
-        if self._live is not None:
-            self._live = change(self._live)
-
-    def _with(self, turn: Turn) -> Conversation:
-        turns = tuple(turn if old.id == turn.id else old for old in self._conversation.turns)
-        return replace(self._conversation, turns=turns)
-
     async def stop(self) -> None:
-        """Stop the running reply and keep its text."""
-        if self.busy:
+        """Stop the running reply and keep its text; or give up going on with another model."""
+        if self._switching is not None:
+            self._switching.cancel()
+        elif self.busy:
             self._stopping.set()
             await self._engine.stop()
 
@@ -428,18 +276,3 @@ class Session(PromptedChat):
         with suppress(TimeoutError):  # whoever reads the reply is not reading; its text is in the journal
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._idle.wait()
-
-
-async def _to_the_end(work: Coroutine[None, None, Turn]) -> Turn:
-    """Have some work done whole, also where whoever waits for it is cancelled meanwhile."""
-    task = asyncio.create_task(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
-
-
-def _with_reply(turn: Turn, reply: Reply) -> tuple[Reply, ...]:
-    """The replies of a turn, that one in the place of the one that is shown."""
-    return (*turn.replies[: turn.active], reply, *turn.replies[turn.active + 1 :])

@@ -15,11 +15,12 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from edgechat import logs
 from edgechat.chat.conversation import ReplyState
 from edgechat.chat.text import printable
 from edgechat.chat.window import moved_words
@@ -94,7 +95,7 @@ class PlainChat:
             except _EndedError as end:
                 self._code = 128 + end.number
             finally:
-                self._finish(self._session.aclose())
+                self._finish(self._session.aclose(), whole=True)
                 self._loop.call_soon_threadsafe(self._loop.stop)
                 thread.join()
                 self._loop.close()
@@ -111,8 +112,11 @@ class PlainChat:
             _use_readline(self._finish(self._session.sent_before()))
         if self._session.conversation.turns:
             self._finish(self.show_chat())
-        self._finish(self._housekeep())
-        if not self._finish(self._load()):
+        ready = False
+        with suppress(CancelledError):
+            self._finish(self._housekeep())
+            ready = self._finish(self._load())
+        if not ready:
             self._narrate(_("The model is not ready. The next message tries again."))
 
     async def _housekeep(self) -> None:
@@ -185,21 +189,49 @@ class PlainChat:
             if is_command(text):
                 self._finish(obey(self, parse(text)))
             else:
-                message = "\n\n".join([message_of(text), *self._blocks])
-                self._finish(self.follow(self._session.send(message)))
-                self._blocks.clear()
+                self._finish(self.follow(self._sent(message_of(text))))
         except EdgechatError as error:
             self._fail(error)
+        except CancelledError:
+            return  # by the user, who knows
+        except OSError:  # nobody reads what is written any more
+            raise
+        except Exception as error:  # the chat goes on, as far as it can
+            self._fail(logs.fault(error, "the linear chat"))
 
-    def _finish(self, work: Coroutine[Any, Any, T]) -> T:
-        """Wait for work in the session's thread; Ctrl+C meanwhile stops the reply, and the wait goes on."""
+    async def _sent(self, text: str) -> AsyncGenerator[SessionEvent, None]:
+        """Send a message with what was attached to it, which goes along once, however the reply ends."""
+        async with aclosing(self._session.send("\n\n".join([text, *self._blocks]))) as events:
+            async for event in events:
+                if isinstance(event, TurnSaved):
+                    self._blocks.clear()
+                yield event
+
+    def _finish(self, work: Coroutine[Any, Any, T], *, whole: bool = False) -> T:
+        """Wait for work in the session's thread; Ctrl+C meanwhile stops the reply, and the wait goes on.
+
+        Args:
+            work: What to wait for.
+            whole: Whether it must not be given up; else Ctrl+C ends whatever is no reply, such as waiting for a load.
+
+        Raises:
+            CancelledError: It was given up.
+        """
         future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
         while True:
             try:
                 return future.result()
             except KeyboardInterrupt:
-                asyncio.run_coroutine_threadsafe(self._session.stop(), self._loop)
+                if whole or self._session.busy:
+                    asyncio.run_coroutine_threadsafe(self._session.stop(), self._loop)
+                    continue
+                future.cancel()
+                if not self._interactive:
+                    raise
             except _EndedError:
+                if not self._session.busy:
+                    future.cancel()
+                    raise
                 asyncio.run_coroutine_threadsafe(self._session.stop(), self._loop)
                 with suppress(Exception):
                     future.result(5)
@@ -268,12 +300,13 @@ class PlainChat:
 
     async def switch(self, uri: str) -> None:
         """See `Front`."""
+        self._session.check_switch(uri)
         await asyncio.to_thread(_require, uri)  # before the model that is there is let go
         self._told_progress = ""
         before = self._session.model_uri or _("the default model")
         try:
             info = await self._session.switch(uri, self._progressed)
-        except EdgechatError:
+        except (EdgechatError, asyncio.CancelledError):
             self._narrate(_("The chat goes on with {name}.").format(name=before))
             raise
         self._narrate(_("The chat goes on with {name}.").format(name=info.name))
@@ -360,6 +393,8 @@ def _ended_by_signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the chat as Ctrl+D does: the reply kept."""
 
     def end(number: int, _frame: FrameType | None) -> None:
+        for each in before:  # a terminal that closes says so more than once, and the end is not to be disturbed
+            signal.signal(each, signal.SIG_IGN)
         raise _EndedError(number)
 
     if os.name != "posix":

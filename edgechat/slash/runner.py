@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from edgechat.chat.conversation import Conversation
     from edgechat.history.feedback import Rating
 
+_LONGEST_ID = 18
+"""Digits that a number of a chat can have."""
+
 
 async def obey(front: Front, call: Call) -> None:
     """Do what a command asks for.
@@ -185,7 +188,7 @@ async def _tell_found(front: Front, title: str, otherwise: str, words: str) -> N
 
 
 async def _open(front: Front, argument: str) -> None:
-    if not argument.isdecimal():
+    if not argument.isdecimal() or len(argument) > _LONGEST_ID:
         raise SlashError(_("/open needs the number of a chat"), "", _("/chats shows them."))
     await front.session.open(int(argument))
     await front.show_chat()

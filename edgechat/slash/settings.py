@@ -110,5 +110,5 @@ async def full(front: Front, argument: str) -> None:
     if argument and argument not in POLICIES:
         raise SlashError(_("There is no such way"), "", _("They are: {names}.").format(names=", ".join(POLICIES)))
     if argument:
-        window.policy = argument  # type: ignore[assignment]  # one of POLICIES
+        front.session.choose_policy(argument)  # type: ignore[arg-type]  # one of POLICIES
     await front.say(_("When a chat is full: {way}.").format(way=window.policy))

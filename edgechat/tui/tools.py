@@ -115,6 +115,7 @@ class ToolsApp(LookApp):
         try:
             if chat.sending:
                 raise EngineError(_("A reply is being written"), "", _("Stop it with Esc, or wait."))
+            self.session.check_switch(uri)
             await asyncio.to_thread(_require, uri)
             self._progressed(Progress("load", 0, 0))
             chat.composer.hint(_("Esc goes back to the model before"))

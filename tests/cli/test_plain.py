@@ -152,7 +152,79 @@ def test_it_does_without_textual() -> None:
     assert ended.stdout.strip() == ""
 
 
+def test_no_command_ends_the_chat(tmp_path: Path) -> None:
+    ended = piped(tmp_path, f"/open {'9' * 5000}\n/open {'9' * 30}\n/set seed {'9' * 5000}\nhello\n")
+    assert ended.stderr.count("/open needs the number of a chat") == 2
+    assert "> hello" in ended.stdout
+
+
+def patched(lines: str) -> list[str]:
+    """The program with something changed in it."""
+    code = f"{lines}\nfrom edgechat.cli.main import run\nraise SystemExit(run(['--plain', '--demo']))"
+    return [sys.executable, "-c", code]
+
+
+def test_a_fault_in_a_command_does_not_end_the_chat(tmp_path: Path) -> None:
+    faulty = "import edgechat.slash.runner as runner\nrunner._DOERS['stats'] = lambda *_: {}['private']"
+    ended = piped(tmp_path, "/stats\nhello\n", patched(faulty))
+    assert "KeyError in the linear chat" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "private" not in ended.stderr
+    assert "> hello" in ended.stdout
+    assert ended.returncode != 0
+
+
+def test_a_file_goes_along_once_though_the_reply_fails(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("ONE\n")
+    failing = (
+        "from functools import partialmethod\nfrom edgechat.engine.scripted import ScriptedEngine as E\n"
+        "E.__init__ = partialmethod(E.__init__, fail_after=0)"
+    )
+    piped(tmp_path, f"/read {tmp_path}/notes.txt\nlook\nagain\n", patched(failing))
+    store = HistoryStore.open(tmp_path / "data" / "history.db")
+    chat = store.latest()
+    store.close()
+    assert chat is not None
+    assert [turn.user for turn in chat.turns] == ["look\n\nnotes.txt\n```\nONE\n```", "again"]
+
+
 # A terminal
+
+
+SLOW_LOAD = (
+    "from functools import partialmethod\nfrom edgechat.engine.scripted import ScriptedEngine as E\n"
+    "E.__init__ = partialmethod(E.__init__, load_delay=600)"
+)
+
+
+def test_ctrl_c_ends_the_wait_for_the_model(typed: Callable[..., Typed]) -> None:
+    chat = typed(patched(SLOW_LOAD))
+    chat.until("Loading the model")
+    chat.type("\x03")
+    chat.until("The model is not ready.")
+    chat.until("> ")
+    chat.type("/chats\n")
+    chat.until("There is no chat yet.")
+    chat.until("> ")
+    chat.type("\x04")
+    assert chat.end() == 0
+    assert "Traceback" not in chat.everything
+
+
+def test_a_second_signal_does_not_disturb_the_end(typed: Callable[..., Typed]) -> None:
+    late = (
+        "import asyncio\nfrom edgechat.engine.scripted import ScriptedEngine as E\nended = E.aclose\n"
+        "async def aclose(self):\n    print('ENDING', flush=True)\n    await asyncio.sleep(1)\n    await ended(self)\n"
+        "E.aclose = aclose"
+    )
+    chat = typed(patched(late))
+    chat.until("is ready.")
+    chat.until("> ")
+    os.kill(chat.pid, signal.SIGHUP)
+    chat.until("ENDING")
+    os.kill(chat.pid, signal.SIGTERM)
+    assert chat.end() == 128 + signal.SIGHUP
+    assert "Traceback" not in chat.everything
 
 
 def test_a_terminal_sees_no_escape_sequence(typed: Callable[..., Typed]) -> None:

@@ -362,3 +362,31 @@ async def test_another_system_message_is_for_chats_that_have_not_begun(session: 
     assert session.conversation.system == "First."
     session.new()
     assert session.conversation.system == "Second."
+
+
+async def test_a_chat_that_was_begun_otherwise_obeys_what_is_locked_since(path: Path) -> None:
+    before = Session(ScriptedEngine(), HistoryStore.open(path), system="Be rude.")
+    await before.configure("Be rude.", ChatSettings(temperature=1.5, max_tokens=1, seed=7))
+    await held(before, "Hello")
+    await before.aclose()
+    engine, store = ScriptedEngine(), HistoryStore.open(path)
+    session = Session(engine, store, conversation=store.latest(), system="Be kind.")
+    session.locked = frozenset({"system", "temperature", "max_tokens"})
+    await held(session, "And now?")
+    await session.open(session.conversation_id)
+    await held(session, "And then?")
+    for request in engine.requests:
+        assert request.messages[0].content == "Be kind."
+        assert (request.sampling.temperature, request.max_tokens) == (session.sampling.temperature, None)
+        assert request.sampling.seed == 7
+    await session.aclose()
+
+
+async def test_what_happens_when_a_chat_is_full_can_be_locked(session: Session) -> None:
+    session.choose_policy("oldest")
+    assert session.window.policy == "oldest"
+    session.locked = frozenset({"context_policy"})
+    session.choose_policy("oldest")
+    with pytest.raises(ConfigError, match="context_policy"):
+        session.choose_policy("summarise")
+    assert session.window.policy == "oldest"

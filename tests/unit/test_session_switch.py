@@ -10,7 +10,7 @@ import pytest
 from edgechat import speeds
 from edgechat.engine.base import ModelInfo
 from edgechat.engine.scripted import ScriptedEngine
-from edgechat.errors import EngineError, ModelError
+from edgechat.errors import ConfigError, EngineError, ModelError
 from edgechat.history.store import HistoryStore
 from edgechat.session import Session, TurnSaved
 
@@ -121,4 +121,46 @@ async def test_a_reply_is_measured(session: Session) -> None:
     found = speeds.measured("scripted")
     assert found is not None
     assert found[0] > 0
+    await session.aclose()
+
+
+async def test_a_device_that_decides_the_model_has_no_other(session: Session, engines: Engines) -> None:
+    session.locked = frozenset({"model_uri"})
+    for uri in ("second", None):
+        with pytest.raises(ConfigError, match="model_uri"):
+            await session.switch(uri)
+    assert engines.living == ["first"]
+    await session.switch("first")  # to load it anew
+    assert await said(session, "hello") == f"first {MORE}"
+    await session.aclose()
+
+
+class SlowToEnd(ScriptedEngine):
+    """Like a worker that takes its time to end."""
+
+    async def aclose(self) -> None:
+        await asyncio.sleep(0.1)
+        await super().aclose()
+
+
+async def test_given_up_twice_there_is_still_the_one_before(tmp_path: Path) -> None:
+    made: list[str | None] = []
+
+    def engine_of(uri: str | None) -> ScriptedEngine:
+        made.append(uri)
+        return SlowToEnd([f"{uri} {MORE}"], load_delay=30 if uri == "slow" else 0)
+
+    store = HistoryStore.open(tmp_path / "h.db")
+    session = Session(engine_of("first"), store, engine_of=engine_of, model_uri="first")
+    await session.start()
+    task = asyncio.create_task(session.switch("slow"))
+    while len(made) < 2:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.sleep(0.03)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert session.model_uri == "first"
+    assert await said(session, "after") == f"first {MORE}"
     await session.aclose()

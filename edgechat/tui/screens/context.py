@@ -88,7 +88,11 @@ class ContextScreen(DirectedScreen):
 
     def action_choose_policy(self, policy: Policy) -> None:
         """Set what happens when a chat no longer fits, until the program ends; send what had to wait for this."""
-        self.session.window.policy = policy
+        try:
+            self.session.choose_policy(policy)
+        except EdgechatError as error:
+            self.notify(in_words(error.title, error.message), severity="error", markup=False)
+            return
         if self._full and policy != "ask":
             self._full = False
             self.composer.action_submit()
