@@ -176,7 +176,7 @@ class EngineClient:
                     finished = isinstance(answer, Finished)
                     if isinstance(answer, TextDelta | Progress | Finished):
                         yield answer
-            except EngineError:
+            except EdgechatError:  # of whatever kind, it is the worker's last answer
                 finished = True
                 raise
             finally:
@@ -301,6 +301,10 @@ class EngineClient:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+        except asyncio.CancelledError:  # nobody would end it later
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            raise
         if reader is not None and reader is not asyncio.current_task():
             await reader
 

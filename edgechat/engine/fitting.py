@@ -157,10 +157,13 @@ class WindowKeeper:
         return bound <= most
 
     def _path(self, conversation: Conversation) -> object:
+        """What was counted; a reply that was gone on with since, or another system message, is not."""
         info, window = self._engine.info, self.window(conversation)
         sent = [turn for turn in conversation.turns if not window.leaves_out(turn)]
-        replies = [(turn.id, turn.reply.id if turn.reply is not None else 0) for turn in sent]
-        return info.name if info is not None else "", replies, window.summary
+        replies = [
+            (turn.id, turn.reply.id, len(turn.reply.text)) if turn.reply is not None else turn.id for turn in sent
+        ]
+        return info.name if info is not None else "", conversation.system, replies, window.summary
 
     async def _summarise(
         self, conversation: Conversation, window: Window, gone: tuple[Turn, ...], stopped: Callable[[], bool]

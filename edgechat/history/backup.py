@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
 from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,9 @@ from edgechat.paths import make_private
 
 KEPT = 7
 """Backups that are kept, one a day."""
+
+ABANDONED_SECONDS = 3600.0
+"""A backup that was not written to for so long is not being made any more."""
 
 _COMPANIONS = ("", "-wal", "-shm")
 
@@ -42,6 +46,7 @@ def back_up(path: Path) -> Path | None:
     if today.exists():
         return None
     part = folder / f"{today.name}.{os.getpid()}.part"
+    _clear(folder, path.stem)
     try:
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with closing(_read_only(path)) as source, closing(sqlite3.connect(part)) as copy:
@@ -65,6 +70,14 @@ def back_up(path: Path) -> Path | None:
     for old in backups(path)[KEPT:]:
         old.unlink(missing_ok=True)
     return today
+
+
+def _clear(folder: Path, stem: str) -> None:
+    """Take away what a backup that was killed left: a copy of every chat that no purge would ever reach."""
+    for left in folder.glob(f"{stem}-*.part*"):  # with SQLite's journals
+        with suppress(OSError):
+            if abs(time.time() - left.stat().st_mtime) > ABANDONED_SECONDS:
+                left.unlink()
 
 
 def backups(path: Path) -> list[Path]:

@@ -305,3 +305,14 @@ async def test_a_real_chat_opened_again_is_computed_while_the_user_writes(path: 
         assert usage.prompt - usage.cached < 16
     finally:
         await again.aclose()
+
+
+async def test_a_longer_system_message_counts(path: Path) -> None:
+    engine = ScriptedEngine(answer, context=2000)
+    session = Session(engine, HistoryStore.open(path), system="Be brief.", context_policy="oldest")
+    for number in range(3):
+        await held(session, f"m{number} {LONGER}")
+    await session.configure("Be brief. " * 850, session.conversation.settings)  # with all that was said, too much
+    assert isinstance((await held(session, "more"))[-1], TurnClosed)
+    assert "m0" not in sent(engine)
+    await session.aclose()

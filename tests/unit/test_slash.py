@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from edgechat.slash import is_command, message_of, table
+from edgechat.slash import files, is_command, message_of, table
 from edgechat.slash.files import export_target
 from edgechat.slash.runner import _DOERS
 from edgechat.slash.table import COMMANDS, SlashError, complete, parse
@@ -123,3 +124,20 @@ def test_the_form_and_file_of_an_export() -> None:
     assert export_target("json my chat.txt") == ("json", Path("my chat.txt"))
     assert export_target("'my chat.json'") == ("json", Path("my chat.json"))
     assert export_target("notes") == ("markdown", Path("notes"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the size of files cannot be limited there")
+def test_an_export_that_finds_no_room_leaves_no_half(tmp_path: Path) -> None:
+    import resource
+
+    path = tmp_path / "chat.md"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OSError, match="large"):
+            files._write_new(path, "word " * 10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not path.exists()
+    files._write_new(path, "word " * 10_000)
+    assert path.stat().st_size == 50_000

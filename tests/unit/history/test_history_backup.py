@@ -19,7 +19,7 @@ from edgechat.config import Config
 from edgechat.errors import DamagedError, StorageError
 from edgechat.history import backup
 from edgechat.history.store import HistoryStore
-from edgechat.paths import history_path
+from edgechat.paths import history_path, make_private
 
 
 @pytest.fixture
@@ -114,6 +114,19 @@ def test_long_deleted_chats_are_purged_in_time(path: Path, monkeypatch: pytest.M
         store.shelf.undelete(1)
     assert titles(store) == ["new"]
     store.close()
+
+
+def test_what_a_killed_backup_left_is_taken_away(path: Path, calendar: type[Calendar]) -> None:
+    say(path, "kept")
+    folder = make_private(backup.folder_of(path))
+    left = [folder / f"history-2026-02-01.db.{end}" for end in ("77.part", "77.part-journal")]
+    running = folder / "history-2026-03-01.db.78.part"
+    for file in (*left, running):
+        file.write_bytes(b"every chat")
+    for file in left:
+        os.utime(file, (0, 0))
+    backup.back_up(path)
+    assert backups(path) == ["history-2026-03-01.db", running.name]
 
 
 def test_a_damaged_history_does_not_replace_good_backups(path: Path, calendar: type[Calendar]) -> None:
