@@ -124,14 +124,17 @@ def test_a_cache_that_is_wiped_under_a_running_chat_loses_nothing(bundle: Bundle
         terminal.wait_for("Show or close this help")
         terminal.press("F1")
         terminal.wait_for_the_end_of("Show or close this help")
-        terminal.press("C-p")
-        terminal.wait_for("Dark colours")
-        terminal.press("Escape")
-        terminal.wait_for_the_end_of("Dark colours")
-        terminal.press("C-o")
-        terminal.wait_for("Search in all chats")
-        terminal.press("Escape")
-        terminal.wait_for_the_end_of("Search in all chats")
+        for key, words in (
+            ("C-p", "Search for commands"),
+            ("C-o", "Search all chats"),
+            ("C-s", "Repetition penalty"),
+            ("F10", "Path of a model folder"),
+            ("F12", "edgechat.log"),
+        ):
+            terminal.press(key)
+            terminal.wait_for(words)
+            terminal.press("Escape")
+            terminal.wait_for_the_end_of(words)
         terminal.press("Name a river.", "Enter")
         terminal.wait_for("Name a river.")
         terminal.wait_for("ready")
