@@ -171,10 +171,10 @@ async def test_a_terminal_that_orders_gets_the_order_of_reading(make_app: MakeAp
     ("variables", "ordering", "opening"),
     [
         ({"TERM": "xterm-256color"}, "app", ""),
-        ({"TERM": "tmux-256color", "TMUX": "/tmp/x"}, "app", ""),
+        ({"TERM": "tmux-256color", "TMUX": "socket,1,0"}, "app", ""),
         ({"VTE_VERSION": "7603"}, "app", EXPLICIT),
         ({"VTE_VERSION": "5202"}, "app", ""),
-        ({"VTE_VERSION": "7603", "TMUX": "/tmp/x"}, "terminal", ""),
+        ({"VTE_VERSION": "7603", "TMUX": "socket,1,0"}, "terminal", ""),
         ({"KONSOLE_VERSION": "220801"}, "terminal", ""),
         ({"TERM": "mlterm"}, "terminal", ""),
         ({"TERM_PROGRAM": "Apple_Terminal"}, "terminal", ""),

@@ -238,7 +238,7 @@ def llm_log(path: Path) -> sqlite3.Connection:
             ('r5', 'phi', 'No chat', NULL, 'Two', NULL, '2024-05-03T00:00:00', NULL, NULL);
         INSERT INTO fragments VALUES (1, 'h', 'Long text', NULL);
         INSERT INTO prompt_fragments VALUES ('r1', 1, 0);
-        INSERT INTO attachments VALUES ('a', 'image/png', '/tmp/x.png', NULL, NULL);
+        INSERT INTO attachments VALUES ('a', 'image/png', 'pictures/x.png', NULL, NULL);
         INSERT INTO prompt_attachments VALUES ('r2', 'a', 0);
         INSERT INTO tool_calls VALUES (1, 'r1', 'look');
     """)
@@ -259,7 +259,7 @@ def test_llms_log(database: Database, tmp_path: Path) -> None:
     )
     assert [(turn.user, turn.parent, turn.replies[0].text) for turn in pumps.turns] == [
         ("Long text\nWhich valve?", None, "The red one."),
-        ("And then?\n[attachment: /tmp/x.png]", 0, "Wait."),
+        ("And then?\n[attachment: pictures/x.png]", 0, "Wait."),
     ]
     assert (pumps.turns[1].replies[0].prompt_tokens, pumps.turns[1].replies[0].completion_tokens) == (20, 4)
     assert sorted(chat.title for chat in chats) == ["Alone", "No chat", "No chat", "Pumps"]
@@ -308,7 +308,7 @@ def test_llms_newer_log_of_threads(database: Database, tmp_path: Path) -> None:
     assert (older.title, older.turns[0].user) == ("Alone", "Alone")
     assert shown(chat).messages() == (
         Message("system", "Be brief."),
-        Message("user", "Long text\nWhich valve?\n\n[attachment: /tmp/x.png]"),
+        Message("user", "Long text\nWhich valve?\n\n[attachment: pictures/x.png]"),
         Message("assistant", "The red one."),
         Message("user", "Left?"),
         Message("assistant", "Yes."),
