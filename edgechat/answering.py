@@ -14,10 +14,9 @@ from typing import Any, TypeVar
 
 from edgechat import speeds
 from edgechat.chat.conversation import Conversation, Reply, ReplyState, Turn
-from edgechat.engine.base import Engine, Finished, Progress, Sampling, TextDelta, Timings, Usage
-from edgechat.engine.fitting import WindowKeeper, WindowMoved
+from edgechat.engine.base import Finished, Progress, TextDelta, Timings, Usage
+from edgechat.engine.fitting import WindowMoved
 from edgechat.errors import EdgechatError, StorageError
-from edgechat.history.store import HistoryStore
 from edgechat.i18n import _
 from edgechat.journal import Journal
 from edgechat.logs import log
@@ -60,22 +59,10 @@ SessionEvent = TurnSaved | Progress | WindowMoved | TextDelta | TurnClosed
 class AnsweringChat(PromptedChat):
     """The chat that is held, and the reply that is being written in it."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        store: HistoryStore,
-        conversation: Conversation | None,
-        system: str,
-        sampling: Sampling,
-        max_tokens: int | None,
-        window: WindowKeeper,
-    ) -> None:
-        super().__init__(engine, store, conversation, system, sampling, max_tokens, window)
-        self._journal: Journal | None = None
-        self._live: Turn | None = None
-        self._stopping = asyncio.Event()
-        self._leaving = False
-        self._closing: asyncio.Task[Turn] | None = None
+    _journal: Journal | None = None
+    _live: Turn | None = None
+    _leaving = False
+    _closing: asyncio.Task[Turn] | None = None
 
     @property
     def conversation(self) -> Conversation:

@@ -59,6 +59,7 @@ class KeptChat:
         self._deleted: list[tuple[int, int | None]] = []
         self._idle = asyncio.Event()
         self._idle.set()
+        self._stopping = asyncio.Event()
         self._changing = asyncio.Lock()
         self._changer: asyncio.Task[Any] | None = None
 

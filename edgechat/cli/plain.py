@@ -10,13 +10,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import io
-import os
-import signal
 import sys
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from concurrent.futures import CancelledError, Future
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +22,7 @@ from edgechat import logs
 from edgechat.chat.conversation import ReplyState
 from edgechat.chat.text import printable
 from edgechat.chat.window import moved_words
+from edgechat.cli.plain_input import EndedError, Lines, ended_by_signals, use_readline
 from edgechat.engine.base import Progress, TextDelta
 from edgechat.engine.fitting import WindowMoved
 from edgechat.errors import EdgechatError, ExitCode
@@ -32,17 +31,12 @@ from edgechat.session import Session, SessionEvent, TurnClosed, TurnSaved
 from edgechat.slash import is_command, message_of
 from edgechat.slash.files import read_for
 from edgechat.slash.runner import obey
-from edgechat.slash.table import complete as ways_on
 from edgechat.slash.table import parse
 
 if TYPE_CHECKING:
-    from types import FrameType
+    pass
 
 T = TypeVar("T")
-
-PROMPT = "> "
-MORE = ". "
-BLOCK = '"""'
 
 
 def run_plain(session: Session, *, notices: Sequence[str] = ()) -> int:
@@ -71,6 +65,7 @@ class PlainChat:
         self._loop = asyncio.new_event_loop()
         self._on_terminal = sys.stdout.isatty()
         self._interactive = self._on_terminal and sys.stdin is not None and sys.stdin.isatty()
+        self._lines = Lines(interactive=self._interactive)
         self._blocks: list[str] = []
         self._told_progress = ""
         self._left = self._open_line = False
@@ -88,11 +83,11 @@ class PlainChat:
             sys.stdin.reconfigure(errors="replace")
         thread = threading.Thread(target=self._loop.run_forever, name="session", daemon=True)
         thread.start()
-        with _ended_by_signals():
+        with ended_by_signals():
             try:
                 self._begin(notices)
                 self._read_and_answer()
-            except _EndedError as end:
+            except EndedError as end:
                 self._code = 128 + end.number
             finally:
                 self._finish(self._session.aclose(), whole=True)
@@ -109,7 +104,7 @@ class PlainChat:
                 _("Write a message and press Enter. A line that ends with a backslash goes on in the next one.")
             )
             self._narrate(_("/help shows the commands. Ctrl+C stops a reply, Ctrl+D leaves."))
-            _use_readline(self._finish(self._session.sent_before()))
+            use_readline(self._finish(self._session.sent_before()))
         if self._session.conversation.turns:
             self._finish(self.show_chat())
         ready = False
@@ -137,7 +132,7 @@ class PlainChat:
     def _read_and_answer(self) -> None:
         while not self._left:
             try:
-                text = self._read()
+                text = self._lines.read()
             except KeyboardInterrupt:
                 if not self._interactive:
                     raise
@@ -147,42 +142,6 @@ class PlainChat:
                 return
             if text.strip():
                 self._answer(text)
-
-    def _read(self) -> str | None:
-        """The next message or command; None at the end of the input."""
-        line = self._line(PROMPT)
-        if line is None:
-            return None
-        if line.startswith(BLOCK):
-            return self._read_block(line.removeprefix(BLOCK))
-        lines = []
-        while line is not None and line.endswith("\\"):
-            lines.append(line[:-1])
-            line = self._line(MORE)
-        return "\n".join([*lines, line] if line is not None else lines)
-
-    def _read_block(self, line: str | None) -> str:
-        """All up to the line that ends with three quotes, or up to the end of the input."""
-        lines: list[str] = []
-        while line is not None:
-            if line.endswith(BLOCK):
-                lines.append(line.removesuffix(BLOCK))
-                break
-            lines.append(line)
-            line = self._line(MORE)
-        return "\n".join(lines).strip("\n")
-
-    def _line(self, prompt: str) -> str | None:
-        if sys.stdin is None:
-            return None
-        if self._interactive:
-            try:
-                return input(prompt)
-            except EOFError:
-                sys.stdout.write("\n")
-                return None
-        data = sys.stdin.buffer.readline()
-        return data.decode("utf-8", errors="replace").rstrip("\r\n") if data else None
 
     def _answer(self, text: str) -> None:
         try:
@@ -228,7 +187,7 @@ class PlainChat:
                 future.cancel()
                 if not self._interactive:
                     raise
-            except _EndedError:
+            except EndedError:
                 if not self._session.busy:
                     future.cancel()
                     raise
@@ -378,66 +337,3 @@ def _require(uri: str) -> None:
     from edgechat.preflight import require_usable
 
     require_usable(resolve_model(uri))
-
-
-class _EndedError(BaseException):
-    """The system asked the program to end."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the chat as Ctrl+D does: the reply kept."""
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        for each in before:  # a terminal that closes says so more than once, and the end is not to be disturbed
-            signal.signal(each, signal.SIG_IGN)
-        raise _EndedError(number)
-
-    if os.name != "posix":
-        yield
-        return
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _use_readline(sent: Sequence[str]) -> None:
-    """Editing, recalling and completing where Python has readline; without, lines are read as the terminal gives them.
-
-    Args:
-        sent: Messages sent before, the newest at the end.
-    """
-    try:
-        import readline
-    except ImportError:
-        return
-    found: list[str] = []
-
-    def complete(_word: str, number: int) -> str | None:
-        if number == 0:
-            begun, at = readline.get_line_buffer()[: readline.get_endidx()], readline.get_begidx()
-            offered = ways_on(begun)
-            # What is in front of the word being completed is there already, as in a path with a space.
-            found[:] = [item.text[max(0, at - offered.start) :] for item in offered.items]
-        return found[number] if number < len(found) else None
-
-    readline.set_completer(complete)
-    readline.set_completer_delims(" ")
-    if "libedit" in (readline.__doc__ or ""):
-        readline.parse_and_bind("bind ^I rl_complete")
-    else:
-        readline.parse_and_bind("tab: complete")
-        # It would write escape sequences; a pasted block goes between three quotes.
-        readline.parse_and_bind("set enable-bracketed-paste off")
-        readline.parse_and_bind("set colored-completion-prefix off")
-        readline.parse_and_bind("set page-completions off")
-    for text in sent:
-        if "\n" not in text:
-            readline.add_history(text)

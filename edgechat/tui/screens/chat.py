@@ -6,7 +6,6 @@ keeps nothing of the conversation itself: a reply lives in the session and, draw
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -22,32 +21,27 @@ from textual.widgets import Static
 
 from edgechat import logs
 from edgechat.chat.conversation import ReplyState
-from edgechat.chat.text import printable
 from edgechat.chat.window import moved_words
 from edgechat.engine.base import Progress, TextDelta
 from edgechat.engine.fitting import WindowMoved
 from edgechat.errors import EdgechatError
-from edgechat.i18n import N_, _, in_words, told
+from edgechat.i18n import N_, _, told
 from edgechat.session import Session, SessionEvent, TurnClosed, TurnSaved
 from edgechat.tui import glyphs
 from edgechat.tui.messages import (
-    ModelFailed,
-    ModelProgressed,
-    ModelStarted,
     SendEnded,
     SessionYielded,
     StopFailed,
 )
-from edgechat.tui.pauses import Pauses
 from edgechat.tui.screens.context import CONTEXT_BINDINGS
-from edgechat.tui.screens.writing import WRITING_BINDINGS, WritingScreen
+from edgechat.tui.screens.starting import StartingScreen
+from edgechat.tui.screens.writing import WRITING_BINDINGS
 from edgechat.tui.widgets.composer import Composer
-from edgechat.tui.widgets.conversation import ConversationView, Stage
+from edgechat.tui.widgets.conversation import ConversationView
+from edgechat.tui.widgets.stage import Stage
 from edgechat.tui.widgets.status import Activity, StatusLine, progress_words
-from edgechat.tui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
-    from edgechat.engine.base import Finished
     from edgechat.tui.app import EdgechatApp
 
 SPEED_EVERY = 0.5
@@ -60,7 +54,7 @@ LEAST = (30, 9)
 """Columns and rows below which the screen says that it is too small."""
 
 
-class ChatScreen(WritingScreen):
+class ChatScreen(StartingScreen):
     """The one screen people live in."""
 
     app: EdgechatApp
@@ -101,9 +95,6 @@ class ChatScreen(WritingScreen):
         """
         super().__init__(session)
         self._notices = tuple(notices)
-        self._pauses: Pauses | None = None
-        self._sending = False
-        self._starting = False
         self._saved = False
         self._stop_asked = False
         self._new_after = False
@@ -124,97 +115,6 @@ class ChatScreen(WritingScreen):
                     yield self.suggestions
                     yield Composer(self.suggestions)
                     yield StatusLine(id="status")
-
-    @property
-    def view(self) -> ConversationView:
-        """The conversation."""
-        return self.query_one("#conversation", ConversationView)
-
-    @property
-    def composer(self) -> Composer:
-        """Where the message is written."""
-        return self.query_one("#composer", Composer)
-
-    @property
-    def status_line(self) -> StatusLine:
-        """The last line."""
-        return self.query_one("#status", StatusLine)
-
-    @property
-    def sending(self) -> bool:
-        """Whether a message was taken whose reply is not over."""
-        return self._sending
-
-    # The start
-
-    def on_mount(self) -> None:
-        """Leave the first paint alone, then go on."""
-        self.call_after_refresh(self._settle)
-
-    def on_unmount(self) -> None:
-        """Leave the process as it was."""
-        if self._pauses is not None:
-            self._pauses.end()
-
-    async def _settle(self) -> None:
-        self.start_model()
-        await self.view.open()
-        await self.begin_writing()
-        # The first reply must not wait for its imports, and the first paint even less.
-        self.run_worker(self._warm(), name="warm")
-
-    async def _warm(self) -> None:
-        await asyncio.to_thread(_import_the_rest)
-        self._pauses = Pauses()
-        self._pauses.settle()
-        try:
-            await self.session.housekeep()
-        except EdgechatError as error:  # the chat goes on without a backup, and says so
-            words = in_words(error.title, error.message, error.hint)
-            self.notify(printable(words), severity="warning", markup=False)
-
-    def start_model(self) -> None:
-        """Load the model in the background; nothing happens if it is being loaded."""
-        if not self._starting:
-            self._starting = True
-            self.run_worker(self._start(), name="start")
-
-    async def _start(self) -> None:
-        try:
-            await self.session.start(self._progressed)
-        except EdgechatError as error:
-            self.post_message(ModelFailed(error))
-        except asyncio.CancelledError:  # another model was chosen meanwhile
-            self._starting = False
-            raise
-        else:
-            self.post_message(ModelStarted())
-
-    def _progressed(self, progress: Progress) -> None:
-        self.post_message(ModelProgressed(progress))
-
-    @on(ModelProgressed)
-    def _show_loading(self, message: ModelProgressed) -> None:
-        activity, note = progress_words(message.progress)
-        self._show(activity, note)
-
-    @on(ModelStarted)
-    async def _show_model(self) -> None:
-        self._starting = False
-        for welcome in self.query(Welcome):
-            welcome.info = self.session.info
-        await self.view.clear_passing()
-        self._show(Activity.READING if self._sending else Activity.READY)
-
-    @on(ModelFailed)
-    async def _show_failed_start(self, message: ModelFailed) -> None:
-        self._starting = False
-        for welcome in self.query(Welcome):
-            welcome.failed = True
-        if self._sending:  # the message waits for the same load, and tells of it under its own turn
-            return
-        self._show(Activity.ERROR, told(message.error.title))
-        await self.view.show_error(message.error)
 
     # A message and its reply
 
@@ -319,10 +219,6 @@ class ChatScreen(WritingScreen):
         if self._new_after:
             self._new_after = False
             await self._begin_chat()
-
-    def _tidy(self) -> None:
-        if self._pauses is not None and not self._sending:
-            self._pauses.collect()
 
     async def _fail(self, text: str, error: EdgechatError) -> None:
         self._show(Activity.ERROR, told(error.title))
@@ -447,36 +343,3 @@ class ChatScreen(WritingScreen):
         note.update(_("too small: use 40x12"))
         # A style sheet has no third of the screen: a percentage is of the footer, which grows with what is written.
         self.composer.styles.max_height = max(3, event.size.height // 3)
-
-    def _show(self, activity: Activity, note: str = "", finished: Finished | None = None) -> None:
-        info = self.session.info
-        status = replace(
-            self.status_line.status,
-            activity=activity,
-            note=note,
-            used=self.session.context_used,
-        )
-        if info is not None:  # a model that died keeps its place until another is there
-            status = replace(status, model=info.name, context=info.context)
-        if finished is not None and finished.tokens_per_second > 0:
-            status = replace(status, speed=finished.tokens_per_second, exact=True)
-        self.status_line.status = status
-
-
-def _import_the_rest() -> None:
-    # What is in the program's files must not be looked for later: somebody may have removed them by then.
-    import edgechat.slash.table
-    import edgechat.tui.screens.answer
-    import edgechat.tui.screens.ask
-    import edgechat.tui.screens.doctor
-    import edgechat.tui.screens.help
-    import edgechat.tui.screens.keys
-    import edgechat.tui.screens.log
-    import edgechat.tui.screens.models
-    import edgechat.tui.screens.palette
-    import edgechat.tui.screens.personas
-    import edgechat.tui.screens.prompt
-    import edgechat.tui.screens.settings
-    import edgechat.tui.slash_front
-    import edgechat.tui.widgets.reply
-    import edgechat.tui.widgets.sidebar  # noqa: F401
