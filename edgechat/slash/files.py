@@ -84,10 +84,11 @@ def _write_new(path: Path, text: str) -> None:
     def private(name: str, flags: int) -> int:
         return os.open(name, flags, 0o600)
 
-    with open(path, "x", encoding="utf-8", newline="\n", opener=private) as file:
-        try:
+    try:
+        with open(path, "x", encoding="utf-8", newline="\n", opener=private) as file:
             file.write(text)
-            file.flush()
-        except BaseException:
-            path.unlink(missing_ok=True)  # half a chat, which would stand in the way of the whole one
-            raise
+    except FileExistsError:
+        raise
+    except BaseException:
+        path.unlink(missing_ok=True)  # half a chat, which would stand in the way of the whole one
+        raise

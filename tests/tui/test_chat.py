@@ -363,8 +363,9 @@ async def test_the_tail_is_followed_until_the_user_scrolls_up(make_app: MakeApp)
         view = app.chat.view
         await until(pilot, lambda: view.max_scroll_y > 20)
         assert view.scroll_y == view.max_scroll_y
+        assert "new text below" not in screen_text(pilot)
         await pilot.press("pageup")
-        await pilot.pause(0.1)
+        await until(pilot, lambda: "new text below" in screen_text(pilot))
         held = view.scroll_y
         await until(pilot, lambda: not app.chat.sending)
         assert view.scroll_y == held
@@ -373,6 +374,7 @@ async def test_the_tail_is_followed_until_the_user_scrolls_up(make_app: MakeApp)
         await pilot.pause(0.1)
         assert view.scroll_y == view.max_scroll_y
         assert "paragraph 59" in screen_text(pilot)
+        assert "new text below" not in screen_text(pilot)
 
 
 async def test_a_short_chat_begins_at_the_top(make_app: MakeApp) -> None:

@@ -268,20 +268,3 @@ async def test_reading_while_a_reply_is_written(make_app: MakeApp) -> None:
         reply = app.session.conversation.turns[1].reply
         assert reply is not None
         assert reply.state is ReplyState.STOPPED
-
-
-async def test_new_text_below_is_told(make_app: MakeApp) -> None:
-    text = "\n\n".join(f"paragraph {number}" for number in range(400))
-    app = make_app(ScriptedEngine([text], delay=0.005))
-    async with app.run_test(size=(80, 24)) as pilot:
-        await ready(pilot)
-        await pilot.press("a", "enter")
-        view = app.chat.view
-        await until(pilot, lambda: view.max_scroll_y > 20)
-        assert "new text below" not in screen_text(pilot)
-        await pilot.press("pageup")
-        await until(pilot, lambda: "new text below" in screen_text(pilot))
-        await until(pilot, lambda: not app.chat.sending)
-        await pilot.press("ctrl+end")
-        await until(pilot, lambda: "paragraph 399" in screen_text(pilot))
-        assert "new text below" not in screen_text(pilot)
