@@ -21,6 +21,9 @@ from edgechat.errors import EdgechatError, StorageError
 from edgechat.history.store import HistoryStore
 from edgechat.keeping import KeptChat
 
+LONG_TOKEN = 8
+"""Characters: a text with as many in each token on average is one that no person writes."""
+
 
 def sampling_of(config: Config) -> Sampling:
     """The sampling the settings ask for."""
@@ -89,21 +92,26 @@ class PromptedChat(KeptChat):
         self.warm()
         return opened
 
-    def warm(self) -> None:
+    def warm(self, draft: str = "") -> None:
         """Compute the beginning of the next prompt in the background, while the user writes.
 
-        Called for whatever chat or branch comes into view. A message that is sent meanwhile does not wait for it.
+        Called for whatever chat or branch comes into view, and when the user pauses. A message that is sent meanwhile
+        does not wait for it.
+
+        Args:
+            draft: The next message, as far as it is written; sent as it is, it is answered at once.
         """
         self._cool()
-        sampling = self._sampling
+        sampling, info = self._sampling, self._engine.info
         seeded = sampling.seed is not None and sampling.temperature > 0  # computed from nothing each time
-        if self._engine.info is not None and not self.busy and not seeded:
-            self._warming = asyncio.create_task(self._prefill(), name="warm")
+        if info is not None and not self.busy and not seeded:
+            # Encoding takes seconds a megabyte, and what is sent meanwhile would wait; this would not fit anyhow.
+            long = len(draft) > LONG_TOKEN * info.context
+            self._warming = asyncio.create_task(self._prefill("" if long else draft), name="warm")
 
-    async def _prefill(self) -> None:
-        turns = tuple(turn for turn in self._conversation.turns if turn.reply is not None and turn.reply.text)
+    async def _prefill(self, draft: str) -> None:
         with suppress(EdgechatError):  # it will be told to whoever waits for a reply
-            messages = self.window.messages(replace(self._conversation, turns=turns))
+            messages = self.window.messages(self._with_draft(storable(draft)[0]))
             await self._engine.prefill(messages, self._sampling.top_k)
 
     def _cool(self) -> None:

@@ -215,6 +215,8 @@ class PlainChat:
         finally:
             if self._open_line:  # a reply that failed
                 self._write("\n")
+        if self._interactive:
+            self._session.warm()
 
     async def _follow(self, told: AsyncGenerator[SessionEvent, None]) -> None:
         async with aclosing(told) as events:

@@ -224,10 +224,10 @@ class LoadedModel(Protocol):
     def prefill(
         self, messages: Sequence[Message], stopped: Callable[[], bool] = ..., top_k: int | None = None
     ) -> Iterator[int]:
-        """Compute what every prompt that goes on with these messages begins with.
+        """Compute what the next prompt is going to begin with, or all of it; see `Engine.prefill`.
 
         Args:
-            messages: The conversation without the message that is being written.
+            messages: The conversation, and what is written of the next message.
             stopped: Asked between chunks; what was computed by then stays.
             top_k: What the reply is going to be sampled with, where that is known.
 
@@ -291,11 +291,14 @@ class Engine(Protocol):
     async def prefill(self, messages: tuple[Message, ...], top_k: int | None = None) -> int:
         """Compute the beginning of the next prompt ahead, while nothing else is asked of the engine.
 
+        While the next message is empty, that is what every prompt begins with; else it is the whole prompt, and a reply
+        to this very message begins at once. What is written on is computed from where it parts.
+
         A reply that is asked for meanwhile ends this between two chunks and goes on from what was computed; cancelling
         the call does so as well.
 
         Args:
-            messages: The conversation without the message that is being written.
+            messages: The conversation, and what is written of the next message.
             top_k: What the reply is going to be sampled with, where that is known; with another one what is computed
                 here is computed again.
 

@@ -7,6 +7,7 @@ engine: each of them is imported by its own loop alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from edgechat.chat.conversation import Message
@@ -48,15 +49,29 @@ def fit(request: Request, context: int, encode: Callable[[Sequence[Message]], li
     return prompt, room if request.max_tokens is None else min(room, request.max_tokens)
 
 
-def certain_prefix(encode: Callable[[Sequence[Message]], list[int]], messages: Sequence[Message]) -> list[int]:
-    """The ids with which every prompt begins that goes on with these messages, whatever the user writes next."""
+def known_ahead(encode: Callable[[Sequence[Message]], list[int]], messages: Sequence[Message]) -> list[int]:
+    """The ids of a prompt before it is sent: all of them, or while its last message is empty those that are certain.
+
+    Args:
+        encode: The model's own encoding of messages.
+        messages: The conversation, and what is written of the next message.
+    """
+    *before, last = messages
+    if last.content:
+        return encode(messages)
     # Seldom an id too many, where the first letters join the form's own words; the prompt then parts from it there.
-    left, right = (encode((*messages, Message("user", text))) for text in ("a", "The"))
+    left, right = (encode((*before, replace(last, content=text))) for text in ("a", "The"))
     return left[: common_prefix(left, right)]
 
 
 def show(
-    codec: TokenCodec, form: PromptForm, messages: Sequence[Message], held: Iterable[Sequence[int]], *, fewest: int
+    codec: TokenCodec,
+    form: PromptForm,
+    messages: Sequence[Message],
+    held: Iterable[Sequence[int]],
+    *,
+    fewest: int,
+    ready: Sequence[Sequence[int]] = (),
 ) -> Prompt:
     """A prompt with what its ids stand for.
 
@@ -65,10 +80,13 @@ def show(
         form: The model's prompt form.
         messages: The conversation.
         held: The ids of each KV cache.
-        fewest: Tokens at the end that are computed in any case.
+        fewest: Tokens at the end that are computed in any other case.
+        ready: The ids of each KV cache from which a reply can begin at once.
     """
     parts = tuple(codec.parts(form.pieces(messages)))
     ids = [token for part in parts for token in part.ids]
+    if ids in ready:
+        return Prompt(parts, len(ids))
     longest = max((common_prefix(tokens, ids) for tokens in held), default=0)
     return Prompt(parts, min(longest, max(len(ids) - fewest, 0)))
 

@@ -13,7 +13,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,9 @@ from edgechat.engine.batch import BatchWriter
 from edgechat.engine.common import (
     PREFILL_CHUNK,
     VERIFY,
-    certain_prefix,
     choose_form,
     fit,
+    known_ahead,
     load_error,
     run_error,
     short,
@@ -133,6 +133,7 @@ class GenaiModel:
             # Other programs may have taken it since.
             room=lambda: sizing.available_memory() > kv + sizing.RESERVE,
         )
+        self._encoded = lru_cache(maxsize=4)(self._encode)  # what was computed ahead is soon sent
         self._seed: int | None = None
         self._top_k = Sampling().top_k
         self._vocabulary = int(config.get("model", {}).get("vocab_size") or self.codec.vocabulary)
@@ -163,11 +164,16 @@ class GenaiModel:
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Ids of the prompt that asks for the next reply, or for more of the assistant's last message."""
-        return self.codec.encode(prompt_pieces(self.form, messages))
+        return [*self._encoded(tuple(messages))]
+
+    def _encode(self, messages: tuple[Message, ...]) -> tuple[int, ...]:
+        return tuple(self.codec.encode(prompt_pieces(self.form, messages)))
 
     def prompt(self, messages: Sequence[Message]) -> Prompt:
         """See `LoadedModel.prompt`."""
-        return show(self.codec, self.form, messages, self._caches.held(), fewest=_FEWEST)
+        return show(
+            self.codec, self.form, messages, self._caches.held(), fewest=_FEWEST, ready=self._caches.held(ready=True)
+        )
 
     def prefill(
         self,
@@ -176,14 +182,14 @@ class GenaiModel:
         top_k: int | None = None,
     ) -> Iterator[int]:
         """See `LoadedModel.prefill`."""
-        prompt = certain_prefix(self.encode, messages)
+        prompt, whole = known_ahead(self.encode, messages), bool(messages[-1].content)
         if len(prompt) >= self._context.tokens:
             return
         self._seed = None
         self._top_k = top_k or self._top_k
         try:
-            cache = self._caches.take(prompt, ahead=True, made_for=self._top_k)
-            if common_prefix(cache.tokens, prompt) > len(prompt) - _FEWEST:
+            cache = self._caches.take(prompt, ahead=not whole, made_for=self._top_k)
+            if not whole and common_prefix(cache.tokens, prompt) > len(prompt) - _FEWEST:
                 return
             cached = self._cut(cache, prompt)
             for held in self._compute(cache, prompt, stopped):
@@ -288,6 +294,7 @@ class GenaiModel:
             if stopped():
                 reason = "cancelled"
                 break
+            cache.ready = False
             generator.generate_next_token()
             token = int(generator.get_next_tokens()[0])
             if token in self._eos:
@@ -323,6 +330,7 @@ class GenaiModel:
             chunk = prompt[held : held + size]
             cache.generator.append_tokens(chunk)
             cache.tokens += chunk
+            cache.ready = True
             yield len(cache.tokens)
 
     def _prepare(self, sampling: Sampling, prompt: list[int]) -> tuple[Cache, int]:
@@ -344,11 +352,14 @@ class GenaiModel:
     @staticmethod
     def _cut(cache: Cache, prompt: Sequence[int]) -> int:
         """Take back what the prompt does not share; return how many tokens are left."""
+        if cache.ready and cache.tokens == prompt:
+            return len(prompt)
         # Something must be appended, or there would be no logits to choose the first token from.
         common = min(common_prefix(cache.tokens, prompt), max(len(prompt) - _FEWEST, 0))
         if common < len(cache.tokens):
             cache.generator.rewind_to(common)
             del cache.tokens[common:]
+            cache.ready = False
         return common
 
     def _make_generator(self) -> tuple[Any, Any]:

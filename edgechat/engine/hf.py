@@ -38,9 +38,9 @@ from edgechat.engine.base import (
 from edgechat.engine.common import (
     PREFILL_CHUNK,
     VERIFY,
-    certain_prefix,
     choose_form,
     fit,
+    known_ahead,
     load_error,
     run_error,
     show,
@@ -155,7 +155,7 @@ class HfModel:
     ) -> Iterator[int]:
         """See `LoadedModel.prefill`."""
         del top_k  # one cache serves any
-        prompt = certain_prefix(self.encode, messages)
+        prompt = known_ahead(self.encode, messages)
         if not self._keeps or len(prompt) >= self._context.tokens or common_prefix(self._held, prompt) == len(prompt):
             return
         try:

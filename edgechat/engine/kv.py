@@ -18,10 +18,13 @@ WORTH_KEEPING = 256
 
 def common_prefix(left: Sequence[object], right: Sequence[object]) -> int:
     """How many tokens two sequences begin with in common."""
+    least = min(len(left), len(right))
+    if left[:least] == right[:least]:  # most often, and a thousand are compared at once
+        return least
     for position, (a, b) in enumerate(zip(left, right, strict=False)):
         if a != b:
             return position
-    return min(len(left), len(right))
+    return least
 
 
 @dataclass(slots=True, eq=False)
@@ -32,6 +35,7 @@ class Cache:
         generator: The library's object that holds it.
         params: What that was made with, for settings that may change.
         tokens: The ids it holds; whoever computes or cuts keeps them true.
+        ready: Whether what follows the last id is known: a token can be chosen with nothing more computed.
         used: When it was last taken, as a count; 0 is never.
         made_for: What the library's object was made for, where it cannot be changed later.
     """
@@ -39,6 +43,7 @@ class Cache:
     generator: Any
     params: Any
     tokens: list[int] = field(default_factory=list)
+    ready: bool = False
     used: int = 0
     made_for: object = None
 
@@ -69,9 +74,9 @@ class RecentCaches:
     def __len__(self) -> int:
         return len(self._caches)
 
-    def held(self) -> list[list[int]]:
-        """What each cache holds."""
-        return [cache.tokens for cache in self._caches]
+    def held(self, *, ready: bool = False) -> list[list[int]]:
+        """What each cache holds, or each of those that are ready."""
+        return [cache.tokens for cache in self._caches if cache.ready or not ready]
 
     def take(
         self, prompt: Sequence[int], *, ahead: bool = False, fresh: bool = False, made_for: object = None

@@ -182,7 +182,9 @@ class ScriptedEngine:
         del top_k  # nothing is sampled here
         await self.start()
         self.prefills.append(messages)
-        ahead = _tokens((*messages, Message("user", "")))[:-2]  # the message and the reply are not there yet
+        ahead = _tokens(messages)
+        if not messages[-1].content:
+            ahead = ahead[:-2]  # the end of the message and the reply are not there yet
         held = common_prefix(self._held, ahead)
         if len(ahead) >= self.context or held == len(ahead):
             return 0

@@ -212,16 +212,34 @@ async def test_the_prompt_tells_control_tokens_from_typed_ones(engine: Engine) -
 
 async def test_what_was_computed_ahead_is_not_computed_again(engine: Engine) -> None:
     chat = (*HELLO, Message("assistant", "A river rose in the hills."))
-    computed = await engine.prefill(chat)
+    nothing_yet = (*chat, Message("user", ""))
+    computed = await engine.prefill(nothing_yet)
     assert computed > 0
-    assert await engine.prefill(chat) == 0
+    assert await engine.prefill(nothing_yet) == 0
     _, finished, _ = await collect(engine, asking(*chat, Message("user", "What then?")))
     assert finished.usage.cached >= computed - 1
     assert finished.usage.prompt - finished.usage.cached < 20
 
 
+async def test_a_message_is_computed_while_it_is_written(engine: Engine) -> None:
+    chat = (*HELLO, Message("assistant", "A river rose in the hills."))
+    words = "What did the river pass on its way to the sea, and who saw it? "
+    for written in ("", words[:20], words, 4 * words, 4 * words + "And the oth"):
+        await engine.prefill((*chat, Message("user", written)))
+    whole = (*chat, Message("user", 4 * words + "And the other one?"))
+    _, finished, _ = await collect(engine, asking(*whole))
+    assert finished.usage.prompt - finished.usage.cached < 16
+    # What is taken back was computed in vain, and no more.
+    _, changed, _ = await collect(engine, asking(*chat, Message("user", 2 * words)))
+    assert changed.usage.cached >= finished.usage.cached // 2
+    await engine.prefill(whole)
+    _, sent, _ = await collect(engine, asking(*whole))
+    assert sent.usage.prompt == finished.usage.prompt
+    assert sent.usage.cached >= sent.usage.prompt - 1
+
+
 async def test_nothing_is_computed_ahead_of_what_cannot_fit(engine: Engine) -> None:
-    await engine.prefill((Message("user", "word " * 3000), Message("assistant", "ok")))
+    await engine.prefill((Message("user", "word " * 3000), Message("assistant", "ok"), Message("user", "")))
     text, _, _ = await collect(engine, asking(max_tokens=4))
     assert text
 
@@ -394,7 +412,7 @@ async def test_how_many_tokens_are_chosen_from_changes_between_turns(name: str, 
             assert (await collect(engine, asking(sampling=hot(1))))[0] == greedy
             assert (await collect(engine, asking(sampling=hot(1000))))[0] != greedy
         chat = (*HELLO, Message("assistant", "A river rose in the hills."))
-        computed = await engine.prefill(chat, top_k=7)
+        computed = await engine.prefill((*chat, Message("user", "")), top_k=7)
         _, finished, _ = await collect(engine, asking(*chat, Message("user", "What then?"), sampling=hot(7)))
         assert finished.usage.cached >= computed - 1, "what was computed ahead for it is used"
     finally:

@@ -23,6 +23,7 @@ from edgechat.errors import EngineError
 pytestmark = [pytest.mark.model, pytest.mark.asyncio(loop_scope="module")]
 GREEDY = Sampling(temperature=0)
 SYSTEM = Message("system", "Be brief.")
+NOTHING_YET = Message("user", "")
 
 
 def client(folder: Path, kept_bytes: int, context: int = 2048) -> EngineClient:
@@ -88,9 +89,25 @@ async def test_edits_other_replies_and_branches_share_their_beginning(engine: En
     assert regenerated.usage.cached == second.usage.prompt - 2
 
 
+async def test_a_message_that_was_computed_ahead_is_answered_as_any_other(engine: EngineClient) -> None:
+    chat = [SYSTEM, Message("user", "Name a river, and say where it goes.")]
+    text, at_once = await reply(engine, chat, 24)
+    await engine.prefill((SYSTEM, Message("user", "Name a riv")))
+    await engine.prefill(tuple(chat))
+    assert (await engine.prompt(tuple(chat))).cached == at_once.usage.prompt
+    assert await engine.prefill(tuple(chat)) == 0
+    ahead, finished = await reply(engine, chat, 24)
+    assert finished.usage.cached == finished.usage.prompt == at_once.usage.prompt
+    assert ahead == text
+    assert (await engine.prompt(tuple(chat))).cached < at_once.usage.prompt  # the reply has taken its place
+    again, finished = await reply(engine, chat, 24)
+    assert finished.usage.cached == finished.usage.prompt - 2
+    assert again == text
+
+
 async def test_a_reply_does_not_wait_for_what_is_computed_ahead(engine: EngineClient) -> None:
     await engine.start()
-    chat = [SYSTEM, Message("user", "desert " * 1500), Message("assistant", "Sand.")]
+    chat = [SYSTEM, Message("user", "desert " * 1500), Message("assistant", "Sand."), NOTHING_YET]
     ahead = asyncio.create_task(engine.prefill(tuple(chat)))
     await asyncio.sleep(0.05)
     _, finished = await reply(engine, [SYSTEM, Message("user", "Hello")])
@@ -104,7 +121,7 @@ async def test_a_reply_does_not_wait_for_what_is_computed_ahead(engine: EngineCl
 
 async def test_questions_are_answered_in_between(engine: EngineClient) -> None:
     await engine.start()
-    chat = (SYSTEM, Message("user", "ocean " * 900), Message("assistant", "Water."))
+    chat = (SYSTEM, Message("user", "ocean " * 900), Message("assistant", "Water."), NOTHING_YET)
     ahead = asyncio.create_task(engine.prefill(chat))
     await asyncio.sleep(0.02)
     assert await engine.count((SYSTEM, Message("user", "Hello"))) > 0
@@ -115,13 +132,13 @@ async def test_questions_are_answered_in_between(engine: EngineClient) -> None:
 
 async def test_computing_ahead_can_be_given_up(engine: EngineClient) -> None:
     await engine.start()
-    chat = (SYSTEM, Message("user", "tundra " * 1500), Message("assistant", "Ice."))
+    chat = (SYSTEM, Message("user", "tundra " * 1500), Message("assistant", "Ice."), NOTHING_YET)
     ahead = asyncio.create_task(engine.prefill(chat))
     await asyncio.sleep(0.02)
     ahead.cancel()
     await asyncio.wait({ahead})
     assert ahead.cancelled()
-    assert (await engine.prompt((*chat, Message("user", "So?")))).cached < 1500
+    assert (await engine.prompt((*chat[:-1], Message("user", "So?")))).cached < 1500
 
 
 async def test_a_worker_that_dies_meanwhile_is_told(default_genai: Path) -> None:
@@ -129,7 +146,9 @@ async def test_a_worker_that_dies_meanwhile_is_told(default_genai: Path) -> None
     engine = client(default_genai, kept_bytes=0)
     try:
         await engine.start()
-        ahead = asyncio.create_task(engine.prefill((Message("user", "word " * 1500), Message("assistant", "ok"))))
+        ahead = asyncio.create_task(
+            engine.prefill((Message("user", "word " * 1500), Message("assistant", "ok"), NOTHING_YET))
+        )
         await asyncio.sleep(0.05)
         assert engine.pid is not None
         os.kill(engine.pid, signal.SIGKILL)

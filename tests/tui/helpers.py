@@ -3,16 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Any
 
 from textual.pilot import Pilot
 from textual.widget import Widget
 
+from edgechat.engine.base import Event, Request, TextDelta
+from edgechat.engine.scripted import ScriptedEngine
 from edgechat.tui.app import EdgechatApp
 from edgechat.tui.widgets.status import Activity
 
 HOSTILE = "\x1b[31mred\x1b[0m [bold red]x[/] [/nonsense] <script>alert(1)</script> שלום 日本語 \u202eevil"
+
+
+class HeldEngine(ScriptedEngine):
+    """Stops in the middle of a reply until it may go on: what is seen by then is the same on a slow machine.
+
+    Attributes:
+        hold_at: Fragments after which it waits.
+        go_on: Set it to have the rest.
+    """
+
+    def __init__(self, text: str, hold_at: int) -> None:
+        super().__init__([text])
+        self.hold_at = hold_at
+        self.go_on = asyncio.Event()
+
+    async def stream(self, request: Request) -> AsyncGenerator[Event, None]:
+        """See `Engine.stream`."""
+        written = 0
+        async with aclosing(super().stream(request)) as events:
+            async for event in events:
+                written += isinstance(event, TextDelta)
+                if written > self.hold_at:
+                    await self.go_on.wait()
+                yield event
 
 
 async def until(pilot: Pilot[Any], condition: Callable[[], bool], seconds: float = 20) -> None:

@@ -17,7 +17,7 @@ from edgechat.tui.widgets.welcome import Welcome
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import activity, chat_text, ready, say, screen_text, until, write
 
-LONG = "word " * 400
+LONG = "word " * 4_000
 
 
 async def test_another_reply_takes_the_place_of_the_one_before(make_app: MakeApp) -> None:

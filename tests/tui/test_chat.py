@@ -22,9 +22,9 @@ from edgechat.tui.widgets.status import Activity
 from edgechat.tui.widgets.turn import TurnView
 from edgechat.tui.widgets.welcome import Welcome
 from tests.tui.conftest import MakeApp
-from tests.tui.helpers import activity, app_of, chat_text, ready, say, screen_text, until, write
+from tests.tui.helpers import HeldEngine, activity, app_of, chat_text, ready, say, screen_text, until, write
 
-LONG = "word " * 400
+LONG = "word " * 4_000
 
 
 async def test_the_empty_screen_teaches(make_app: MakeApp) -> None:
@@ -356,7 +356,8 @@ async def test_typing_anywhere_goes_to_the_composer(make_app: MakeApp) -> None:
 
 async def test_the_tail_is_followed_until_the_user_scrolls_up(make_app: MakeApp) -> None:
     text = "\n\n".join(f"paragraph {number}" for number in range(60))
-    app = make_app(ScriptedEngine([text], delay=0.005))
+    engine = HeldEngine(text, hold_at=60)
+    app = make_app(engine)
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot)
         await pilot.press("a", "enter")
@@ -365,6 +366,9 @@ async def test_the_tail_is_followed_until_the_user_scrolls_up(make_app: MakeApp)
         assert view.scroll_y == view.max_scroll_y
         assert "new text below" not in screen_text(pilot)
         await pilot.press("pageup")
+        await until(pilot, lambda: view.scroll_y < view.max_scroll_y)
+        assert "new text below" not in screen_text(pilot)
+        engine.go_on.set()
         await until(pilot, lambda: "new text below" in screen_text(pilot))
         held = view.scroll_y
         await until(pilot, lambda: not app.chat.sending)

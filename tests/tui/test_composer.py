@@ -16,6 +16,7 @@ from edgechat.history.store import HistoryStore
 from edgechat.session import Session
 from edgechat.tui.app import EdgechatApp
 from edgechat.tui.editor import EditorError, editor_command
+from edgechat.tui.screens.writing import COUNT_AFTER
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import ask, ready, say, screen_text, told, until, write
 
@@ -215,7 +216,7 @@ async def test_what_is_written_during_a_reply_is_counted_with_it(make_app: MakeA
 
 
 async def test_what_the_edge_says_is_whole_in_a_narrow_window(make_app: MakeApp) -> None:
-    app = make_app(ScriptedEngine(["word " * 200], delay=0.02))
+    app = make_app(ScriptedEngine(["word " * 2_000], delay=0.02))
     async with app.run_test(size=(40, 12)) as pilot:
         await ready(pilot)
 
@@ -250,8 +251,40 @@ async def test_a_message_that_is_too_long_warns(make_app: MakeApp) -> None:
         assert app.chat.composer.has_class("-urgent")
 
 
+async def test_what_is_written_is_read_by_the_model_when_the_user_pauses(make_app: MakeApp) -> None:
+    engine = ScriptedEngine(["one two"])
+    app = make_app(engine)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+
+        async def computed(*messages: str) -> None:
+            await until(
+                pilot, lambda: [message.content for message in engine.prefills[-1]][-len(messages) :] == [*messages]
+            )
+
+        await write(pilot, "hello there")
+        await computed("hello there")
+        await pilot.press("enter")
+        await until(pilot, lambda: not app.chat.sending)
+        last = app.session.conversation.turns[-1].reply
+        assert last is not None
+        assert last.cached_tokens == (last.prompt_tokens or 0) - 1
+        await computed("hello there", "one two", "")  # what every message begins with
+        await write(pilot, "/stats")
+        await pilot.pause(2 * COUNT_AFTER)
+        await computed("hello there", "one two", "")
+        app.chat.composer.clear()
+        await write(pilot, "and on")
+        await computed("hello there", "one two", "and on")
+        app.chat.composer.clear()
+        await pilot.press("ctrl+up")  # an earlier message, which belongs elsewhere
+        await until(pilot, lambda: app.chat.composer.text == "hello there")
+        await pilot.pause(2 * COUNT_AFTER)
+        assert engine.prefills[-1][-1].content in ("", "and on")
+
+
 async def test_nothing_is_asked_of_a_model_that_writes(make_app: MakeApp) -> None:
-    app = make_app(ScriptedEngine(["word " * 200], delay=0.02))
+    app = make_app(ScriptedEngine(["word " * 2_000], delay=0.02))
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot)
         await ask(pilot, "go")

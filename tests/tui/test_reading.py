@@ -20,7 +20,7 @@ from tests.tui.conftest import MakeApp
 from tests.tui.helpers import activity, app_of, chat_text, ready, say, screen_text, until, write
 from tests.tui.test_continue import chat_of, replies_of
 
-LONG = "word " * 400
+LONG = "word " * 4_000
 CODE = "Two:\n\n```python\nprint(1)\n```\n\n- and\n\n  ```\n  second\n  ```\n"
 
 

@@ -207,7 +207,7 @@ async def test_it_follows_the_chat(make_app: MakeApp) -> None:
 
 async def test_no_chat_is_opened_while_a_reply_is_written(make_app: MakeApp, history: Path) -> None:
     fill(history, *THREE[:1])
-    app = make_app(ScriptedEngine(["word " * 400], delay=0.01))
+    app = make_app(ScriptedEngine(["word " * 4_000], delay=0.01))
     async with app.run_test(size=WIDE, notifications=True) as pilot:
         await ready(pilot)
         await pilot.press("a", "enter")

@@ -203,7 +203,7 @@ async def test_a_persona_feedback_and_the_shelf(make_app: MakeApp) -> None:
 
 
 async def test_a_reply_that_is_written_is_not_disturbed(make_app: MakeApp) -> None:
-    app = make_app(ScriptedEngine(["word " * 200], delay=0.02))
+    app = make_app(ScriptedEngine(["word " * 2_000], delay=0.02))
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot)
         await ask(pilot, "go")

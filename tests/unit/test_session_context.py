@@ -226,8 +226,8 @@ async def test_what_comes_into_view_is_computed_ahead(session: Session, engine: 
     await again.start()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert [[message.content.split()[0] for message in ahead] for ahead in fresh.prefills] == [
-        ["Be", "m0", "reply", "m1", "reply", "m2", "reply"]
+    assert [[message.content[:2] for message in ahead] for ahead in fresh.prefills] == [
+        ["Be", "m0", "re", "m1", "re", "m2", "re", ""]
     ]
     closed = (await held(again, "short"))[-1]
     assert isinstance(closed, TurnClosed)
@@ -235,7 +235,7 @@ async def test_what_comes_into_view_is_computed_ahead(session: Session, engine: 
     again.new()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert [message.content for message in fresh.prefills[-1]] == ["Be kind."]
+    assert [message.content for message in fresh.prefills[-1]] == ["Be kind.", ""]
     again.sampling = Sampling(seed=7)  # begins from nothing each time
     again.new()
     await asyncio.sleep(0)

@@ -37,7 +37,7 @@ KEEP_EVERY = 0.2
 """Seconds from a key to the draft being kept; a draft is to outlive the program's death half a second later."""
 
 COUNT_AFTER = 0.4
-"""Seconds without a key after which the message's tokens are counted."""
+"""Seconds without a key after which the message's tokens are counted and computed."""
 
 CHARACTERS_A_TOKEN = 4.0
 """A guess, until something was counted."""
@@ -151,7 +151,10 @@ class WritingScreen(ContextScreen):
     # Its length
 
     def measure_draft(self) -> None:
-        """Tell how long the message is with the chat, which may have grown; count it when nobody writes."""
+        """Tell how long the message is with the chat, which may have grown; count it when nobody writes.
+
+        It may be whole then, so that the model reads it; what is sent unchanged is answered at once.
+        """
         self._estimate()
         if self._count_timer is not None:
             self._count_timer.stop()
@@ -163,9 +166,14 @@ class WritingScreen(ContextScreen):
 
     def _count_soon(self) -> None:
         self._count_timer = None
-        if not self._counting and self.composer.text.strip() and not is_command(self.composer.text):
+        if self._counting:
+            return
+        message = "" if is_command(self.composer.text) else self.composer.message
+        if not self.composer.lent:  # else it belongs to another place of the chat
+            self.session.warm(message if message.strip() else "")
+        if message.strip():
             self._counting = True
-            self.run_worker(self._count(self.composer.message), name="count", group="count")
+            self.run_worker(self._count(message), name="count", group="count")
 
     async def _count(self, text: str) -> None:
         try:
