@@ -121,6 +121,8 @@ def register(connection: sqlite3.Connection) -> None:
 
 def searchable(text: str) -> str:
     """The words of a text as the index has them."""
+    if text.isascii():  # a very long reply is indexed while the interface draws, and this is its only Python
+        return text.casefold()
     return re.sub(_HEBREW, _without_particles, _plain(text))
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.message import Message
 
 from edgechat.tui.widgets.cards import ErrorCard, Notice
+from edgechat.tui.widgets.ground import Ground
 from edgechat.tui.widgets.mounted import MOST, PAGE, MountedTurns
 from edgechat.tui.widgets.reading_keys import READING_BINDINGS
 from edgechat.tui.widgets.turn import TurnView
@@ -66,7 +66,7 @@ class ConversationView(MountedTurns, inherit_bindings=False):
 
     def compose(self) -> ComposeResult:
         """The empty state at once; the turns come after the first paint."""
-        with Vertical(id="turns"):
+        with Ground(id="turns"):
             for words in self._notices:
                 yield Notice(words)
             if not self._turns:

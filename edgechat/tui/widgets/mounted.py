@@ -19,11 +19,14 @@ from textual.widgets import Static
 from edgechat.i18n import ngettext
 from edgechat.tui import glyphs
 from edgechat.tui.widgets.cards import Notice
+from edgechat.tui.widgets.ground import one_for_all
 from edgechat.tui.widgets.turn import TurnView
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from textual.geometry import Region
+    from textual.strip import Strip
     from textual.worker import WorkType
 
     from edgechat.chat.conversation import Turn
@@ -93,6 +96,10 @@ class MountedTurns(VerticalScroll, inherit_bindings=False):
     def column(self) -> Vertical:
         """What holds the turns. It is never lower than the view, or the anchor would push a short chat down."""
         return self.query_one("#turns", Vertical)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """One line, for all of them: of the view itself only the background is seen."""
+        return one_for_all(super().render_lines, crop)
 
     async def open(self) -> None:
         """Show the end of the chat and follow it."""

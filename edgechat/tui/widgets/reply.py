@@ -12,9 +12,9 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rich.segment import Segment
 from textual.strip import Strip
 from textual.style import Style
-from textual.visual import Visual
 from textual.widget import Widget
 
 from edgechat.chat.text import printable
@@ -23,7 +23,8 @@ from edgechat.tui.widgets.parser import make_parser, undecided
 from edgechat.tui.widgets.prose import BLANK, Layout, Line, Unit, stacked, units_of
 
 if TYPE_CHECKING:
-    from textual.geometry import Size
+    from rich.style import Style as RichStyle
+    from textual.geometry import Region, Size
     from textual.selection import Selection
     from textual.timer import Timer
 
@@ -83,6 +84,7 @@ class ReplyView(Widget):
         self._width = 0
         self._asked = 0
         self._glue = False
+        self._now: tuple[Style, RichStyle, Selection | None] | None = None
         if text:
             self.source = printable(text)
             if len(self.source) <= LONG:
@@ -220,13 +222,25 @@ class ReplyView(Widget):
         """As many lines as the reply has at that width."""
         return len(self._laid_out(width))
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines that are seen."""
+        self._now = self._look()
+        try:
+            return super().render_lines(crop)
+        finally:
+            self._now = None
+
+    def _look(self) -> tuple[Style, RichStyle, Selection | None]:
+        """What all lines have in common: asking for it takes as long as drawing one."""
+        return self.visual_style, self.rich_style, self.text_selection
+
     def render_line(self, y: int) -> Strip:
         """One line, only when it is seen."""
         width = self.content_size.width
         lines = self._laid_out(width)
         if not 0 <= y < len(lines):
-            return Strip.blank(width, self.rich_style)
-        line, selection = lines[y], self.text_selection
+            return Strip.blank(width, (self._now or self._look())[1])
+        line, (ground, beside, selection) = lines[y], self._now or self._look()
         if selection is None and (drawn := self._drawn.get(y)) is not None and drawn[0] is line:
             return drawn[1]  # a new line below moves nothing of what is above
         content = line.content
@@ -234,9 +248,11 @@ class ReplyView(Widget):
             start, end = span
             style = Style.from_styles(self.screen.get_component_styles("screen--selection"))
             content = content.stylize(style, start, len(content) if end == -1 else end)
-        strips = Visual.to_strips(self, content, width, 1, self.visual_style, apply_selection=False)
-        strip = strips[0] if strips else Strip.blank(width, self.rich_style)
-        strip = placed(strip.apply_offsets(0, y), line.base, width, self.rich_style)
+        x, segments = 0, []
+        for text, style in content.render(ground, end=""):
+            segments.append(Segment(text, style.rich_style_with_offset(x, y)))  # where a selection begins and ends
+            x += len(text)
+        strip = placed(Strip(segments, content.cell_length), line.base, width, beside)
         if selection is None:
             self._drawn[y] = (line, strip)
         return strip

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
@@ -20,6 +19,7 @@ from edgechat.tui import glyphs
 from edgechat.tui.direction import DirectedText
 from edgechat.tui.themes import MUTED
 from edgechat.tui.widgets.cards import ErrorCard, Facts, Mark, Notice, facts_of, mark_of
+from edgechat.tui.widgets.ground import Ground
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +64,7 @@ def _head(text: str) -> str:
     return text[:SHOWN_CHARACTERS] if len(text) > SHOWN_CHARACTERS + 500 else text
 
 
-class TurnView(Vertical):
+class TurnView(Ground):
     """A user message and its reply."""
 
     def __init__(self, turn: Turn, *, live: bool = False, notices: Sequence[str] = ()) -> None:
