@@ -239,6 +239,20 @@ def test_a_terminal_sees_no_escape_sequence(typed: Callable[..., Typed]) -> None
     assert "\x1b" not in chat.everything
 
 
+def test_what_every_message_begins_with_is_computed_ahead(typed: Callable[..., Typed]) -> None:
+    chat = typed()
+    chat.until("scripted is ready")
+    for word in ("one", "two"):
+        chat.type(f"{word}\n")
+        chat.until("no model is running.")
+    chat.type("/stats\n")
+    chat.until("computed before")
+    found = re.search(r"read: (\d+) tokens, (\d+) of them", chat.everything)
+    assert found is not None
+    # Of each message: itself, its end, and the beginning of the reply.
+    assert int(found[1]) - int(found[2]) == 2 * 3
+
+
 def test_completion_on_a_terminal(typed: Callable[..., Typed]) -> None:
     pytest.importorskip("readline")
     chat = typed()

@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from edgechat.chat.conversation import Message
 from edgechat.engine.base import Finished, Request, Sampling, TextDelta
 from edgechat.engine.client import EngineClient, EngineOptions, ModelSource
 from edgechat.errors import EngineError
+from edgechat.history.store import HistoryStore
+from edgechat.session import Session, TurnClosed
 
 # One worker for all of them, and so one event loop.
 pytestmark = [pytest.mark.model, pytest.mark.asyncio(loop_scope="module")]
@@ -103,6 +106,27 @@ async def test_a_message_that_was_computed_ahead_is_answered_as_any_other(engine
     again, finished = await reply(engine, chat, 24)
     assert finished.usage.cached == finished.usage.prompt - 2
     assert again == text
+
+
+async def test_what_is_written_is_read_before_it_is_sent(engine: EngineClient, tmp_path: Path) -> None:
+    store = HistoryStore.open(tmp_path / "history.db")
+    session = Session(engine, store, sampling=GREEDY, max_tokens=8)
+    await session.start()
+    for words in ("Name a river.", "And a lake?"):
+        session.warm(words[:6])
+        await asyncio.sleep(0.05)
+        session.warm(words)
+        prompt = await session.prompt_parts(words)
+        while prompt.cached < prompt.tokens:
+            await asyncio.sleep(0.01)
+            prompt = await session.prompt_parts(words)
+        async with aclosing(session.send(words)) as events:
+            told = [event async for event in events]
+        assert isinstance(told[-1], TurnClosed)
+        usage = told[-1].finished.usage
+        assert usage.cached == usage.prompt > 0
+        assert usage.completion > 0
+    store.close()  # the engine stays, for the other tests
 
 
 async def test_a_reply_does_not_wait_for_what_is_computed_ahead(engine: EngineClient) -> None:
