@@ -188,7 +188,7 @@ class GenaiModel:
         self._seed = None
         self._top_k = top_k or self._top_k
         try:
-            cache = self._caches.take(prompt, ahead=not whole, made_for=self._top_k)
+            cache = self._caches.take(prompt, ahead=not whole, made_for=(self._top_k, None))
             if not whole and common_prefix(cache.tokens, prompt) > len(prompt) - _FEWEST:
                 return
             cached = self._cut(cache, prompt)
@@ -345,7 +345,7 @@ class GenaiModel:
         self._seed = sampling.seed if repeatable else None
         if sampling.temperature > 0:  # else the likeliest token is the same among any number of them
             self._top_k = sampling.top_k
-        cache = self._caches.take(prompt, fresh=repeatable, made_for=self._top_k)
+        cache = self._caches.take(prompt, fresh=repeatable, made_for=(self._top_k, self._seed))
         cache.params.set_search_options(**options)
         return cache, self._cut(cache, prompt)
 

@@ -374,13 +374,18 @@ async def test_seeds_repeat_and_differ(name: str, request: pytest.FixtureRequest
     engine = real(request.getfixturevalue(name))
     try:
 
-        async def sampled(seed: int) -> str:
+        async def sampled(seed: int | None) -> str:
             return (await collect(engine, asking(sampling=Sampling(temperature=1.0, top_p=1.0, seed=seed))))[0]
 
         first = await sampled(7)
         await collect(engine, asking())
         assert await sampled(7) == first
         assert await sampled(8) != first
+        unseeded = set()
+        for _ in range(3):
+            await sampled(7)
+            unseeded.add(await sampled(None))
+        assert len(unseeded) > 1, "a reply without a seed goes on with the one before"
     finally:
         await engine.aclose()
 
