@@ -13,7 +13,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,7 @@ class GenaiModel:
             # Other programs may have taken it since.
             room=lambda: sizing.available_memory() > kv + sizing.RESERVE,
         )
-        self._encoded = lru_cache(maxsize=4)(self._encode)  # what was computed ahead is soon sent
+        self._ahead: tuple[tuple[Message, ...], list[int]] | None = None
         self._seed: int | None = None
         self._top_k = Sampling().top_k
         self._vocabulary = int(config.get("model", {}).get("vocab_size") or self.codec.vocabulary)
@@ -164,10 +164,9 @@ class GenaiModel:
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """Ids of the prompt that asks for the next reply, or for more of the assistant's last message."""
-        return [*self._encoded(tuple(messages))]
-
-    def _encode(self, messages: tuple[Message, ...]) -> tuple[int, ...]:
-        return tuple(self.codec.encode(prompt_pieces(self.form, messages)))
+        if self._ahead is not None and self._ahead[0] == tuple(messages):
+            return [*self._ahead[1]]
+        return self.codec.encode(prompt_pieces(self.form, messages))
 
     def prompt(self, messages: Sequence[Message]) -> Prompt:
         """See `LoadedModel.prompt`."""
@@ -185,6 +184,8 @@ class GenaiModel:
         prompt, whole = known_ahead(self.encode, messages), bool(messages[-1].content)
         if len(prompt) >= self._context.tokens:
             return
+        if whole:  # it is soon sent, and encoding a long chat would be most of what is left to do
+            self._ahead = tuple(messages), prompt
         self._seed = None
         self._top_k = top_k or self._top_k
         try:

@@ -58,7 +58,7 @@ class ShowPrompt(msgspec.Struct, frozen=True, tag="show_prompt"):
 
 
 class Prefill(msgspec.Struct, frozen=True, tag="prefill"):
-    """Compute ahead what the next prompt begins with; answered by Prefilled or Failure.
+    """Compute the next prompt ahead, as far as it is known; answered by Prefilled or Failure.
 
     Questions that come meanwhile are answered in between; any other command ends it, and so does Stop.
     """
