@@ -8,9 +8,11 @@ be. A batch cannot be taken up again: chats, whose turns follow one another, are
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ import onnxruntime_genai as og
 from edgechat.engine.base import Finished, Request, Timings, Usage
 from edgechat.engine.reply import GrowingReply
 from edgechat.engine.stops import StopStrings
+from edgechat.engine.tokens import TokenCodec
 
 ROWS = 8
 """Replies of one batch: with more, each token costs nearly what it costs in a batch of its own."""
@@ -186,3 +189,29 @@ class _Row:
                 decode=self._last - self._first,
             ),
         )
+
+
+def choose_filler(folder: Path, config: dict[str, Any], codec: TokenCodec) -> int | None:
+    """A token that is in no prompt and ends no reply, for the shorter rows of a batch.
+
+    The engine leaves the padding token of genai_config.json out of account wherever it stands, and many models name one
+    that every prompt has, such as the end of a turn.
+
+    Returns:
+        None where every token may be in a prompt, or where positions are an input of the graph: they would be counted
+        with what is filled in.
+    """
+    model = config.get("model", {})
+    if "position_ids" in model.get("decoder", {}).get("inputs", {}):
+        return None
+    size = int(model.get("vocab_size") or 0)
+    if size > codec.vocabulary:
+        return size - 1
+    template = ""
+    for file in ("tokenizer_config.json", "chat_template.jinja"):
+        with contextlib.suppress(OSError):
+            template += (folder / file).read_text(encoding="utf-8", errors="replace").partition("chat_template")[2]
+    ends = model.get("eos_token_id", ())
+    named = {model.get("bos_token_id"), *(ends if isinstance(ends, list) else [ends])}
+    unused = (token for name, token in codec.control_ids.items() if name not in template and token not in named)
+    return next(unused, None)

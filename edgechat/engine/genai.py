@@ -8,7 +8,6 @@ computed.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import random
 import time
@@ -34,7 +33,7 @@ from edgechat.engine.base import (
     Timings,
     Usage,
 )
-from edgechat.engine.batch import BatchWriter
+from edgechat.engine.batch import BatchWriter, choose_filler
 from edgechat.engine.common import (
     PREFILL_CHUNK,
     VERIFY,
@@ -378,29 +377,3 @@ class GenaiModel:
 
     def _drop(self) -> None:
         self._caches.drop()
-
-
-def choose_filler(folder: Path, config: dict[str, Any], codec: TokenCodec) -> int | None:
-    """A token that is in no prompt and ends no reply, for the shorter rows of a batch.
-
-    The engine leaves the padding token of genai_config.json out of account wherever it stands, and many models name one
-    that every prompt has, such as the end of a turn.
-
-    Returns:
-        None where every token may be in a prompt, or where positions are an input of the graph: they would be counted
-        with what is filled in.
-    """
-    model = config.get("model", {})
-    if "position_ids" in model.get("decoder", {}).get("inputs", {}):
-        return None
-    size = int(model.get("vocab_size") or 0)
-    if size > codec.vocabulary:
-        return size - 1
-    template = ""
-    for file in ("tokenizer_config.json", "chat_template.jinja"):
-        with contextlib.suppress(OSError):
-            template += (folder / file).read_text(encoding="utf-8", errors="replace").partition("chat_template")[2]
-    ends = model.get("eos_token_id", ())
-    named = {model.get("bos_token_id"), *(ends if isinstance(ends, list) else [ends])}
-    unused = (token for name, token in codec.control_ids.items() if name not in template and token not in named)
-    return next(unused, None)

@@ -8,8 +8,8 @@ import pytest
 
 from edgechat.chat.conversation import Message
 from edgechat.engine.base import Request, Sampling
-from edgechat.engine.batch import ROWS
-from edgechat.engine.genai import GenaiModel, choose_filler
+from edgechat.engine.batch import ROWS, choose_filler
+from edgechat.engine.genai import GenaiModel
 from edgechat.engine.reply import collect
 from edgechat.engine.tokens import TokenCodec
 from edgechat.errors import RequestError
