@@ -112,6 +112,9 @@ def written(
         yield from until_stop(run, request.stop, stopped)
     except EdgechatError:
         raise
+    except KeyboardInterrupt:  # halfway, in a notebook
+        give_up()
+        raise
     except Exception as error:
         give_up()
         raise run_error(error) from error

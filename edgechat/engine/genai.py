@@ -188,7 +188,7 @@ class GenaiModel:
         self._seed = None
         self._top_k = top_k or self._top_k
         try:
-            cache = self._caches.take(prompt, ahead=not whole, made_for=(self._top_k, None))
+            cache = self._caches.take(prompt, ahead=True, made_for=(self._top_k, None))
             if not whole and common_prefix(cache.tokens, prompt) > len(prompt) - _FEWEST:
                 return
             cached = self._cut(cache, prompt)
@@ -214,6 +214,7 @@ class GenaiModel:
         """
         began = time.perf_counter()
         prompt, limit = fit(request, self._context.tokens, self.encode)
+        self._ahead = None  # of this reply other ids may be remembered
         yield from self._write(prompt, limit, request, stopped, began)
 
     def complete(self, request: Request) -> Iterator[Event]:
@@ -356,6 +357,8 @@ class GenaiModel:
             return len(prompt)
         # Something must be appended, or there would be no logits to choose the first token from.
         common = min(common_prefix(cache.tokens, prompt), max(len(prompt) - _FEWEST, 0))
+        if not cache.ready:  # the last token was only chosen; what is appended to it as it is comes out wrong
+            common = min(common, max(len(cache.tokens) - 1, 0))
         if common < len(cache.tokens):
             cache.generator.rewind_to(common)
             del cache.tokens[common:]

@@ -13,6 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -155,12 +156,15 @@ class HfModel:
     ) -> Iterator[int]:
         """See `LoadedModel.prefill`."""
         del top_k  # one cache serves any
-        prompt = known_ahead(self.encode, messages)
-        if not self._keeps or len(prompt) >= self._context.tokens or common_prefix(self._held, prompt) == len(prompt):
+        *before, last = messages
+        whole = bool(last.content) and self._croppable()
+        prompt = known_ahead(self.encode, (*before, last if whole else replace(last, content="")))
+        end = len(prompt) - whole  # the last token is left to `generate`
+        if not self._keeps or len(prompt) >= self._context.tokens or common_prefix(self._held, prompt) >= end:
             return
         try:
             cached = self._prepare(Sampling(), prompt)
-            for held in self._compute(prompt, len(prompt), stopped):
+            for held in self._compute(prompt, end, stopped):
                 yield held - cached
         except Exception as error:
             self._drop()
@@ -276,6 +280,11 @@ class HfModel:
             return 0
         del self._held[common:]
         return common
+
+    def _croppable(self) -> bool:
+        """Whether what was computed ahead can be taken back, however long the chat is."""
+        cache = transformers.DynamicCache(config=self._model.config) if self._cache is None else self._cache
+        return all(type(layer).__name__ == "DynamicLayer" for layer in cache.layers)
 
     def _cut(self, surplus: int) -> bool:
         if not all(type(layer).__name__ in _CROPPABLE for layer in self._cache.layers):

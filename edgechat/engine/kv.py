@@ -75,8 +75,10 @@ class RecentCaches:
         return len(self._caches)
 
     def held(self, *, ready: bool = False) -> list[list[int]]:
-        """What each cache holds, or each of those that are ready."""
-        return [cache.tokens for cache in self._caches if cache.ready or not ready]
+        """What each cache holds, or each of those that are ready; of the others the last token is computed again."""
+        return [
+            cache.tokens if cache.ready else cache.tokens[:-1] for cache in self._caches if cache.ready or not ready
+        ]
 
     def take(
         self, prompt: Sequence[int], *, ahead: bool = False, fresh: bool = False, made_for: object = None

@@ -164,3 +164,18 @@ def first_logits(model: GenaiModel, messages: Sequence[Message]) -> npt.NDArray[
     prompt = model.encode(messages)
     list(model._run(GREEDY, prompt, 0, "", 0.0, lambda: False))
     return np.asarray(model._caches.take(prompt).generator.get_logits()).ravel()
+
+
+def test_a_reply_that_was_cut_is_gone_on_from_as_if_it_were_read(tiny_llama: Path) -> None:
+    """Its last token was only chosen, and not computed: no rounding is as large as what would follow from that."""
+    model, other = [GenaiModel(tiny_llama, name="tiny", context=512) for _ in range(2)]
+    other.codec = model.codec  # a reply of random weights is spelled in other ids than its text would be
+    for number in range(8):
+        asked = [Message("user", f"Question {number}: " + "why " * number)]
+        text, finished = reply(model, asked, most=3 + number)
+        if finished.reason != "length":
+            continue
+        turned = [*asked, Message("assistant", text), Message("user", "And then?")]
+        other._drop()
+        reused, fresh = next_token_distribution(model, turned), next_token_distribution(other, turned)
+        assert float(np.abs(reused - fresh).max()) < 0.05, number

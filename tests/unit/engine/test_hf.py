@@ -110,6 +110,18 @@ def test_a_window_that_slid_past_is_computed_anew(default_hf: Path, tmp_path: Pa
     assert text == fresh(model, HELLO)
 
 
+def test_what_cannot_be_taken_back_is_not_computed_ahead(default_hf: Path, tmp_path: Path) -> None:
+    from edgechat.engine.hf import HfModel
+
+    model = HfModel(make_tiny(tmp_path / "sliding", default_hf, sliding_window=32), context=1024, threads=1)
+    told, _ = reply(model, HELLO)
+    chat = (*HELLO, Message("assistant", told))
+    for written in ("And", "And then", "And then?"):
+        list(model.prefill((*chat, Message("user", written))))
+    _, finished = reply(model, (*chat, Message("user", "And then?")))
+    assert finished.usage.cached >= finished.usage.prompt - 20
+
+
 def test_every_token_is_counted_and_a_limit_is_exact(model: HfModel) -> None:
     for most in (0, 1, 2, 17):
         _, finished = reply(model, HELLO, most=most)
