@@ -52,7 +52,7 @@ def test_turns_other_replies_and_chats_are_measured_in_one_run(home_with_model: 
     ended = bench("--turns", "--json")
     assert ended.returncode == 0, ended.stderr
     figures = json.loads(ended.stdout)["figures"]
-    assert set(figures) == {"later_turn", "another_reply", "back_to_a_chat"}
+    assert set(figures) == {"later_turn", "later_turn_at_once", "another_reply", "back_to_a_chat"}
     assert all(0.001 < figure["ratio"] < 100 for figure in figures.values())
 
 

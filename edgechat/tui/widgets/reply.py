@@ -249,7 +249,7 @@ class ReplyView(Widget):
             style = Style.from_styles(self.screen.get_component_styles("screen--selection"))
             content = content.stylize(style, start, len(content) if end == -1 else end)
         x, segments = 0, []
-        for text, style in content.render(ground, end="") if content else ():
+        for text, style in content.render(ground, end=""):
             segments.append(Segment(text, style.rich_style_with_offset(x, y)))  # where a selection begins and ends
             x += len(text)
         strip = placed(Strip(segments, content.cell_length), line.base, width, beside)
