@@ -12,6 +12,7 @@ from edgechat.cli.opening import locate
 from edgechat.config import Config
 from edgechat.engine import sizing
 from edgechat.errors import ConfigError, ModelError
+from edgechat.extras import install_command
 
 CONTEXT = 2048
 _TOPICS = ("lighthouse", "mill", "bridge", "harbour", "forest", "mountain", "village", "desert")
@@ -34,7 +35,7 @@ async def measure(config: Config, rounds: int, tokens: int) -> dict[str, Any]:
         ModelError: The model is no MLflow model that edgechat saved.
     """
     if importlib.util.find_spec("pandas") is None:
-        raise ConfigError("MLflow is needed", "mlflow.pyfunc is not installed.", "pip install 'edgechat[mlflow]'")
+        raise ConfigError("MLflow is needed", "mlflow.pyfunc is not installed.", install_command("mlflow"))
     source = await locate(config.model_uri)(lambda progress: None)
     if not (source.folder.parent / "MLmodel").is_file():
         raise ModelError("Not an MLflow model", f"{source.folder} has no MLmodel beside it.", "Try `edgechat package`.")

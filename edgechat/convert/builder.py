@@ -21,6 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from edgechat.errors import ConvertError, ModelError, StorageError
+from edgechat.extras import install_command
 from edgechat.huggingface import HfFolder, hf_folder_in, read_hf_folder
 from edgechat.offline import OPT_OUTS
 
@@ -30,7 +31,6 @@ QUANTISATION = "int4 block 32, accuracy 4"
 _OPTIONS = ("int4_block_size=32", "int4_accuracy_level=4", "prune_lm_head=true")
 
 _NEEDED = ("torch", "transformers", "onnx_ir", "onnxruntime", "tqdm")
-_INSTALL = "pip install 'edgechat[convert-hf]'"
 
 # What the builder reads of a folder; pickles and code are not among it, so they cannot be read by mistake.
 _TAKEN = ("*.json", "*.jinja", "*.model", "*.txt")
@@ -116,11 +116,15 @@ def _require_builder() -> None:
         raise ConvertError(
             "This edgechat cannot convert the model",
             "The packaged edgechat does not carry the model builder.",
-            f"Convert it on a computer with Python: {_INSTALL}",
+            "Convert it with `edgechat package` on a computer with Python, and copy the folder.",
         )
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
-        raise ConvertError("Conversion needs the extra convert-hf", f"Not installed: {', '.join(missing)}.", _INSTALL)
+        raise ConvertError(
+            "Conversion needs the extra convert-hf",
+            f"Not installed: {', '.join(missing)}.",
+            install_command("convert-hf"),
+        )
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from edgechat.convert.gguf_header import GgufHeader, malformed, read_header
 from edgechat.errors import ConvertError
+from edgechat.extras import install_command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,7 +95,7 @@ def convert_gguf(source: Path, out_dir: Path, *, progress: Progress | None = Non
         raise ConvertError(
             "A library for converting is missing",
             f"{error.name or 'onnx'} is not installed.",
-            "pip install 'edgechat[convert]'",
+            install_command("convert"),
         ) from error
     from edgechat.convert.genai_config import write_genai_config
     from edgechat.convert.gguf_weights import GgufDecoder

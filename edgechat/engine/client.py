@@ -22,6 +22,7 @@ from edgechat.chat.conversation import Message
 from edgechat.engine import wire
 from edgechat.engine.base import Event, Finished, Kind, ModelInfo, Progress, Prompt, Request, TextDelta
 from edgechat.errors import EdgechatError, EngineError, ModelError
+from edgechat.extras import install_command
 
 OnProgress = Callable[[Progress], None]
 _Answer = TypeVar("_Answer", bound=wire.Answer)
@@ -325,7 +326,7 @@ def require_transformers(name: str) -> None:
         raise ModelError(
             "Model needs the extra transformers",
             f"{what}, and {' and '.join(missing)} {'are' if missing[1:] else 'is'} not installed.",
-            "pip install 'edgechat[transformers]', or turn it into an ONNX model with `edgechat package`.",
+            f"{install_command('transformers')}, or turn it into an ONNX model with `edgechat package`.",
         )
 
 

@@ -20,6 +20,7 @@ from urllib.request import url2pathname
 
 from edgechat.cli.main import report
 from edgechat.errors import EdgechatError, ModelError, StorageError
+from edgechat.extras import install_command
 from edgechat.offline import go_offline
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def need(*extras: str) -> None:
         raise ModelError(
             "The recipe needs more than is installed",
             f"Not installed: {', '.join(missing)}.",
-            f"pip install 'edgechat[{','.join(extras)}]'",
+            install_command(*extras),
         )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgechat.errors import ConfigError, EdgechatError, RegistryError
+from edgechat.extras import install_command
 from edgechat.flavor.saving import mlflow_is_missing
 from edgechat.models.reference import plain_server, scheme_of, without_credentials
 from edgechat.models.words import shown
@@ -219,7 +220,7 @@ def _lacking(package: str, server: str) -> RegistryError:
         return RegistryError(
             "The whole of MLflow is needed",
             f"{server} is a database, which the small MLflow that edgechat brings cannot open.",
-            f"pip install 'edgechat[mlflow]', or use a server: {_NAME_A_SERVER}",
+            f"{install_command('mlflow')}, or use a server: {_NAME_A_SERVER}",
         )
     return RegistryError("A package is missing", f"{server} needs the Python package {shown(package)}.", "Install it.")
 

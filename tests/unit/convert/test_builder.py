@@ -152,9 +152,9 @@ def test_without_the_extra_it_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, missing, None)  # as Python itself marks what may not be imported
     error = _refused(write_hf(tmp_path / "hf"), tmp_path / "out")
     assert missing in error.message
-    assert "pip install 'edgechat[convert-hf]'" in error.hint
+    assert error.hint == "uv sync --inexact --extra convert-hf"
 
 
 def test_a_packaged_binary_says_where_to_convert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "frozen", True, raising=False)
-    assert "edgechat[convert-hf]" in _refused(write_hf(tmp_path / "hf"), tmp_path / "out").hint
+    assert "edgechat package" in _refused(write_hf(tmp_path / "hf"), tmp_path / "out").hint

@@ -143,7 +143,7 @@ async def test_without_the_extra_it_is_named(tmp_path: Path, monkeypatch: pytest
     engine = EngineClient(ModelSource(write_hf(tmp_path / "hf"), "pipe", "transformers"))
     with pytest.raises(ModelError, match=missing) as caught:
         await engine.start()
-    assert "pip install 'edgechat[transformers]'" in caught.value.hint
+    assert "uv sync --inexact --extra transformers" in caught.value.hint
     assert engine.pid is None
 
 
