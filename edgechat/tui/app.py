@@ -21,7 +21,6 @@ from textual.binding import Binding, BindingType
 from edgechat.config import Settings, load_settings
 from edgechat.errors import EdgechatError
 from edgechat.i18n import N_, _, in_words
-from edgechat.tui import direction
 from edgechat.tui.screens.main import MainScreen
 from edgechat.tui.themes import CONTRAST, DARK, LIGHT
 from edgechat.tui.tools import TOOLS_BINDINGS, ToolsApp
@@ -132,6 +131,10 @@ class EdgechatApp(ToolsApp):
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(number, self.exit, None, 128 + number)
+
+    def terminal_gone(self) -> None:
+        """Leave as if the system had said that it hung up."""
+        self.exit(None, 128 + signal.SIGHUP)
 
     async def on_unmount(self) -> None:
         """End the session; the terminal is the user's again by now."""
@@ -288,10 +291,7 @@ def run_tui(
         EdgechatError: The session could not be closed, or something unforeseen ended the interface.
     """
     app = EdgechatApp(session, notices=notices, settings=settings, read_settings=read_settings)
-    try:
-        app.run()
-    finally:
-        direction.close()
+    app.run()
     if app.fault is not None:
         raise app.fault
     if app.failure is not None:

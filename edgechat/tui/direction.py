@@ -9,7 +9,6 @@ wrapped line need not show it. Mouse positions are turned back before anyone ask
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
@@ -62,15 +61,13 @@ def ordering() -> Ordering:
 
 
 def opening() -> str:
-    """What is written to the terminal at the start, and undone with `IMPLICIT` at the end; "" for nothing."""
+    """What is written to the terminal when it is taken; "" for nothing."""
     return _Mode.opening
 
 
-def close() -> None:
-    """Give the terminal back as it was."""
-    if _Mode.opening and sys.__stderr__ is not None:
-        sys.__stderr__.write(IMPLICIT)
-        sys.__stderr__.flush()
+def closing() -> str:
+    """What is written to the terminal when it is given back; "" for nothing."""
+    return IMPLICIT if _Mode.opening else ""
 
 
 def use(setting: Ordering | Literal["auto"], variables: Mapping[str, str]) -> None:

@@ -26,6 +26,7 @@ from edgechat.tui.filters import Colourless, Simplified
 from edgechat.tui.themes import MONO, fitting_theme, own_themes, without_colour
 
 if TYPE_CHECKING:
+    from textual.driver import Driver
     from textual.theme import Theme
 
 
@@ -56,6 +57,14 @@ class LookApp(App[None]):
         self.set_reactive(App.theme, self.wanted_theme(settings.config.theme))
         self.stylesheet.set_variables(self.get_css_variables())
         self._obey()
+
+    def get_driver_class(self) -> type[Driver]:
+        """Edgechat's own driver, where there is one for the system."""
+        if os.name != "posix" or os.environ.get("TEXTUAL_DRIVER"):
+            return super().get_driver_class()
+        from edgechat.tui.terminal.driver import TerminalDriver  # of modules that other systems do not have
+
+        return TerminalDriver
 
     @property
     def available_themes(self) -> dict[str, Theme]:
@@ -98,8 +107,6 @@ class LookApp(App[None]):
     def on_mount(self) -> None:
         """Tell what is wrong with the look that was asked for, once the chat is there."""
         self.set_class(right_to_left(), "-right-to-left")
-        if self._driver is not None and not self.is_headless:
-            self._driver.write(direction.opening())
         config = self.settings.config
         if config.theme is not None and config.theme not in self.available_themes:
             names = ", ".join(sorted(self.available_themes))

@@ -1,0 +1,1 @@
+"""The terminal itself: the bytes that come from it and the bytes that go to it."""
