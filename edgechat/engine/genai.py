@@ -48,6 +48,7 @@ from edgechat.engine.common import (
 )
 from edgechat.engine.kv import Cache, RecentCaches, common_prefix
 from edgechat.engine.reply import GrowingReply, collect
+from edgechat.engine.session_options import model_overlay, session_options
 from edgechat.engine.tokens import TokenCodec
 from edgechat.errors import ModelError
 
@@ -107,11 +108,8 @@ class GenaiModel:
         except (OSError, ValueError) as error:
             raise ModelError("Model cannot be read", f"{config_path}: {short(error)}.", VERIFY) from error
         self.codec = TokenCodec(folder)
-        options: dict[str, Any] = {"intra_op_num_threads": count, "inter_op_num_threads": 1, "log_severity_level": 4}
-        if not spinning:
-            options["session.intra_op.allow_spinning"] = "0"
         filler = choose_filler(folder, config, self.codec)
-        overlay: dict[str, Any] = {"decoder": {"session_options": options}}
+        overlay = model_overlay(config.get("model", {}), session_options(count, spinning=spinning))
         if filler is not None:
             overlay["pad_token_id"] = filler
         try:

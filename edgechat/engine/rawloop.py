@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import onnxruntime_genai as og
+
+from edgechat.engine.session_options import model_overlay, session_options
 
 
 def main() -> int:
@@ -22,8 +25,9 @@ def main() -> int:
     """
     settings = json.loads(sys.stdin.readline())
     config = og.Config(settings["folder"])
-    options = {"intra_op_num_threads": settings["threads"], "inter_op_num_threads": 1, "log_severity_level": 4}
-    config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
+    given = json.loads(Path(settings["folder"], "genai_config.json").read_text(encoding="utf-8"))
+    overlay = model_overlay(given.get("model", {}), session_options(settings["threads"]))
+    config.overlay(json.dumps({"model": overlay}))
     model = og.Model(config)
     _tell({"ready": True})
     for line in sys.stdin:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,15 @@ import numpy.typing as npt
 import onnx
 import onnxruntime_genai as og
 
+from edgechat.engine.session_options import model_overlay, session_options
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def load(folder: Path, *, overlay: str = "{}") -> Any:
     config = og.Config(str(folder))
-    config.overlay('{"model": {"decoder": {"session_options": {"intra_op_num_threads": 2, "log_severity_level": 4}}}}')
+    config.overlay(json.dumps({"model": model_overlay({}, session_options(2))}))
     config.overlay(overlay)
     return og.Model(config)
 
