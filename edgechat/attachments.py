@@ -6,7 +6,6 @@ text is refused, and so is what no context could hold, before it is read. Nothin
 
 from __future__ import annotations
 
-import codecs
 import os
 import shlex
 import stat
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from edgechat.chat.decoding import NotTextError, decoded
 from edgechat.chat.text import fenced, printable, storable
 from edgechat.errors import EdgechatError
 from edgechat.i18n import _
@@ -26,8 +26,6 @@ MOST_PATHS = 20
 
 LONGEST_PASTE = 8192
 """Characters of a paste that may be nothing but paths."""
-
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class AttachmentError(EdgechatError):
@@ -58,7 +56,7 @@ class Attachment:
 
 
 def read_file(path: Path) -> Attachment:
-    """Read a text file: UTF-8, with or without a byte order mark, or UTF-16 with one.
+    """Read a text file: UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
 
     Raises:
         AttachmentError: There is no such file, it cannot be read, is not text, is empty or far too large.
@@ -91,19 +89,19 @@ def read_file(path: Path) -> Attachment:
 
 def _decoded(data: bytes, name: str) -> str:
     try:
-        text = data.decode("utf-16" if data.startswith(_UTF16) else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _not_text(name, _("Byte {n:,} is not UTF-8.").format(n=error.start + 1)) from error
-    if "\0" in text:
-        raise _not_text(name, _("It holds zero bytes, as programs and pictures do."))
-    return storable(text)[0]
+        found = decoded(data)
+    except NotTextError as error:
+        raise _not_text(name, str(error)) from error
+    if found.first_wrong is not None:
+        raise _not_text(name, _("Byte {n:,} is not UTF-8.").format(n=found.first_wrong + 1))
+    return storable(found.text)[0]
 
 
 def _not_text(name: str, why: str) -> AttachmentError:
     return AttachmentError(
         _("{name} is not a text file").format(name=name),
         why,
-        _("Only text can be attached: UTF-8, or UTF-16 with a byte order mark. Save it as UTF-8 text first."),
+        _("Only text can be attached: UTF-8 or UTF-16. Save it as UTF-8 text first."),
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgechat import paths
+from edgechat.chat.decoding import NotTextError, decoded
 from edgechat.config import Settings, config_path, device_path
 from edgechat.errors import ConfigError
 
@@ -78,18 +79,21 @@ def read(path: Path, *, shipped: bool = False) -> Persona:
             data = file.read(LONGEST + 1)
         if len(data) > LONGEST:
             raise ConfigError("Persona not usable", f"{path} is longer than {LONGEST // 1024} KB.", "Shorten it.")
-        text = data.decode("utf-8-sig")
+        found = decoded(data)
     except OSError as error:
         raise ConfigError("Persona not usable", f"{path}: {error.strerror or error}.", hint) from error
-    except UnicodeDecodeError as error:
+    except NotTextError as error:
         raise ConfigError("Persona not usable", f"{path} is not UTF-8 text.", hint) from error
+    if found.first_wrong is not None:
+        raise ConfigError("Persona not usable", f"{path} is not UTF-8 text.", hint)
+    text = found.text.replace("\r\n", "\n")
     first, _, rest = text.lstrip().partition("\n")
     title = " ".join(first.removeprefix("#").split())
     if not first.startswith("# ") or not title:
         raise ConfigError("Persona not usable", f"{path}: the first line is not `# Title`.", hint)
     if not rest.strip():
         raise ConfigError("Persona not usable", f"{path}: there is no system message below the title.", hint)
-    return Persona(path.stem, title, rest.strip().replace("\r\n", "\n"), path, shipped)
+    return Persona(path.stem, title, rest.strip(), path, shipped)
 
 
 def find(name: str) -> Persona:

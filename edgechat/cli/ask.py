@@ -10,9 +10,10 @@ from contextlib import aclosing
 
 import click
 
-from edgechat.chat.text import printable
 from edgechat.cli.opening import engine_for, history_for, pulled_notice
 from edgechat.cli.options import history_option, model_option, persona_option
+from edgechat.cli.standard_input import piped_text
+from edgechat.cli.terminal import ERASE, control
 from edgechat.config import load_settings
 from edgechat.engine.base import Finished, Progress, Prompt, TextDelta
 from edgechat.engine.prompt_text import part_lines, summary_words
@@ -31,6 +32,12 @@ from edgechat.session import Session, TurnClosed, TurnSaved
 @click.option("--max-tokens", type=int, metavar="N", help="Upper bound of the answer's length.")
 @click.option("--temperature", type=float, metavar="T", help="0 always takes the likeliest word; up to 2.")
 @click.option("--seed", type=int, metavar="N", help="Makes the answer repeatable.")
+@click.option(
+    "--stdin/--no-stdin",
+    "use_stdin",
+    default=None,
+    help="Read standard input to its end, or leave it alone; without either it is looked at, see above.",
+)
 @click.option("--show-prompt", is_flag=True, help="Show what the model read, with its tokens, on standard error.")
 @click.pass_context
 def ask(
@@ -43,18 +50,23 @@ def ask(
     max_tokens: int | None,
     temperature: float | None,
     seed: int | None,
+    use_stdin: bool | None,
     show_prompt: bool,
 ) -> None:
     """Ask one question and print the answer as it is written.
 
-    Text from a pipe is put below the question; without a question it is the question. The exchange is kept in the
-    history like any chat, unless --no-history is given. Ctrl+C stops the answer.
+    Text from a pipe or a file is put below the question; without a question it is the question. A file that something
+    else reads already, such as the loop this command stands in, is left alone; of a pipe nobody can tell, so add
+    --no-stdin in a loop over one. The exchange is kept in the history like any chat, unless --no-history is given.
+    Ctrl+C stops the answer.
 
     \b
     Examples:
       edgechat ask "Why is the sky blue?"
       edgechat ask --temperature 0 --max-tokens 50 "Name three rivers."
       git diff | edgechat ask "Write a commit message for this change."
+      while read -r q; do edgechat ask "$q"; done < questions.txt
+      grep -h "?" *.txt | while read -r q; do edgechat ask --no-stdin "$q"; done
 
     \b
     Exit codes: 0 answered, 2 wrong usage or setting, 3 model, 4 engine, 5 storage, 130 stopped.
@@ -71,7 +83,7 @@ def ask(
     )
     config = settings.config
     said = system_message(settings)
-    text = _question(" ".join(question))
+    text = _question(" ".join(question), use_stdin)
     if pulled := pulled_notice(config):
         _narrate(pulled)
     store = history_for(config, _narrate)
@@ -94,13 +106,8 @@ def ask(
         _narrate("the answer was cut at the length limit")
 
 
-def _question(words: str) -> str:
-    piped = ""
-    if sys.stdin is not None and not sys.stdin.isatty():
-        try:
-            piped = sys.stdin.buffer.read().decode("utf-8", errors="replace")
-        except OSError:
-            piped = ""  # closed: as if there were none
+def _question(words: str, use_stdin: bool | None) -> str:
+    piped = piped_text(_narrate, question=bool(words.strip()), wanted=use_stdin)
     text = "\n\n".join(part for part in (words, piped.strip("\n")) if part.strip())
     if not text:
         raise ConfigError("No question", "Nothing was asked.", 'Try: edgechat ask "Why is the sky blue?"')
@@ -144,21 +151,20 @@ async def _ask(session: Session, text: str, *, show_prompt: bool) -> Finished:
 
 
 def _write(text: str) -> None:
-    # A terminal obeys escape sequences, a file does not: what is piped on stays exactly what the model wrote.
-    sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
+    sys.stdout.write(text)
     sys.stdout.flush()
 
 
 def _narrate(text: str) -> None:
     if sys.stderr is not None:
-        sys.stderr.write(f"edgechat: {printable(text)}\n")
+        sys.stderr.write(f"edgechat: {text}\n")
 
 
 def _show(prompt: Prompt) -> None:
     """The prompt's parts, a line each: what was computed before, the text, the ids."""
     _narrate(f"the prompt has {summary_words(prompt)}")
     for line in part_lines(prompt):
-        sys.stderr.write(printable(f"{line.sign} {line.text}  {line.ids}".rstrip()) + "\n")
+        sys.stderr.write(f"{line.sign} {line.text}  {line.ids}".rstrip() + "\n")
 
 
 class _Progress:
@@ -178,7 +184,8 @@ class _Progress:
         if sys.stderr is None or text == self._shown:
             return
         if sys.stderr.isatty():
-            sys.stderr.write(f"\r\x1b[K{printable(text)}")
+            control(sys.stderr, ERASE)
+            sys.stderr.write(text)
             sys.stderr.flush()
         elif progress.phase == "install" and progress.done >= self._told + 25:
             self._told = progress.done
@@ -187,7 +194,6 @@ class _Progress:
 
     def clear(self) -> None:
         """Take the line away before something else is written."""
-        if self._shown and sys.stderr is not None and sys.stderr.isatty():
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+        if self._shown:
+            control(sys.stderr, ERASE)
         self._shown = ""

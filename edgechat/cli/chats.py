@@ -17,6 +17,7 @@ import click
 from edgechat.chat.text import printable, storable
 from edgechat.cli.chats_carry import export_chats, import_chats
 from edgechat.cli.narration import json_option, narrate, print_json
+from edgechat.cli.terminal import write_line
 from edgechat.errors import ExitCode, StorageError
 
 if TYPE_CHECKING:
@@ -111,8 +112,7 @@ def show(chat: int, as_json: bool) -> None:
         print_json(asdict(found))
         return
     for line in _lines(found):
-        # A terminal obeys escape sequences, a file does not: what is piped on stays exactly what was said.
-        sys.stdout.write(f"{printable(line) if sys.stdout.isatty() else line}\n")
+        sys.stdout.write(f"{line}\n")
 
 
 @chats.command()
@@ -140,7 +140,7 @@ def search(words: tuple[str, ...], limit: int, as_json: bool) -> None:
     for hit in found:
         who = "title" if hit.turn is None else "you" if hit.reply is None else "reply"
         click.echo(f"{hit.conversation:>5}  {_day(hit.updated)}  {_title(hit.title)}")
-        click.echo(f"       {who}: {_marked(hit)}")
+        write_line([(f"       {who}: ", False), *_marked(hit)])
 
 
 @chats.command()
@@ -345,13 +345,14 @@ def _lines(chat: Conversation) -> Iterator[str]:
                 yield f"\nNote: {turn.reply.note}"
 
 
-def _marked(hit: SearchHit) -> str:
-    """The snippet with its words in bold; `click.echo` drops the bold where no terminal is."""
-    out, end = "", 0
+def _marked(hit: SearchHit) -> Iterator[tuple[str, bool]]:
+    """The snippet in parts, and which of them are the words that were looked for."""
+    end = 0
     for begin, stop in hit.matches:
-        out += printable(hit.snippet[end:begin]) + click.style(printable(hit.snippet[begin:stop]), bold=True)
+        yield printable(hit.snippet[end:begin]), False
+        yield printable(hit.snippet[begin:stop]), True
         end = stop
-    return out + printable(hit.snippet[end:])
+    yield printable(hit.snippet[end:]), False
 
 
 def _title(title: str) -> str:

@@ -50,7 +50,6 @@ def export_chats(ids: tuple[int, ...], form: Format, out: Path | None, schema: b
       edgechat chats export --format openai | jq -r '.messages[0].content'
     """
     from edgechat import paths
-    from edgechat.chat.text import printable
     from edgechat.history.database import Database
     from edgechat.history.transfer_form import schema as form_schema
     from edgechat.history.transfer_out import export
@@ -69,11 +68,12 @@ def export_chats(ids: tuple[int, ...], form: Format, out: Path | None, schema: b
             _write(out, pieces)
             narrate(f"wrote {out}")
             return
-        stream = sys.stdout.buffer
-        # In a file or a pipe the text is exact; on a terminal nothing of it may be obeyed.
-        on_terminal = sys.stdout.isatty()
+        if sys.stdout.isatty():
+            sys.stdout.writelines(pieces)
+            return
+        stream = sys.stdout.buffer  # in a file or a pipe the text is exact, and UTF-8
         for piece in pieces:
-            stream.write((printable(piece) if on_terminal else piece).encode())
+            stream.write(piece.encode())
         stream.flush()
 
 

@@ -6,13 +6,15 @@ A command is imported when it is named. Nothing here is imported by `edgechat` a
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from edgechat.cli.main import COMPLETION
 from edgechat.cli.options import history_option, log_option, model_option, persona_option
-from edgechat.errors import ExitCode
+from edgechat.errors import ConfigError, ExitCode
 
 COMMANDS = {
     "ask": "edgechat.cli.ask:ask",
@@ -159,6 +161,20 @@ def cli(
     )
 
 
+def _complete(instruction: str) -> int:
+    """Answer a shell that wants to complete: its script, or the words that fit."""
+    from click.shell_completion import get_completion_class, shell_complete
+
+    shell, _, what = instruction.partition("_")
+    if get_completion_class(shell) is None or what not in ("source", "complete"):
+        raise ConfigError(
+            "No such completion",
+            f"{COMPLETION} is {instruction!r}; there are bash_source, zsh_source and fish_source.",
+            f'For bash: eval "$({COMPLETION}=bash_source edgechat)"',
+        )
+    return shell_complete(cli, {}, "edgechat", COMPLETION, instruction)
+
+
 def invoke(arguments: Sequence[str]) -> int:
     """Run the command that the arguments name.
 
@@ -169,6 +185,8 @@ def invoke(arguments: Sequence[str]) -> int:
         EdgechatError: The command failed.
     """
     try:
+        if instruction := os.environ.get(COMPLETION):
+            return _complete(instruction)
         code: Any = cli.main(args=list(arguments), prog_name="edgechat", standalone_mode=False)
         return int(code or 0)
     except click.exceptions.Exit as end:

@@ -6,7 +6,6 @@ import json
 
 import click
 
-from edgechat.chat.text import printable
 from edgechat.config import load_config
 from edgechat.errors import ExitCode
 
@@ -39,9 +38,9 @@ def keys(ctx: click.Context, as_json: bool) -> None:
         names = max(len(entry.id) for entry, _keys in shown)
         width = max(len(key_words(now, 0)) for _entry, now in shown)
         for entry, now in shown:
-            click.echo(printable(f"{entry.id.ljust(names)}  {key_words(now, 0).ljust(width)}  {_(entry.about)}"))
+            click.echo(f"{entry.id.ljust(names)}  {key_words(now, 0).ljust(width)}  {_(entry.about)}")
     wrong = problems(own)
     for words in wrong:
-        click.echo(f"edgechat: {printable(words)}", err=True)
+        click.echo(f"edgechat: {words}", err=True)
     if wrong:
         ctx.exit(ExitCode.USAGE)

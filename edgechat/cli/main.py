@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from edgechat.chat.text import printable
+from edgechat.cli.terminal import gated
 from edgechat.errors import EdgechatError, ExitCode, StorageError
 from edgechat.i18n import _, is_chosen, told, use
 
@@ -28,6 +28,9 @@ CHILDREN = {
     "_worker": "edgechat.engine.worker:main",
 }
 """The commands edgechat starts itself with: each a function of their arguments that returns the exit code."""
+
+COMPLETION = "_EDGECHAT_COMPLETE"
+"""The variable by which a shell asks for its script, `bash_source`, and later for words, `bash_complete`."""
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -45,6 +48,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     elif isinstance(sys.stdout, io.TextIOWrapper):
         # A model writes any character; one that the reader's encoding lacks must not end the answer.
         sys.stdout.reconfigure(errors="replace")
+    with gated():
+        return _guarded(given)
+
+
+def _guarded(given: list[str]) -> int:
+    """Run the command line; whatever goes wrong is told in words."""
     try:
         code = _call(given)
         sys.stdout.flush()
@@ -75,11 +84,11 @@ def _abandon_output() -> None:
 
 
 def _call(arguments: list[str]) -> int:
-    if not arguments:
+    if not arguments and COMPLETION not in os.environ:
         from edgechat.cli.chat import chat
 
         return chat()
-    if arguments[0] in CHILDREN:
+    if arguments and arguments[0] in CHILDREN:
         module, _, name = CHILDREN[arguments[0]].partition(":")
         child: Callable[..., int] = getattr(importlib.import_module(module), name)
         return child(*arguments[1:])
@@ -99,9 +108,9 @@ def _speak() -> None:
 
 
 def report(error: EdgechatError) -> None:
-    """Write an error for people on standard error, with nothing in it that a terminal would obey."""
+    """Write an error for people on standard error."""
     _speak()
     hint = error.hint and _("Next: {hint}").format(hint=told(error.hint))
     lines = [f"edgechat: {told(error.title)}", told(error.message), hint]
     if sys.stderr is not None:
-        sys.stderr.write(printable("\n  ".join(line for line in lines if line)) + "\n")
+        sys.stderr.write("\n  ".join(line for line in lines if line) + "\n")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgechat.chat.text import printable
+from edgechat.cli.terminal import ERASE, control
 from edgechat.errors import EdgechatError
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def _jsonable(value: Any) -> Any:
 
 
 def narrate(text: str) -> None:
-    """Say what is going on, on standard error, with nothing in it that a terminal would obey."""
-    click.echo(f"edgechat: {printable(text)}", err=True)
+    """Say what is going on, on standard error."""
+    click.echo(f"edgechat: {text}", err=True)
 
 
 class ProgressLine:
@@ -65,7 +65,7 @@ class ProgressLine:
 
     def __exit__(self, *_: object) -> None:
         if self._shown:
-            click.echo("\r\x1b[K", nl=False, err=True)
+            control(sys.stderr, ERASE)
 
     def __call__(self, done: int, total: int) -> None:
         """Tell how far it is."""
@@ -75,5 +75,6 @@ class ProgressLine:
         """Show these words in the line."""
         text = f"edgechat: {what}"
         if self._live and text != self._shown:
-            click.echo(f"\r\x1b[K{text}", nl=False, err=True)
+            control(sys.stderr, ERASE)
+            click.echo(text, nl=False, err=True)
             self._shown = text

@@ -26,14 +26,14 @@ def personas(ctx: click.Context, name: str | None) -> None:
     from edgechat.personas import all_personas, find, folder
 
     if name is not None:
-        click.echo(printable(find(name).text))
+        click.echo(find(name).text)
         return
     found, faults = all_personas()
     width = max(len(persona.name) for persona in found)
     for persona in found:
         own = "" if persona.shipped else "  (yours)"
         click.echo(printable(f"{persona.name.ljust(width)}  {persona.title}{own}"))
-    click.echo(f"Your own go into {printable(str(folder()))}", err=True)
+    click.echo(f"Your own go into {folder()}", err=True)
     for fault in faults:
         report(fault)
     if faults:

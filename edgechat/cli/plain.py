@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgechat import logs
 from edgechat.chat.conversation import ReplyState
-from edgechat.chat.text import printable
 from edgechat.chat.window import moved_words
 from edgechat.cli.plain_input import EndedError, Lines, ended_by_signals, use_readline
 from edgechat.engine.base import Progress, TextDelta
@@ -63,8 +62,7 @@ class PlainChat:
         """
         self._session = session
         self._loop = asyncio.new_event_loop()
-        self._on_terminal = sys.stdout.isatty()
-        self._interactive = self._on_terminal and sys.stdin is not None and sys.stdin.isatty()
+        self._interactive = sys.stdout.isatty() and sys.stdin is not None and sys.stdin.isatty()
         self._lines = Lines(interactive=self._interactive)
         self._blocks: list[str] = []
         self._told_progress = ""
@@ -302,14 +300,13 @@ class PlainChat:
     # Words
 
     def _write(self, text: str) -> None:
-        # A terminal obeys escape sequences, a file does not: what is piped on stays exactly what the model wrote.
-        sys.stdout.write(printable(text) if self._on_terminal else text)
+        sys.stdout.write(text)
         sys.stdout.flush()
         self._open_line = not text.endswith("\n")
 
     def _narrate(self, words: str) -> None:
         if sys.stderr is not None:
-            sys.stderr.write(f"{printable(words)}\n")
+            sys.stderr.write(f"{words}\n")
             sys.stderr.flush()
 
     def _fail(self, error: EdgechatError) -> None:

@@ -63,6 +63,7 @@ class SearchHit:
         matches: Where in the snippet the words begin and end.
         updated: When the chat was changed last, in seconds since the epoch.
         archived: Whether the chat is archived.
+        pinned: Whether it is pinned.
     """
 
     conversation: int
@@ -73,6 +74,7 @@ class SearchHit:
     matches: tuple[tuple[int, int], ...]
     updated: float
     archived: bool
+    pinned: bool
 
 
 class Search:
@@ -166,7 +168,7 @@ def _query(words: str) -> str:
 def _titles(db: sqlite3.Connection, query: str, words: str) -> list[SearchHit]:
     """The chats whose titles hold the words, but for titles that are the beginning of the first message."""
     rows = db.execute(
-        "SELECT c.id, c.title, c.updated, c.archived,"
+        "SELECT c.id, c.title, c.updated, c.archived, c.pinned,"
         " (SELECT substr(user, 1, ?) FROM turn WHERE conversation = c.id AND parent IS NULL ORDER BY id LIMIT 1)"
         " FROM (SELECT rowid AS id, bm25(titles) AS rank FROM titles WHERE titles MATCH ?"
         " ORDER BY rowid DESC LIMIT ?) f JOIN conversation c ON c.id = f.id"
@@ -174,8 +176,8 @@ def _titles(db: sqlite3.Connection, query: str, words: str) -> list[SearchHit]:
         (TITLE_SOURCE, query, TITLES_RANKED),
     ).fetchall()
     return [
-        SearchHit(chat, title, None, None, *excerpt(title, words), updated, bool(archived))
-        for chat, title, updated, archived, first in rows
+        SearchHit(chat, title, None, None, *excerpt(title, words), updated, bool(archived), bool(pinned))
+        for chat, title, updated, archived, pinned, first in rows
         if first is None or title_of(first) != title
     ]
 
@@ -188,16 +190,16 @@ def _hit(db: sqlite3.Connection, row: int, words: str) -> SearchHit | None:
     else:
         source, id_ = "reply r JOIN turn t ON t.id = r.turn", reply
     found = db.execute(
-        f"SELECT c.id, c.title, t.id, {'t.user' if reply is None else 'r.text'}, c.updated, c.archived "  # noqa: S608
+        f"SELECT c.id, c.title, t.id, {'t.user' if reply is None else 'r.text'}, c.updated, c.archived, c.pinned "  # noqa: S608
         f"FROM {source} JOIN conversation c ON c.id = t.conversation "
         f"WHERE {'t' if reply is None else 'r'}.id = ? AND t.deleted IS NULL AND c.deleted IS NULL",
         (id_,),
     ).fetchone()
     if found is None:
         return None
-    chat, title, turn, text, updated, archived = found
+    chat, title, turn, text, updated, archived, pinned = found
     snippet, matches = excerpt(text, words)
-    return SearchHit(chat, title, turn, reply, snippet, matches, updated, bool(archived))
+    return SearchHit(chat, title, turn, reply, snippet, matches, updated, bool(archived), bool(pinned))
 
 
 def excerpt(text: str, words: str) -> tuple[str, tuple[tuple[int, int], ...]]:

@@ -373,3 +373,8 @@ def test_what_is_given_in_front_of_the_command_counts(own_home: Path) -> None:
     command = paths.own_command("--system", "Be brief.", "ask", *QUICK, "Hi")
     assert subprocess.run(command, capture_output=True, check=False, timeout=120).returncode == 0
     assert last_chat().system == "Be brief."
+
+
+def test_utf_16_from_a_pipe_is_what_it_says() -> None:
+    assert ask(*QUICK, "Explain:", stdin="Pump 3 error: Überdruck\n".encode("utf-16")).returncode == 0
+    assert last_chat().turns[0].user == "Explain:\n\nPump 3 error: Überdruck"

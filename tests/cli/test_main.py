@@ -5,14 +5,18 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import sys
+import traceback
 from pathlib import Path
 
+import click
 import psutil
 import pytest
 
 from edgechat import __version__, paths
 from edgechat.cli.commands import COMMANDS
 from edgechat.cli.main import CHILDREN, report, run
+from edgechat.cli.terminal import control, gated
 from edgechat.errors import EdgechatError, ExitCode
 from tests.terminal import Terminal, needs_tmux
 
@@ -62,7 +66,8 @@ def test_a_bad_settings_file_is_told_by_every_command(capsys: pytest.CaptureFixt
 
 
 def test_errors_are_shown_without_their_escape_sequences(capsys: pytest.CaptureFixture[str]) -> None:
-    report(EdgechatError("Bad \x1b[31mname", "It holds \x9b0m.", "Next\x07"))
+    with gated():
+        report(EdgechatError("Bad \x1b[31mname", "It holds \x9b0m.", "Next\x07"))
     told = capsys.readouterr().err
     assert "\x1b" not in told
     assert "\x9b" not in told
@@ -111,3 +116,50 @@ def test_a_signal_ends_the_chat_and_restores_the_terminal(own_home: Path, number
 def test_a_flag_of_the_chat_is_not_taken_with_a_command(flag: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert run([flag, "models", "list"]) == 2
     assert flag in capfd.readouterr().err
+
+
+HOSTILE = "x\x1b]52;c;aGk=\x07\x9b31m\x1b[2Jy\u202e"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["models", "show", HOSTILE],
+        ["models", "add", HOSTILE],
+        ["package", HOSTILE, "--out", "out"],
+        ["package", HOSTILE, "--out", "out", "--alias", HOSTILE],
+        ["models", "list", HOSTILE],
+        ["chats", "show", HOSTILE],
+        ["chats", "export", "--out", f"/nowhere/{HOSTILE}"],
+        ["chats", "import", HOSTILE],
+        ["ask", "--persona", HOSTILE, "x"],
+        [HOSTILE],
+        [f"--{HOSTILE}"],
+    ],
+)
+def test_no_error_holds_what_a_terminal_obeys(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) != 0
+    told = capfd.readouterr()
+    assert told.err
+    assert not set(told.out + told.err) & set("\x1b\x07\x9b\u202e")
+
+
+def test_what_writes_past_every_helper_passes_the_gate(capfd: pytest.CaptureFixture[str]) -> None:
+    with gated():
+        sys.stderr.write(HOSTILE)
+        sys.stderr.writelines([HOSTILE])
+        print(HOSTILE, file=sys.stderr)
+        click.echo(HOSTILE, err=True)
+        click.secho(HOSTILE, err=True, color=True, bold=True)
+        click.UsageError(HOSTILE).show()
+        traceback.print_exception(ValueError(HOSTILE))
+        control(sys.stderr, "\r\x1b[K")  # no terminal here
+    told = capfd.readouterr().err
+    assert told.count("\u241b]52") == 7
+    assert not set(told) & set("\x1b\x07\x9b\u202e\r")
+
+
+def test_a_pipe_gets_the_text_as_it_is(capfd: pytest.CaptureFixture[str]) -> None:
+    with gated():
+        sys.stdout.write(HOSTILE)
+    assert capfd.readouterr().out == HOSTILE

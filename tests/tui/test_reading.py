@@ -119,7 +119,7 @@ async def test_copying(make_app: MakeApp, clipboard: list[str]) -> None:
         await until(pilot, lambda: "no block of code" in screen_text(pilot))
         await pilot.press("y", "k", "y", "c", "c", "c")
         await until(pilot, lambda: len(clipboard) == 5)
-        assert clipboard == ["no code", CODE, "print(1)\n", "second\n", "print(1)\n"]
+        assert clipboard == ["no code", CODE, "print(1)", "second", "print(1)"]
         assert "Code 2 of 2" in "\n".join(note.message for note in app._notifications)
 
 

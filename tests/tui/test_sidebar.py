@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from edgechat.chat.conversation import ReplyState
 from edgechat.engine.scripted import ScriptedEngine
+from edgechat.history.search import SearchHit
 from edgechat.history.store import ConversationSummary, HistoryStore
 from edgechat.tui.screens.ask import AskCard
 from edgechat.tui.widgets.composer import Composer
@@ -260,3 +261,31 @@ def test_no_heading_comes_twice_when_the_clock_went_backwards() -> None:
     chats.append(ConversationSummary(9, "a", "", 1e300, 1))
     headings = [item for item in grouped(chats, date.today()) if isinstance(item, str)]
     assert headings == ["Today", "Last 7 days", "Long ago"]
+
+
+async def test_a_pinned_chat_is_unpinned_where_it_was_found(make_app: MakeApp, history: Path) -> None:
+    first, second, _third = fill(history, *THREE)
+    store = HistoryStore.open(history)
+    for chat in (first, second):
+        store.shelf.pin(chat, True)
+    app = make_app()
+    async with app.run_test(size=WIDE) as pilot:
+        chats = await in_list(pilot)
+        chats.search.value = "question"
+        await until(pilot, lambda: len(chats.rows.options) == 2)
+        chats.rows.focus()
+        await pilot.press("down")
+        await until(pilot, lambda: chats.rows.highlighted == 1)
+        found = chats.choice
+        assert isinstance(found, SearchHit)
+
+        def is_pinned(wanted: bool) -> bool:
+            chosen = chats.choice
+            if not isinstance(chosen, SearchHit) or chosen.conversation != found.conversation:
+                return False
+            return chosen.pinned is store.conversation(chosen.conversation).pinned is wanted
+
+        for wanted in (False, True, False):  # the highlight stays where it was
+            await pilot.press("p")
+            await until(pilot, lambda: is_pinned(wanted))  # noqa: B023
+    store.close()

@@ -94,3 +94,10 @@ def test_a_paste_of_anything_else(tmp_path: Path) -> None:
     one.write_text("1")
     for pasted in ("", "one.txt", f"see {one}", f"{one} {one}x", str(tmp_path), "it's", "/\0", "word " * 5000):
         assert paths_in(pasted) == [], pasted[:50]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
+def test_every_form_of_unicode_is_read(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes("Pump 3 error: Überdruck\n".encode(encoding))
+    assert read_file(path).text == "Pump 3 error: Überdruck\n"

@@ -178,7 +178,7 @@ class MainScreen(OpenedScreen):
         chat = choice.conversation if isinstance(choice, SearchHit) else choice.id
         match message.action:
             case "pin":
-                await self._try(self.session.pin(chat, not getattr(choice, "pinned", False)))
+                await self._try(self.session.pin(chat, not choice.pinned))
             case "archive":
                 await self._try(self.session.archive(chat, not choice.archived))
                 self._tell(_("The chat is out of the archive.") if choice.archived else _("The chat is archived."))

@@ -109,5 +109,8 @@ def _text(words: str) -> Token:
 
 
 def code_blocks(text: str) -> list[str]:
-    """The blocks of code in a text, in order, as they were written; also those in lists and quotations."""
-    return [token.content for token in make_parser().parse(text) if token.type == FENCE]
+    """The blocks of code in a text, in order, as they were written; also those in lists and quotations.
+
+    Without the end of the last line, which a shell would take as the order to go.
+    """
+    return [token.content.rstrip("\r\n") for token in make_parser().parse(text) if token.type == FENCE]

@@ -163,6 +163,7 @@ class ChatList(Vertical):
         self._archived = False
         self._wait = 0.0
         self._shown: list[Choice | str | None] = []
+        self._found_for = ""
 
     def compose(self) -> ComposeResult:
         """Where words are written, and the chats."""
@@ -252,13 +253,15 @@ class ChatList(Vertical):
     def _put(self, shown: list[Choice | str | None], options: list[Option]) -> None:
         """Show these in the place of what is shown, and leave the highlight on the same chat if it is among them."""
         before, at = self.choice, self.rows.highlighted or 0
-        searched = bool(self.search.value.strip())
+        words = self.search.value.strip()
+        other_words = bool(words) and words != self._found_for  # their best hit is the first
+        self._found_for = words
         self._shown = shown
         self.rows.clear_options()
         self.rows.add_options(options)
         places = [n for n, item in enumerate(shown) if item is not None]
         wanted: list[int] = []
-        if not searched:
+        if not other_words:
             held = self._chats.conversation_id, None, None
             wanted += [n for n in places if before is not None and _key(shown[n]) == _key(before)]
             wanted += [n for n in places if before is not None and n >= at]  # it is gone: the one that was below it
