@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgechat import i18n, logs, paths
-from edgechat.cli.opening import engine_for, history_for, pulled_notice, set_aside
+from edgechat.cli.opening import engine_for, history_for, pulled_notice
 from edgechat.config import Config, load_settings
 from edgechat.engine.base import Engine
 from edgechat.errors import ConfigError, DamagedError, ExitCode
@@ -101,9 +101,8 @@ def chat(
     store = history_for(config, told.append)
     try:
         conversation = _wanted(store, resume, chat_id)
-    except DamagedError as error:  # of a kind that is only seen where the chat is read
+    except DamagedError:  # of a kind that is only seen where the chat is read; opening again sets it aside
         store.close()
-        set_aside(paths.history_path(), error, told.append)
         store = history_for(config, told.append)
         conversation = _wanted(store, resume, chat_id)
 

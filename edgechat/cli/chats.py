@@ -16,6 +16,7 @@ import click
 
 from edgechat.chat.text import printable, storable
 from edgechat.cli.chats_carry import export_chats, import_chats
+from edgechat.cli.history_command import HistoryGroup
 from edgechat.cli.narration import json_option, narrate, print_json
 from edgechat.cli.terminal import write_line
 from edgechat.errors import ExitCode, StorageError
@@ -36,7 +37,7 @@ _SEE = "`edgechat chats show ID` shows them."
 id_argument = click.argument("chat", type=int, metavar="ID")
 
 
-@click.group()
+@click.group(cls=HistoryGroup)
 def chats() -> None:
     """Chats: list, show, search, carry.
 
@@ -58,10 +59,9 @@ chats.add_command(import_chats)
 @contextmanager
 def history() -> Iterator[HistoryStore]:
     """The user's history, open for a command, also where chats are not kept by the settings."""
-    from edgechat.cli.opening import history_for
-    from edgechat.config import Config
+    from edgechat.cli.opening import open_history
 
-    store = history_for(Config(), narrate)
+    store = open_history(narrate)
     try:
         yield store
     finally:

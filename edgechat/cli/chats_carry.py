@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from edgechat.cli.history_command import HistoryCommand
 from edgechat.cli.narration import ProgressLine, narrate, print_json
 from edgechat.errors import StorageError, TransferError
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from edgechat.history.transfer_out import Format
 
 
-@click.command("export")
+@click.command("export", cls=HistoryCommand)
 @click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
 @click.option(
     "--format",
@@ -49,8 +50,7 @@ def export_chats(ids: tuple[int, ...], form: Format, out: Path | None, schema: b
       edgechat chats export 12 --format markdown --out chat.md
       edgechat chats export --format openai | jq -r '.messages[0].content'
     """
-    from edgechat import paths
-    from edgechat.history.database import Database
+    from edgechat.cli.opening import open_database
     from edgechat.history.transfer_form import schema as form_schema
     from edgechat.history.transfer_out import export
     from edgechat.history.whole import chat_ids
@@ -58,7 +58,7 @@ def export_chats(ids: tuple[int, ...], form: Format, out: Path | None, schema: b
     if schema:
         print_json(form_schema())
         return
-    with closing(Database.open(paths.history_path())) as database:
+    with closing(open_database(narrate)) as database:
         there = chat_ids(database)
         for id_ in ids:
             if id_ not in there:
@@ -104,7 +104,7 @@ def _write(out: Path, pieces: Iterable[str]) -> None:
         raise
 
 
-@click.command("import")
+@click.command("import", cls=HistoryCommand)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Only tell what would be imported.")
 def import_chats(file: Path, dry_run: bool) -> None:
@@ -120,16 +120,15 @@ def import_chats(file: Path, dry_run: bool) -> None:
       edgechat chats import ChatGPT-export.zip --dry-run
       edgechat chats import "$(llm logs path)"
     """
-    from edgechat import paths
+    from edgechat.cli.opening import open_database
     from edgechat.history import transfer
-    from edgechat.history.database import Database
 
     source: Path | BinaryIO = file
     if str(file) == "-":
         if sys.stdin is None:
             raise TransferError("Nothing to import", "Standard input is closed.", "Name a file.")
         source = sys.stdin.buffer
-    with closing(Database.open(paths.history_path())) as database, ProgressLine("importing") as line:
+    with closing(open_database(narrate)) as database, ProgressLine("importing") as line:
 
         def told(what: str, done: int, total: int) -> None:
             line.show(f"{what} {done * 100 // total} %" if total else f"{what}, {done >> 20} MB so far")

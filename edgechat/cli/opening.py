@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from edgechat import paths
 from edgechat.config import Config
 from edgechat.engine.base import Progress
-from edgechat.errors import DamagedError, ModelError
+from edgechat.errors import DamagedError, ModelError, StorageError
 
 if TYPE_CHECKING:
     from edgechat.engine.client import EngineClient, ModelSource
+    from edgechat.history.database import Database
     from edgechat.history.store import HistoryStore
     from edgechat.models.mlmodel import ModelFolder
 
@@ -23,33 +24,56 @@ OnProgress = Callable[[Progress], None]
 
 
 def history_for(config: Config, tell: Callable[[str], None]) -> HistoryStore:
-    """The user's history, or one that forgets where the settings want none. Raises StorageError.
+    """The history to chat with: the user's, or one that forgets.
 
-    A damaged file is set aside, and the newest backup takes its place; `tell` is given the words for it.
+    Nobody is kept from chatting by a history that cannot be opened: then it is one that forgets as well, and `tell` is
+    given the words for that, as for a damaged file that was set aside.
     """
     from edgechat.history.store import HistoryStore
 
-    if not config.history:
-        return HistoryStore.forgetful()
+    if config.history:
+        try:
+            return open_history(tell)
+        except StorageError as error:
+            from edgechat.i18n import _, in_words
+
+            tell(in_words(error.title, error.message, error.hint))
+            tell(_("Until then nothing of this chat is kept: it is gone when you quit."))
+    return HistoryStore.forgetful()
+
+
+def open_history(tell: Callable[[str], None]) -> HistoryStore:
+    """The user's history. Raises StorageError.
+
+    A damaged file is set aside, and the newest sound copy takes its place; `tell` is given the words for it.
+    """
+    from edgechat.history.store import HistoryStore
+
+    return HistoryStore(open_database(tell))
+
+
+def open_database(tell: Callable[[str], None]) -> Database:
+    """The user's history, as `open_history` opens it."""
+    from edgechat.history.database import Database
+
     path = paths.history_path()
     try:
-        return HistoryStore.open(path)
+        return Database.open(path)
     except DamagedError as error:
         set_aside(path, error, tell)
-    return HistoryStore.open(path)
+    return Database.open(path)
 
 
 def set_aside(path: Path, error: DamagedError, tell: Callable[[str], None]) -> None:
-    """Move a damaged history away and tell of it; raises the error again where that is not the way out."""
+    """Move a damaged history away and tell of it; raises the error again where that cannot be done."""
     from edgechat.history import backup
 
     try:
         words = backup.set_aside(path)
     except OSError:
         raise error from None
-    if words is None:  # another edgechat has done it meanwhile, or the damage is of a kind that SQLite does not see
-        raise error
-    tell(words)
+    if words is not None:  # else another edgechat has done it meanwhile
+        tell(words)
 
 
 def engine_for(config: Config) -> EngineClient:

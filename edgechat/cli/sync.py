@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgechat.cli.history_command import HistoryCommand
 from edgechat.cli.narration import ProgressLine, json_option, narrate, print_json
 from edgechat.errors import StorageError
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from edgechat.history.database import Database
 
 
-@click.command()
+@click.command(cls=HistoryCommand)
 @click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
 @click.option("--all", "everything", is_flag=True, help="Send all chats.")
 @click.option("--rated", is_flag=True, help="Send the chats with feedback on any reply; so it is without IDs or --all.")
@@ -53,11 +54,10 @@ def sync(
     """
     if sum((bool(ids), everything, rated)) > 1:
         raise click.UsageError("IDs, --all and --rated each choose chats; give one of them.")
-    from edgechat import paths
+    from edgechat.cli.opening import open_database
     from edgechat.flavor import sync as flavor
-    from edgechat.history.database import Database
 
-    with closing(Database.open(paths.history_path())) as database:
+    with closing(open_database(narrate)) as database:
         chats = _chosen(database, ids, everything)
         if not chats:
             narrate("no chat is kept here yet" if everything else "no reply has feedback; see `edgechat chats rate`")

@@ -14,6 +14,7 @@ from edgechat.config import Settings, config_path
 from edgechat.doctor.folders import may
 from edgechat.errors import EdgechatError
 from edgechat.history import backup
+from edgechat.history.damage import damage
 from edgechat.i18n import N_, _
 from edgechat.models.words import shown, size_text
 from edgechat.preflight import Finding, preflight
@@ -108,7 +109,7 @@ def history() -> Iterator[Finding]:
         yield finding("ok", _("None are kept yet."))
         return
     size = path.stat().st_size
-    words = backup.damage(path)
+    words = damage(path)
     if words:
         yield finding(
             "fail",

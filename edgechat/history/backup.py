@@ -11,11 +11,13 @@ import os
 import shutil
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 
-from edgechat.errors import StorageError
+from edgechat.errors import DamagedError, StorageError
+from edgechat.history.damage import COMPANIONS, damage, mark_suspect, suspect_path
 from edgechat.paths import make_private
 
 KEPT = 7
@@ -23,8 +25,6 @@ KEPT = 7
 
 ABANDONED_SECONDS = 3600.0
 """A backup that was not written to for so long is not being made any more."""
-
-_COMPANIONS = ("", "-wal", "-shm")
 
 
 def folder_of(path: Path) -> Path:
@@ -54,7 +54,8 @@ def back_up(path: Path) -> Path | None:
                 return None
             source.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE").fetchone()  # one file, that can be copied as it is
-        if words := damage(part):
+        if words := damage(part, rows=False):
+            mark_suspect(path)
             raise StorageError(
                 "Chat history is damaged",
                 f"{path}: {words}. No backup of it was made; older ones are in {folder}.",
@@ -85,48 +86,87 @@ def backups(path: Path) -> list[Path]:
     return sorted(folder_of(path).glob(f"{path.stem}-????-??-??.db"), reverse=True)
 
 
-def damage(path: Path) -> str:
-    """What SQLite finds wrong with a file, in its own words; empty if it is sound. The whole file is read."""
-    try:
-        with closing(_read_only(path)) as db:
-            db.execute("SELECT COUNT(*) FROM conversation").fetchone()
-            found = str(db.execute("PRAGMA quick_check (1)").fetchone()[0])
-    except sqlite3.Error as error:
-        return str(error)
-    return "" if found == "ok" else " ".join(found.split())
-
-
 def set_aside(path: Path) -> str | None:
-    """Move a damaged history out of the way, under a name with the date, and put the newest sound backup in its place.
+    """Move a damaged history out of the way, under a name with the date, and put the newest sound copy in its place.
+
+    That is a copy of the file itself, where only its log or its index of words is damaged; else the newest sound
+    backup.
 
     Returns:
         What was done, for the user; None if the file turns out to be sound, and nothing was done.
 
     Raises:
         OSError: The file cannot be moved; it is as it was.
+        StorageError: It cannot be examined; it is as it was.
     """
-    if path.exists() and path.stat().st_size and not damage(path):
+    if path.exists() and path.stat().st_size and not damage(path) and _opens(path):
         return None
     aside = _free_name(path.with_name(f"{path.stem}.damaged-{datetime.now():%Y-%m-%dT%H%M%S}.db"))
     # The log goes first: should this be interrupted, the file without its log is still found to be damaged or whole,
     # while a log without its file could be taken for one of the file that comes next.
-    for end in reversed(_COMPANIONS):
+    for end in reversed(COMPANIONS):
         with suppress(FileNotFoundError):
             Path(f"{path}{end}").rename(f"{aside}{end}")
+    suspect_path(path).unlink(missing_ok=True)
     told = f"The chat history was damaged. It was set aside as {aside}, and nothing in it was changed."
+    if _restored(path, aside, _own_copy):
+        return f"{told} Its chats could be read and are here; what was said last may be missing."
     for backup in backups(path):
-        if damage(backup):
-            continue
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        shutil.copyfile(backup, part)
-        part.chmod(0o600)
-        try:
-            _put(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-        day = backup.stem.removeprefix(f"{path.stem}-")
-        return f"{told} The chats are those of the backup of {day}; what was said later is only in that file."
+        if _restored(path, backup, _copy):
+            day = backup.stem.removeprefix(f"{path.stem}-")
+            return f"{told} The chats are those of the backup of {day}; what was said later is only in that file."
     return f"{told} There is no backup, so the history begins anew."
+
+
+def _opens(path: Path) -> bool:
+    """Whether a file that looks sound can be opened as well: nobody may be locked out for good."""
+    from edgechat.history.database import Database
+
+    try:
+        Database.open(path).close()
+    except DamagedError:
+        return False
+    return True
+
+
+def _restored(path: Path, source: Path, copy: Callable[[Path, Path], None]) -> bool:
+    """Put a copy of a file in the place of the history, if it is sound; whether it was."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        copy(source, part)
+        if damage(part) or not _opens(part):
+            return False
+        _put(part, path)
+    except (OSError, StorageError, sqlite3.Error, ValueError):
+        return False
+    finally:
+        for end in COMPANIONS:
+            Path(f"{part}{end}").unlink(missing_ok=True)
+    return True
+
+
+def _copy(source: Path, part: Path) -> None:
+    os.close(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600))
+    shutil.copyfile(source, part)
+
+
+def _own_copy(aside: Path, part: Path) -> None:
+    """Copy a file that was set aside with what SQLite can read of its log, and index its words anew."""
+    from edgechat.history import migrations, search
+
+    if not aside.is_file() or not aside.stat().st_size:
+        raise FileNotFoundError(aside)
+    for end in ("", "-wal"):
+        if Path(f"{aside}{end}").is_file():
+            _copy(Path(f"{aside}{end}"), Path(f"{part}{end}"))
+    with closing(sqlite3.connect(part, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = DELETE").fetchone()  # takes over the log
+        if not migrations.version(db, part):
+            raise FileNotFoundError(aside)  # nothing is left in it
+        if not damage(part):
+            return
+        search.register(db)
+        search.index_anew(db)
 
 
 def _put(part: Path, path: Path) -> None:
@@ -143,7 +183,7 @@ def _put(part: Path, path: Path) -> None:
 def _free_name(path: Path) -> Path:
     number = 2
     free = path
-    while any(Path(f"{free}{end}").exists() for end in _COMPANIONS):
+    while any(Path(f"{free}{end}").exists() for end in COMPANIONS):
         free = path.with_stem(f"{path.stem}-{number}")
         number += 1
     return free

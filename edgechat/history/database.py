@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from edgechat.errors import DamagedError, StorageError
-from edgechat.history import migrations, search
+from edgechat.history import damage, migrations, search
 from edgechat.paths import make_private
 
 if TYPE_CHECKING:
@@ -47,16 +47,20 @@ class Database:
         """
         path = path.absolute()
         make_private(path.parent)
-        with _in_words(path):
+        with _in_words(path, opening=True):
+            _refuse_damage(path)
             _create(path)
+            completed = damage.completed(path)
             connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:
                 # Refuses a foreign or newer file before anything is changed; in one transaction, so that what another
                 # instance is making of a new file is seen as it was or as it will be, not half.
                 with _transaction(connection, "BEGIN"):
-                    migrations.version(connection, path)
+                    _check_version(connection, path)
                 _hide_from_others(path)
                 _use_wal(connection)
+                if completed:
+                    _refuse_lost_transactions(connection, path, completed)
                 search.register(connection)
                 # On macOS a plain fsync leaves the data in the disk's own cache; elsewhere this does nothing.
                 connection.execute("PRAGMA fullfsync = ON")
@@ -64,6 +68,8 @@ class Database:
                 # message; and of two instances that start at once the second sees what the first has done.
                 with _transaction(connection, "BEGIN IMMEDIATE"):
                     migrations.migrate(connection, path)
+                    if words := damage.schema_damage(connection):
+                        raise _damaged(path, words)
                 connection.execute("PRAGMA foreign_keys = ON")
             except BaseException:
                 connection.close()
@@ -113,21 +119,41 @@ class Database:
             self._connection.close()
 
 
-def _create(path: Path) -> None:
-    """Make the file before SQLite does, so that others can read it at no moment; -wal and -shm take its mode."""
-    if path.is_dir():
-        raise StorageError(
-            "Chat history cannot be opened",
-            f"{path} is a folder, not a file.",
-            "Move that folder away, or set EDGECHAT_HOME to another folder.",
-        )
+def _refuse_damage(path: Path) -> None:
+    """Raise DamagedError for what SQLite would make something else of, or what was seen to be damaged before."""
+    if words := damage.wrong_kind(path) or damage.log_header_damage(path):
+        raise _damaged(path, words)
+    empty = not (path.exists() and path.stat().st_size)
     # A log without its file: SQLite would begin anew and delete the log, and with it the newest messages. The log is
     # looked at first, because another instance that is starting makes it after the file.
     log = Path(f"{path}-wal")
-    if log.exists() and log.stat().st_size and not (path.exists() and path.stat().st_size):
+    if log.exists() and log.stat().st_size and empty:
         raise _damaged(path, f"the file is missing or empty, but its log {log.name} is there")
+    # Whoever takes the file away wants to begin anew; nobody empties it.
+    if empty and path.exists() and any(path.with_name("backups").glob(f"{path.stem}-*.db")):
+        raise _damaged(path, "the file is empty, but there are backups of it")
+    suspect = damage.suspect_path(path)
+    if suspect.exists():
+        if words := damage.damage(path):
+            raise _damaged(path, words)
+        suspect.unlink(missing_ok=True)
+
+
+def _create(path: Path) -> None:
+    """Make the file before SQLite does, so that others can read it at no moment; -wal and -shm take its mode."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> None:
+    try:
+        migrations.version(connection, path)
+    except DamagedError:
+        raise
+    except StorageError as error:  # of a newer edgechat, if its header is to be believed
+        if words := damage.header_damage(connection):
+            raise _damaged(path, words) from error
+        raise
 
 
 def _hide_from_others(path: Path) -> None:
@@ -154,6 +180,25 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             return
 
 
+def _refuse_lost_transactions(connection: sqlite3.Connection, path: Path, completed: int) -> None:
+    """Raise DamagedError if SQLite sees less in the log than was completed in it.
+
+    Args:
+        connection: Was opened after the log was looked at.
+        path: The history.
+        completed: The last frame that completes a transaction.
+    """
+    _, seen, _ = connection.execute("PRAGMA wal_checkpoint (PASSIVE)").fetchone()
+    if 0 <= seen < completed and (words := damage.log_damage(path)):
+        # The last connection that is closed deletes the log; one that only reads cannot.
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as reader:
+            reader.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+            reader.execute("BEGIN")
+            reader.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+            connection.close()
+        raise _damaged(path, words)
+
+
 @contextmanager
 def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
     connection.execute(begin)
@@ -169,49 +214,50 @@ def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
 
 
 @contextmanager
-def _in_words(path: Path) -> Iterator[None]:
+def _in_words(path: Path, *, opening: bool = False) -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
-        raise _sqlite_in_words(path, error) from error
+    except (sqlite3.Error, ValueError, TypeError, LookupError, OverflowError) as error:
+        if isinstance(error, UnicodeEncodeError | OverflowError):  # of a value that was to be written
+            raise StorageError(
+                "Cannot be stored",
+                "The text or number has no form in the chat history, such as half of a surrogate pair.",
+                "Remove the unusual characters and try again.",
+            ) from error
+        if damage.is_possible(error) and not opening:
+            damage.mark_suspect(path)  # whoever opens the file next examines it
+        if damage.is_certain(error):
+            raise _damaged(path, damage.words_of(error)) from error
+        if opening and damage.is_possible(error) and (words := damage.damage(path)):
+            raise _damaged(path, words) from error
+        raise sqlite_in_words(path, error) from error
     except OSError as error:
         raise StorageError(
             "Chat history cannot be opened",
             f"{path}: {error.strerror or error}.",
             "Make the folder and the file writable, or set EDGECHAT_HOME to a folder that is.",
         ) from error
-    except (UnicodeEncodeError, OverflowError) as error:
-        raise StorageError(
-            "Cannot be stored",
-            "The text or number has no form in the chat history, such as half of a surrogate pair.",
-            "Remove the unusual characters and try again.",
-        ) from error
-    except (TypeError, ValueError) as error:
-        # Flipped bits that SQLite cannot notice: a number where a text belongs, a state that there is not.
-        raise _damaged(path, error) from error
 
 
-def _damaged(path: Path, error: Exception | str) -> DamagedError:
+def _damaged(path: Path, words: str) -> DamagedError:
     return DamagedError(
         "Chat history is damaged",
-        f"{path}: {error}. It was left as it is.",
-        f"Put back a copy of it, or move it and its companions ({path.name}-wal, {path.name}-shm) away "
-        "to begin a new history.",
+        f"{path}: {words}. It was left as it is.",
+        "Start edgechat again: it sets the file aside, and the newest backup takes its place.",
     )
 
 
-def _sqlite_in_words(path: Path, error: sqlite3.Error) -> StorageError:
+def sqlite_in_words(path: Path, error: Exception) -> StorageError:
+    """What is told of an error of SQLite that is no damage."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return StorageError("Disk is full", f"{path} cannot grow.", "Free some space, then try again.")
     if code == sqlite3.SQLITE_IOERR:
         return StorageError(
             "Disk error",
-            f"{path}: {error} ({error.sqlite_errorname}).",
+            f"{path}: {error} ({getattr(error, 'sqlite_errorname', '')}).",
             "Check that the disk has free space and is still connected, then try again.",
         )
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return _damaged(path, error)
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         return StorageError(
             "Chat history cannot be written",

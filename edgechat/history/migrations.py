@@ -4,7 +4,8 @@ A file on a user's disk may be at any step; opening it takes the steps that are 
 is append-only: a step that has ever been released is never edited, renamed or reordered, because files exist that have
 taken it as it was. `PRAGMA user_version` counts the steps taken, `application_id` tells our file from another's.
 
-Nothing here may touch a file that is newer than this edgechat, or that is not a history at all.
+Every step changes the tables in some way: by that a newer file is told from one whose header is damaged. Nothing here
+may touch a file that is newer than this edgechat, or that is not a history at all.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgechat.errors import StorageError
+from edgechat.errors import DamagedError, StorageError
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable
     from pathlib import Path
 
 APPLICATION_ID = 0x65646368
@@ -250,20 +252,52 @@ MIGRATIONS: tuple[Migration, ...] = (
 )
 
 
+SCHEMA_SUM = 2275638064
+"""The `sum_of` the schema that all steps make, so that an opening sees in no time whether it is there."""
+
+_SHADOWS = [f"{index}_{kind}" for index in ("words", "titles") for kind in ("config", "data", "docsize", "idx")]
+"""Tables in which an index of words keeps itself; how they look is the business of the SQLite that made them."""
+
+
+def schema_of(db: sqlite3.Connection) -> dict[str, str]:
+    """The tables, indexes and triggers by their names, as they were made, but for spaces and letters' case."""
+    rows: Iterable[tuple[str, str | None]] = db.execute("SELECT name, sql FROM sqlite_master")
+    return {
+        name: "" if name in _SHADOWS or sql is None else "".join(sql.split()).lower()
+        for name, sql in rows
+        if not name.startswith("sqlite_")
+    }
+
+
+def sum_of(schema: dict[str, str]) -> int:
+    """A sum over a schema of this edgechat's; tables that somebody else added do not count."""
+    import zlib
+
+    return zlib.crc32("\n".join(f"{name} {sql}" for name, sql in sorted(schema.items())).encode())
+
+
 def version(db: sqlite3.Connection, path: Path) -> int:
     """How many of the steps the file has taken; 0 for an empty one. Only reads.
 
     Raises:
-        StorageError: The file is newer than this edgechat, or is a database of another program.
+        DamagedError: The file is a database of another program, or its header contradicts what is in it.
+        StorageError: The file says that it is newer than this edgechat.
     """
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (taken,) = db.execute("PRAGMA user_version").fetchone()
     (tables,) = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    (pages,) = db.execute("PRAGMA page_count").fetchone()
     if application != APPLICATION_ID and (application or taken or tables):
-        raise StorageError(
+        raise DamagedError(
             "Not a chat history",
             f"{path} is a database of another program; it was left as it is.",
             "Move that file away, or set EDGECHAT_HOME to another folder.",
+        )
+    if bool(taken) != bool(tables) or taken < 0 or (not tables and pages > 1):
+        raise DamagedError(
+            "Chat history is damaged",
+            f"{path} has version {taken} in its header, and {tables} tables.",
+            "Start edgechat again: it sets the file aside, and the newest backup takes its place.",
         )
     if taken > len(MIGRATIONS):
         raise StorageError(
@@ -275,14 +309,20 @@ def version(db: sqlite3.Connection, path: Path) -> int:
     return int(taken)
 
 
-def migrate(db: sqlite3.Connection, path: Path) -> None:
+def migrate(db: sqlite3.Connection, path: Path, upto: int | None = None) -> None:
     """Take the steps that are missing. The caller holds a write transaction, so that all are taken or none.
+
+    Args:
+        db: The open file.
+        path: Its name, for the words.
+        upto: The steps to take; None for all.
 
     Raises:
         StorageError: As for `version`.
     """
-    for migration in MIGRATIONS[version(db, path) :]:
+    steps = MIGRATIONS[:upto]
+    for migration in steps[version(db, path) :]:
         for statement in migration.statements:
             db.execute(statement)
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    db.execute(f"PRAGMA user_version = {len(steps)}")

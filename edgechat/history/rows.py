@@ -76,6 +76,9 @@ def active_path(db: sqlite3.Connection, conversation_id: int, dead: frozenset[in
         siblings = siblings_of(db, conversation_id, parent)
         window = Window(upto, summary, context) if upto is not None else None
         turns.append(Turn(id_, parent, user, created, generations, index, siblings, bool(pinned), window))
+    (leaf,) = db.execute("SELECT leaf FROM conversation WHERE id = ?", (conversation_id,)).fetchone()
+    if leaf is not None and (not turns or turns[-1].id != leaf or turns[0].parent is not None):
+        raise ValueError("turns of a chat are missing")
     return tuple(turns)
 
 

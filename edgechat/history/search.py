@@ -115,6 +115,19 @@ class Search:
         return [*hits, *titles[(limit + 1) // 2 :]][:limit]
 
 
+def index_anew(connection: sqlite3.Connection) -> None:
+    """Empty the indexes of words and fill them from the messages, replies and titles."""
+    connection.execute("BEGIN IMMEDIATE")
+    for index, sources in (
+        ("words", ("id * 2, searchable(user) FROM turn", "id * 2 + 1, searchable(text) FROM reply WHERE text != ''")),
+        ("titles", ("id, searchable(title) FROM conversation WHERE title != ''",)),
+    ):
+        connection.execute(f"INSERT INTO {index} ({index}) VALUES ('delete-all')")  # noqa: S608 - names of ours
+        for source in sources:
+            connection.execute(f"INSERT INTO {index} (rowid, body) SELECT {source}")
+    connection.execute("COMMIT")
+
+
 def register(connection: sqlite3.Connection) -> None:
     """Teach a connection the function that the triggers of the schema call."""
     connection.execute("PRAGMA trusted_schema = ON")  # some builds of SQLite let no trigger call a program's function

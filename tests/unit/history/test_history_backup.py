@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from edgechat.chat.conversation import ReplyState
-from edgechat.cli.opening import history_for
+from edgechat.cli.opening import history_for, open_history
 from edgechat.config import Config
 from edgechat.errors import DamagedError, StorageError
 from edgechat.history import backup
@@ -188,9 +188,10 @@ def test_what_is_not_damaged_is_not_set_aside(path: Path) -> None:
     say(path, "x")
     assert backup.set_aside(path) is None
     with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE something_new (id)")
         db.execute("PRAGMA user_version = 99")
     with pytest.raises(StorageError, match="newer"):
-        history_for(Config(), lambda _: None)
+        open_history(lambda _: None)
     assert [file.name for file in path.parent.iterdir()] == ["history.db"]
 
 
@@ -205,7 +206,13 @@ def test_a_folder_that_cannot_be_written_leaves_the_damage_as_it_is(
 
     monkeypatch.setattr(Path, "rename", refused)
     with pytest.raises(DamagedError):
-        history_for(Config(), lambda _: None)
+        open_history(lambda _: None)
+    told: list[str] = []
+    store = history_for(Config(), told.append)  # nobody is kept from chatting
+    assert "damaged" in told[0]
+    assert "nothing of this chat is kept" in told[1]
+    store.create_conversation()
+    store.close()
     assert path.read_bytes() == b"nonsense"
 
 

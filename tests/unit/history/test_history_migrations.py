@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgechat.chat.conversation import ChatSettings
-from edgechat.errors import StorageError
+from edgechat.errors import DamagedError, StorageError
 from edgechat.history import migrations, search
 from edgechat.history.store import HistoryStore
 
@@ -132,6 +132,7 @@ def test_a_newer_file_is_refused_and_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
     HistoryStore.open(path).close()
     with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE something_new (id)")
         db.execute("PRAGMA user_version = 99")
     path.chmod(0o640)
     before, mode = path.read_bytes(), path.stat().st_mode
@@ -143,6 +144,22 @@ def test_a_newer_file_is_refused_and_not_touched(tmp_path: Path) -> None:
     assert path.read_bytes() == before
     assert path.stat().st_mode == mode
     assert [file.name for file in tmp_path.iterdir()] == ["history.db"]
+
+
+def test_a_number_of_a_newer_version_on_tables_of_this_one_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    HistoryStore.open(path).close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 255")
+    with pytest.raises(DamagedError):
+        HistoryStore.open(path)
+
+
+def test_the_sum_of_the_schema_is_that_of_a_new_file(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    HistoryStore.open(path).close()
+    with closing(sqlite3.connect(path)) as db:
+        assert migrations.sum_of(migrations.schema_of(db)) == migrations.SCHEMA_SUM
 
 
 @pytest.mark.parametrize(

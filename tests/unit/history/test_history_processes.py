@@ -87,7 +87,7 @@ store.close()
 # Forks two writers at a time, kills both at a random moment, and looks what is there; forked, because starting Python
 # and importing the store would take most of the time. Each writer says what the store has confirmed.
 NURSERY = """
-import json, os, random, signal, sys, time
+import json, os, random, select, signal, sys, time
 from pathlib import Path
 from edgechat.chat.conversation import ReplyState
 from edgechat.history.store import HistoryStore
@@ -128,6 +128,8 @@ for _ in range(rounds):
                 os._exit(1)
         os.close(writing)
         children.append((pid, reading))
+    if chance.random() < 0.9:  # else while they open the file
+        select.select([reading for _, reading in children], [], [])
     time.sleep(chance.uniform(0.0, 0.08))
     confirmed = b""
     for pid, _ in children:
