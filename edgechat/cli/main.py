@@ -23,6 +23,7 @@ CHILDREN = {
     "_bench-ids": "edgechat.cli.bench_children:ids",
     "_bench-scoring": "edgechat.flavor.stopwatch:main",
     "_bench-tui": "edgechat.cli.bench_children:tui",
+    "_confinement": "edgechat.runtime.sandbox:report",
     "_install-default": "edgechat.cli.install_default:main",
     "_raw-loop": "edgechat.engine.rawloop:main",
     "_worker": "edgechat.engine.worker:main",

@@ -112,7 +112,7 @@ def locate(uri: str | None) -> Callable[[OnProgress], Awaitable[ModelSource]]:
             model = await asyncio.to_thread(resolve_model, uri)
             await _check(model.root, on_progress)
             await asyncio.to_thread(_refuse_too_large, model)
-            return ModelSource(model.genai, model.name, model.kind)
+            return ModelSource(model.genai, model.name, model.kind, model.root)
         model = await prepare(installing)
         try:
             await _check(model.root, on_progress)
@@ -121,7 +121,7 @@ def locate(uri: str | None) -> Callable[[OnProgress], Awaitable[ModelSource]]:
                 raise
             model = await prepare(installing, again=True)
         await asyncio.to_thread(_refuse_too_large, model)
-        return ModelSource(model.genai, model.name, model.kind)
+        return ModelSource(model.genai, model.name, model.kind, model.root)
 
     return find
 

@@ -59,6 +59,7 @@ def examine(
             lambda: kept.keys(read, key_problems),
             kept.personas,
             machine.hardware,
+            machine.confinement,
             machine.terminal,
             lambda: kept.models(read),
             kept.history,

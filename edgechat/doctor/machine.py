@@ -6,9 +6,11 @@ Everything is asked of the system as it is now; nothing of the user's is opened 
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,7 +18,7 @@ from functools import partial
 
 import psutil
 
-from edgechat import speeds
+from edgechat import paths, speeds
 from edgechat.engine import sizing
 from edgechat.i18n import N_, _
 from edgechat.models.words import shown, size_text
@@ -59,6 +61,28 @@ def hardware() -> Iterator[Finding]:
         "warn" if little else "ok",
         detail,
         _("Close other programs: hardly any model fits.") if little else "",
+    )
+
+
+def confinement() -> Iterator[Finding]:
+    """What confines the process that opens a model, as a process finds that does nothing else."""
+    finding = partial(Finding, "confinement", N_("Confinement"))
+    if sys.platform != "linux":
+        yield finding("ok", _("none: this system has none that a program can ask for"))
+        return
+    try:
+        ended = subprocess.run(paths.own_command("_confinement"), capture_output=True, check=True, timeout=60)
+        told = json.loads(ended.stdout)
+        by, missing = str(told["confinement"]), ", ".join(map(str, told["missing"]))
+    except (OSError, subprocess.SubprocessError, ValueError, LookupError) as error:
+        by, missing = "", type(error).__name__
+    if not missing:
+        yield finding("ok", _("{by}: a model reads its own folder, and can do nothing else").format(by=by))
+        return
+    yield finding(
+        "warn",
+        _("{by} ({missing})").format(by=by or _("nothing"), missing=shown(missing, 300)),
+        _("Linux has both from 5.13 on; where a container forbids them, allow them. Chatting goes on without."),
     )
 
 

@@ -194,6 +194,7 @@ class ModelInfo(msgspec.Struct, frozen=True, tag="ready"):
         cliff: Tokens on whose crossing the model computes the whole prompt anew, in one go; 0 where nothing of the
             kind is within `context`.
         kept_chats: Chats whose computed tokens can be kept at a time.
+        confinement: What of the operating system confines the process that holds the model, in words; empty is nothing.
     """
 
     name: str
@@ -206,6 +207,7 @@ class ModelInfo(msgspec.Struct, frozen=True, tag="ready"):
     load_seconds: float = 0.0
     cliff: int = 0
     kept_chats: int = 1
+    confinement: str = ""
 
 
 class LoadedModel(Protocol):

@@ -35,11 +35,19 @@ GRACE_SECONDS = 30.0
 
 
 class ModelSource(msgspec.Struct, frozen=True):
-    """Which model to load: the folder the engine opens, what to call it, and which library runs it."""
+    """Which model to load.
+
+    Attributes:
+        folder: What the engine opens.
+        name: What to call it.
+        kind: Which library runs it.
+        root: The folder of the whole model where `folder` is a part of it.
+    """
 
     folder: Path
     name: str
     kind: Kind = "genai"
+    root: Path | None = None
 
 
 class EngineOptions(msgspec.Struct, frozen=True):
@@ -116,7 +124,7 @@ class EngineClient:
         log = _open_log()
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *paths.own_command("_worker"),
+                *paths.own_command("_worker", str(os.getpid())),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
@@ -140,6 +148,7 @@ class EngineClient:
             options.spinning,
             source.kind,
             options.kept_bytes,
+            str(source.root or ""),
         )
         number, answers = self._open()
         try:
@@ -149,12 +158,13 @@ class EngineClient:
                 if isinstance(answer, ModelInfo):
                     self._info = answer
                     logs.log.info(
-                        "model loaded: %s, %s, %d tokens of context, %d threads, %.1f s",
+                        "model loaded: %s, %s, %d tokens of context, %d threads, %.1f s, confined by: %s",
                         answer.name,
                         answer.architecture,
                         answer.context,
                         answer.threads,
                         answer.load_seconds,
+                        answer.confinement or "nothing",
                     )
                     return answer
         except BaseException:

@@ -28,6 +28,8 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
         kind: Which library runs the model.
         kept_bytes: Bytes of memory in which chats beside the one being held may stay computed; None is some of what is
             free.
+        root: The folder of the whole model where `folder` is only a part of it; empty is the same. Nothing beside it
+            can be read.
     """
 
     folder: str
@@ -37,6 +39,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     spinning: bool = True
     kind: Kind = "genai"
     kept_bytes: int | None = None
+    root: str = ""
 
 
 class Generate(msgspec.Struct, frozen=True, tag="generate"):

@@ -2,8 +2,8 @@
 
 It exists because onnxruntime-genai holds the GIL while it computes, which would freeze any event loop in the same
 process. It reads commands from standard input and writes events to what was its standard output; anything a native
-library prints goes to standard error, which is a log file. It ends when its input ends, so it never outlives its
-parent.
+library prints goes to standard error, which is a log file. It ends when its input ends, and with its parent, whatever
+it computes. It loads one model and no other: before it opens it, it gives up what that model does not need.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import msgspec
 from edgechat.engine import wire
 from edgechat.engine.base import Progress, Request, TextDelta
 from edgechat.errors import EdgechatError, EngineError
+from edgechat.runtime import parent, sandbox
 
 if TYPE_CHECKING:
     from edgechat.engine.base import LoadedModel
@@ -118,8 +119,17 @@ def _readable(descriptor: int) -> bool:
     return not answered or held.value > 0
 
 
-def main() -> int:
-    """Serve commands until standard input ends. Returns the exit code."""
+def main(started_by: str = "") -> int:
+    """Serve commands until standard input ends.
+
+    Args:
+        started_by: The process id of the parent, with which this one ends.
+
+    Returns:
+        The exit code.
+    """
+    if started_by:
+        parent.end_with(int(started_by))
     gc.enable()  # off since edgechat.__main__
     faulthandler.enable()  # a crash in native code tells in which call it was, and nothing of what was computed
     out = os.dup(1)
@@ -144,8 +154,10 @@ def _serve(inbox: Inbox, send: _Send) -> None:
     for line in inbox:
         with _told(line.id, send):
             if isinstance(line.body, wire.Load):
-                model = _load(line.body)
-                send(line.id, model.info)
+                make = _loader(line.body)
+                confinement = _confine(line.body)
+                model = make()
+                send(line.id, msgspec.structs.replace(model.info, confinement=str(confinement)))
             else:
                 _obey(_loaded(model), line, inbox, send)
 
@@ -178,15 +190,20 @@ def _told(number: int, send: _Send) -> Iterator[None]:
         send(number, wire.Failure.of(EngineError("The engine failed", f"{type(error).__name__}: {error}.")))
 
 
-def _load(load: wire.Load) -> LoadedModel:
+def _loader(load: wire.Load) -> Callable[[], LoadedModel]:
+    """What loads the model. Its libraries are imported here: none of them has seen the model yet.
+
+    A confined process could not keep what Python compiles of them, and would compile it again each time.
+    """
+    _import_numpy()
     # The engine's imports take a while and are only wanted here, in the child.
     if load.kind == "transformers":
         from edgechat.engine.hf import HfModel
 
-        return HfModel(Path(load.folder), name=load.name, context=load.context, threads=load.threads)
+        return lambda: HfModel(Path(load.folder), name=load.name, context=load.context, threads=load.threads)
     from edgechat.engine.genai import GenaiModel
 
-    return GenaiModel(
+    return lambda: GenaiModel(
         Path(load.folder),
         name=load.name,
         context=load.context,
@@ -194,6 +211,33 @@ def _load(load: wire.Load) -> LoadedModel:
         spinning=load.spinning,
         kept_bytes=load.kept_bytes,
     )
+
+
+def _import_numpy() -> None:
+    """Import numpy without the threads that its OpenBLAS starts at once; they would not be confined."""
+    name = "OPENBLAS_NUM_THREADS"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    import numpy  # noqa: F401
+
+    if before is None:
+        del os.environ[name]
+    else:
+        os.environ[name] = before
+
+
+def _confine(load: wire.Load) -> sandbox.Confinement:
+    """Give up everything but the model's folder and the libraries; tell the log what this system could not do."""
+    folder = Path(load.folder)
+    readable = [folder.resolve(), Path(load.root or load.folder).resolve()]
+    if load.kind == "transformers":  # where MLflow puts it
+        readable.append((folder.parent / "components" / "tokenizer").resolve())
+    confinement = sandbox.confine(readable)
+    sys.stderr.write(f"confined by: {str(confinement) or 'nothing'}\n")
+    for reason in confinement.missing:
+        sys.stderr.write(f"{reason}\n")
+    sys.stderr.flush()
+    return confinement
 
 
 def _reply(model: LoadedModel, request: Request, number: int, inbox: Inbox, send: _Send) -> None:

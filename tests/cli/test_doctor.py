@@ -8,13 +8,14 @@ import os
 import platform
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgechat import doctor, logs
+from edgechat import doctor, logs, paths
 from edgechat.config import Settings, config_path
 from edgechat.doctor import machine
 from edgechat.doctor.hiding import hider
@@ -67,6 +68,21 @@ def test_the_json_form(home_with_model: Path) -> None:
     assert all(set(check) == {"id", "title", "state", "detail", "hint"} for check in told["checks"])
     assert {"version", "system", "folder_data", "disk", "memory", "threads", "terminal", "model", "model_files",
             "history", "log", "opt_outs", "offline"} <= {check["id"] for check in told["checks"]}  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has Landlock and seccomp")
+def test_it_tells_what_confines_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = examined()["confinement"]
+    assert found.state == "ok"
+    assert found.detail.startswith("Landlock ABI ")
+    assert "+ seccomp" in found.detail
+    without = "from edgechat.runtime import landlock, sandbox, seccomp; landlock.abi = lambda: 0; sandbox.report()"
+    monkeypatch.setattr(paths, "own_command", lambda *_: [sys.executable, "-c", without])
+    found = examined()["confinement"]
+    assert found.state == "warn"
+    assert found.detail == "seccomp (no Landlock: this kernel has none)"
+    monkeypatch.setattr(paths, "own_command", lambda *_: ["/nonexistent"])
+    assert examined()["confinement"].detail == "nothing (FileNotFoundError)"
 
 
 @pytest.mark.model
