@@ -17,6 +17,7 @@ from edgechat.chat.decoding import NotTextError, decoded
 from edgechat.chat.text import fenced, printable, storable
 from edgechat.errors import EdgechatError
 from edgechat.i18n import _
+from edgechat.runtime.regular_files import read_regular
 
 LARGEST = 16 * 1024 * 1024
 """Bytes of a file, at the most: millions of tokens, more than any model here can hold."""
@@ -65,7 +66,7 @@ def read_file(path: Path) -> Attachment:
     try:
         path = path.expanduser()
         kind = path.stat()
-        if not stat.S_ISREG(kind.st_mode):  # reading a pipe or a terminal might never end
+        if not stat.S_ISREG(kind.st_mode):  # told better here than by `read_regular`, which makes sure of it
             what = _("It is a folder.") if stat.S_ISDIR(kind.st_mode) else _("It is not a regular file.")
             raise AttachmentError(_("Cannot attach {name}").format(name=name), what, _("Name a text file."))
         if kind.st_size > LARGEST:
@@ -74,7 +75,7 @@ def read_file(path: Path) -> Attachment:
                 _("It has {size:,} bytes; {largest:,} can be read.").format(size=kind.st_size, largest=LARGEST),
                 _("Attach a part of it."),
             )
-        data = path.read_bytes()
+        data = read_regular(path, LARGEST)
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a ~ without a home; ValueError: a NUL
         raise AttachmentError(
             _("Cannot attach {name}").format(name=name),

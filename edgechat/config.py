@@ -17,10 +17,14 @@ import msgspec
 
 from edgechat import paths
 from edgechat.errors import ConfigError
+from edgechat.runtime.regular_files import read_regular
 from edgechat.settings_words import WORDS
 
 PREFIX = "EDGECHAT_"
 DEVICE_FILE = "edgechat.toml"
+LARGEST_FILE = 1_000_000
+"""Bytes of a file of settings."""
+
 # The sampling defaults suit the small models this is made for: cool enough to stay on the subject, with a light penalty
 # against the loops that quantised models of a few hundred million parameters fall into.
 Temperature = Annotated[float, msgspec.Meta(ge=0, le=2)]
@@ -229,12 +233,12 @@ def _device(path: Path) -> tuple[dict[str, Any], frozenset[str]]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        if not path.exists():
+        if not path.exists() or path == Path(os.devnull):
             return {}
         import tomllib  # most people have no file, and need not wait for its reader
 
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # not TOML, or not UTF-8
+        return tomllib.loads(read_regular(path, LARGEST_FILE).decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # not TOML, or not UTF-8
         raise ConfigError(
             "Settings file is not TOML", f"{path}: {error}.", "Mend the line, or rename the file."
         ) from error

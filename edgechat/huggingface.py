@@ -8,6 +8,7 @@ its own. So only JSON and the headers of safetensors files are read here, and to
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgechat.errors import ModelError
+from edgechat.runtime.regular_files import TooLargeError, open_regular, read_regular
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
@@ -25,8 +27,11 @@ _INDEX = "model.safetensors.index.json"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _LARGEST_JSON = 16_000_000
 """Bytes; the index of a very large model has a few megabytes."""
-_LARGEST_HEADER = 100_000_000
-"""Bytes; what the safetensors library itself takes at the most."""
+_LARGEST_HEADER = 32_000_000
+"""Bytes; a hundred thousand tensors have about half of it."""
+_MOST_SIDES = 8
+_BITS = {"F64": 64, "I64": 64, "U64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16, "I16": 16, "U16": 16}
+_BITS |= {"I8": 8, "U8": 8, "BOOL": 8, "F8_E4M3": 8, "F8_E5M2": 8}
 
 _AGAIN = "Copy the whole folder again from where it came."
 
@@ -189,25 +194,59 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
 
 
 def _tensors(file: Path) -> Iterator[tuple[str, int]]:
-    """Type and number of weights of each tensor, from the header, which also says how long the file has to be."""
+    """Type and number of weights of each tensor, from the header, which also says where in the file each one is."""
     try:
-        size = file.stat().st_size
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
+            size = os.fstat(opened.fileno()).st_size
             length = int.from_bytes(opened.read(8), "little")
             if not 2 <= length <= min(size - 8, _LARGEST_HEADER):
                 raise _damaged(file, "it does not begin as a safetensors file does")
             header = json.loads(opened.read(length))
         header.pop("__metadata__", None)
-        tensors = [(str(t["dtype"]), prod(t["shape"]), int(t["data_offsets"][1])) for t in header.values()]
+        tensors = sorted((_tensor(**entry) for entry in header.values()), key=lambda tensor: tensor.begin)
     except OSError as error:
         raise _damaged(file, f"it cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, LookupError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(file, "its header is not that of a safetensors file") from error
-    whole = 8 + length + max((end for _, _, end in tensors), default=0)
-    if size != whole:
-        raise _damaged(file, f"it has {size:,} bytes in place of {whole:,}")
-    for dtype, count, _ in tensors:
-        yield dtype, count
+    end = 0
+    for tensor in tensors:
+        # The format has no gaps and no overlaps: a few bytes could otherwise stand for weights without end.
+        if tensor.begin != end:
+            raise _damaged(file, "its tensors overlap, or leave bytes out")
+        end = tensor.end
+    if size != 8 + length + end:
+        raise _damaged(file, f"it has {size:,} bytes in place of {8 + length + end:,}")
+    for tensor in tensors:
+        yield tensor.dtype, tensor.count
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    """A tensor of a safetensors file: its type, its weights, and its bytes counted from the end of the header."""
+
+    dtype: str
+    count: int
+    begin: int
+    end: int
+
+
+def _tensor(dtype: object, shape: object, data_offsets: object) -> _Tensor:
+    """An entry of the header. Raises ValueError where its parts do not agree."""
+    if not isinstance(dtype, str) or not isinstance(shape, list) or not isinstance(data_offsets, list):
+        raise ValueError("an entry of another form")
+    numbers = [*shape, *data_offsets]
+    # Checked before they are multiplied: numbers of thousands of digits are JSON too.
+    if (
+        len(shape) > _MOST_SIDES
+        or len(data_offsets) != 2
+        or not all(type(n) is int and 0 <= n < 1 << 48 for n in numbers)
+    ):
+        raise ValueError("numbers that make no sense")
+    count, (begin, end) = prod(shape), data_offsets
+    bits = _BITS.get(dtype)
+    if begin > end or (bits is not None and (end - begin) * 8 != count * bits):
+        raise ValueError("a size that is not that of its shape")
+    return _Tensor(dtype, count, begin, end)
 
 
 _METADATA = re.compile(r"\A---\s*\n(.*?)\n---", re.DOTALL)
@@ -218,8 +257,8 @@ def _licence(folder: Path) -> str | None:
     """From the metadata on top of a model card, also of the copy that MLflow keeps beside the weights' folder."""
     for path in (folder / "README.md", folder.parent / "model_card.md"):
         try:
-            with path.open(encoding="utf-8", errors="replace") as opened:
-                head = _METADATA.match(opened.read(50_000))
+            with open_regular(path) as opened:
+                head = _METADATA.match(opened.read(50_000).decode("utf-8", "replace").replace("\r\n", "\n"))
         except OSError:
             continue
         if head is not None and (named := _LICENCE.search(head[1])) is not None:
@@ -229,9 +268,9 @@ def _licence(folder: Path) -> str | None:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > _LARGEST_JSON:
-            raise _damaged(path, "it is larger than any real one")
-        data = json.loads(path.read_text("utf-8"))
+        data = json.loads(read_regular(path, _LARGEST_JSON).decode("utf-8"))
+    except TooLargeError as error:
+        raise _damaged(path, "it is larger than any real one") from error
     except OSError as error:
         raise _damaged(path, f"it cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:

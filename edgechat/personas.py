@@ -15,6 +15,7 @@ from edgechat import paths
 from edgechat.chat.decoding import NotTextError, decoded
 from edgechat.config import Settings, config_path, device_path
 from edgechat.errors import ConfigError
+from edgechat.runtime.regular_files import TooLargeError, read_regular
 
 LONGEST = 64 * 1024
 """Bytes of the longest file: far more than the context of the models this is made for."""
@@ -75,11 +76,11 @@ def read(path: Path, *, shipped: bool = False) -> Persona:
     """
     hint = "A persona is a text file: the first line is `# Title`, the rest is the system message."
     try:
-        with path.open("rb") as file:
-            data = file.read(LONGEST + 1)
-        if len(data) > LONGEST:
-            raise ConfigError("Persona not usable", f"{path} is longer than {LONGEST // 1024} KB.", "Shorten it.")
-        found = decoded(data)
+        found = decoded(read_regular(path, LONGEST))
+    except TooLargeError as error:
+        raise ConfigError(
+            "Persona not usable", f"{path} is longer than {LONGEST // 1024} KB.", "Shorten it."
+        ) from error
     except OSError as error:
         raise ConfigError("Persona not usable", f"{path}: {error.strerror or error}.", hint) from error
     except NotTextError as error:

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from edgechat import paths
-from edgechat.config import Config, config_path, device_path, load_settings
+from edgechat.config import LARGEST_FILE, Config, config_path, device_path, load_settings
 from edgechat.errors import ConfigError, StorageError
+from edgechat.runtime.regular_files import read_regular
 from edgechat.settings_words import WORDS
 
 HEADER = (
@@ -45,7 +46,7 @@ def save(changes: Mapping[str, Any]) -> Path:
             raise ConfigError("Setting is locked", f"{device_path()} locks {key} on this device.", "")
     path = config_path().resolve()  # what a link names is replaced, not the link
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = read_regular(path, LARGEST_FILE).decode("utf-8")
     except FileNotFoundError:
         text = template()
     except (OSError, ValueError) as error:

@@ -14,6 +14,7 @@ import msgspec
 
 from edgechat import paths
 from edgechat.errors import StorageError
+from edgechat.runtime.regular_files import read_regular
 
 KEPT = 9
 """Replies that are remembered of each model; their median is what is told."""
@@ -22,6 +23,7 @@ LEAST_TOKENS = 8
 """A shorter reply measures nothing."""
 
 _MOST_MODELS = 200
+_LARGEST = 4_000_000
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -88,6 +90,6 @@ def measured(model: str) -> tuple[float, int] | None:
 
 def _read() -> _File:
     try:
-        return msgspec.json.decode(path().read_bytes(), type=_File)
+        return msgspec.json.decode(read_regular(path(), _LARGEST), type=_File)
     except (OSError, msgspec.MsgspecError):
         return _File()

@@ -31,6 +31,14 @@ def printable(text: str) -> str:
     return _OBEYED.sub(_visible, text)
 
 
+def one_line(value: object, limit: int = 120) -> str:
+    """The value on one line, without anything a terminal would obey, cut to `limit` characters."""
+    text = value if isinstance(value, str) else str(value)
+    # Cut before the work: a hostile value can be as large as its file.
+    short = " ".join(printable(storable(text[: 4 * limit])[0]).split())
+    return short if len(short) <= limit and len(text) <= 4 * limit else short[: limit - 1] + "…"
+
+
 def fenced(text: str, language: str = "") -> str:
     """Text as a block of Markdown, in a fence longer than any in it."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)

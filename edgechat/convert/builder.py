@@ -24,6 +24,7 @@ from edgechat.errors import ConvertError, ModelError, StorageError
 from edgechat.extras import install_command
 from edgechat.huggingface import HfFolder, hf_folder_in, read_hf_folder
 from edgechat.offline import OPT_OUTS
+from edgechat.runtime.regular_files import open_regular
 
 Progress = Callable[[float, str], None]
 
@@ -236,7 +237,7 @@ def _failure(source: Path, code: int, log: Path) -> ModelError | StorageError:
 def _digest(files: tuple[Path, ...]) -> str:
     digests = []
     for path in files:
-        with path.open("rb") as opened:
+        with open_regular(path) as opened:
             digests.append(hashlib.file_digest(opened, "sha256").hexdigest())
     if len(digests) == 1:
         return digests[0]

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
+from edgechat.chat.text import one_line as shown
 from edgechat.convert.gguf_header import GgufHeader, malformed, read_header
 from edgechat.errors import ConvertError
 from edgechat.extras import install_command
+from edgechat.runtime.regular_files import open_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,8 +71,7 @@ def check_gguf(source: Path) -> GgufSummary:
     """Says what a file holds, if it is of a kind that converts.
 
     Raises:
-        ConvertError: The file is damaged, or of an unsupported architecture or quantisation.
-        OSError: The file cannot be read.
+        ConvertError: The file cannot be read, is damaged, or of an unsupported architecture or quantisation.
     """
     return _summary(source, read_header(source))
 
@@ -85,8 +86,8 @@ def convert_gguf(source: Path, out_dir: Path, *, progress: Progress | None = Non
         progress: Called now and then with a fraction from 0 to 1 and a short phrase.
 
     Raises:
-        ConvertError: The file is damaged, or of an unsupported architecture, quantisation or tokenizer.
-        OSError: The file cannot be read, the disk is full, or the folder is not writable.
+        ConvertError: The file cannot be read, is damaged, or of an unsupported architecture, quantisation or tokenizer.
+        OSError: The disk is full, or the folder is not writable.
     """
     # numpy and onnx take most of a second to import; whoever only checks a file does not pay for them.
     try:
@@ -108,7 +109,7 @@ def convert_gguf(source: Path, out_dir: Path, *, progress: Progress | None = Non
     decoder = GgufDecoder(source, header, summary.architecture)
     tokens = _token_ids(header, decoder.config.vocabulary)
     out_dir.mkdir(parents=True, exist_ok=True)
-    with source.open("rb") as file:
+    with open_regular(source) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     write_decoder(
         decoder.config,
@@ -137,7 +138,7 @@ def _summary(source: Path, header: GgufHeader) -> GgufSummary:
         case other:
             raise ConvertError(
                 "Unsupported architecture",
-                f"{source.name} is of architecture {other or 'unknown'}; llama and phi3 are supported.",
+                f"{shown(source.name)} is of architecture {shown(other or 'unknown')}; llama and phi3 are supported.",
             )
     if header.integer("split.count", 1) > 1:
         raise ConvertError(

@@ -10,15 +10,18 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 from dataclasses import dataclass
 from math import isfinite, prod
 from typing import TYPE_CHECKING
 
+from edgechat.chat.text import one_line as shown
 from edgechat.errors import ConvertError
+from edgechat.runtime.regular_files import open_regular
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 Scalar = int | float | bool | str
@@ -43,6 +46,11 @@ _TYPE_NAMES = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8
 _TYPE_NAMES |= {11: "Q3_K", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS"}
 _TYPE_NAMES |= {19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32"}
 _TYPE_NAMES |= {27: "I64", 28: "F64", 29: "IQ1_M", 30: "BF16", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4", 40: "NVFP4"}
+
+# More than any real file has, each bounded in sum: files of a few megabytes could otherwise ask for any memory.
+_MOST_KEYS, _MOST_TENSORS = 10_000, 100_000
+_MOST_VALUES = 8_000_000  # in all arrays; a vocabulary of 262,144 tokens with its merges has 1.3 million
+_LONGEST_TEXT = 4_000_000  # bytes of one string; chat templates have up to a hundred thousand
 
 # Metadata value types by number, as struct formats; 8 is a string, 9 an array.
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -76,7 +84,7 @@ class GgufHeader:
 
     Attributes:
         metadata: Every key with its value; arrays are tuples.
-        tensors: By name; each lies within the file.
+        tensors: By name; each lies within the file, and none of its bytes belong to another.
     """
 
     metadata: Mapping[str, Value]
@@ -119,14 +127,30 @@ def read_header(source: Path) -> GgufHeader:
     """Reads metadata and the tensor list of a file.
 
     Raises:
-        ConvertError: The file is empty, no GGUF, cut short, damaged, or holds a type that has no exact ONNX form.
-        OSError: The file cannot be read.
+        ConvertError: The file cannot be read, is empty, no GGUF, cut short, damaged, larger in what it declares than
+            any real one, or holds a type that has no exact ONNX form.
     """
-    with source.open("rb") as file:
-        if source.stat().st_size == 0:
-            raise malformed(f"{source.name} is empty.")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _Scanner(data).header()
+    try:
+        with open_regular(source) as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                raise malformed(f"{shown(source.name)} is empty.")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return _Scanner(data).header()
+    except OSError as error:
+        raise ConvertError(
+            "GGUF file cannot be read",
+            f"{shown(source)}: {error.strerror or error}.",
+            "Look whether the path is right.",
+        ) from error
+
+
+def _refuse_overlaps(tensors: Iterable[TensorInfo]) -> None:
+    """Each byte is converted once: a small file whose tensors are all the same bytes would make a large model."""
+    before: TensorInfo | None = None
+    for info in sorted(tensors, key=lambda info: info.offset):
+        if before is not None and info.offset < before.offset + before.size:
+            raise malformed(f"Tensors {shown(before.name)} and {shown(info.name)} share bytes of the file.")
+        before = info
 
 
 class _Scanner:
@@ -136,6 +160,7 @@ class _Scanner:
         self._data = data
         self._size = len(data)
         self._at = 0
+        self._values = 0
 
     def header(self) -> GgufHeader:
         if self._take(4) != b"GGUF":
@@ -145,44 +170,53 @@ class _Scanner:
             # A big-endian file shows its version in the wrong byte order, 3 << 24.
             raise ConvertError("Unsupported GGUF file", f"GGUF version {version} is not supported, only 2 and 3 are.")
         tensor_count, key_count = self._unpack("QQ")
+        if key_count > _MOST_KEYS or tensor_count > _MOST_TENSORS:
+            raise malformed(
+                f"It declares {key_count:,} metadata keys and {tensor_count:,} tensors, as no real file does."
+            )
         metadata: dict[str, Value] = {}
         for _ in range(key_count):
             key = self._string()
+            if key in metadata:
+                raise malformed(f"The metadata key {shown(key)} is there twice.")
             metadata[key] = self._value(self._unpack("I")[0])
         infos = [self._tensor() for _ in range(tensor_count)]
         alignment = metadata.get("general.alignment", 32)
-        if not isinstance(alignment, int) or not 0 < alignment <= _MAX_ALIGNMENT:
-            raise malformed(f"An alignment of {alignment} makes no sense.")
+        if type(alignment) is not int or not 0 < alignment <= _MAX_ALIGNMENT:
+            raise malformed(f"An alignment of {shown(alignment)} makes no sense.")
         start = -(-self._at // alignment) * alignment
         tensors: dict[str, TensorInfo] = {}
         for info in infos:
             placed = TensorInfo(info.name, info.shape, info.type, start + info.offset, info.size)
             if info.offset % alignment:
-                raise malformed(f"Tensor {info.name} does not begin at a multiple of {alignment} bytes.")
+                raise malformed(f"Tensor {shown(info.name)} does not begin at a multiple of {alignment} bytes.")
             if placed.offset + placed.size > self._size:
-                raise malformed(f"The file ends before tensor {info.name} does.")
+                raise malformed(f"The file ends before tensor {shown(info.name)} does.")
             if info.name in tensors:
-                raise malformed(f"Tensor {info.name} is listed twice.")
+                raise malformed(f"Tensor {shown(info.name)} is listed twice.")
             tensors[info.name] = placed
+        _refuse_overlaps(tensors.values())
         return GgufHeader(metadata, tensors)
 
     def _tensor(self) -> TensorInfo:
         name = self._string()
         (count,) = self._unpack("I")
         if not 0 < count <= _MAX_DIMENSIONS:
-            raise malformed(f"Tensor {name} has {count} dimensions.")
+            raise malformed(f"Tensor {shown(name)} has {count} dimensions.")
         shape = self._unpack("Q" * count)[::-1]
         number, offset = self._unpack("IQ")
         type_name = _TYPE_NAMES.get(number, f"number {number}")
         if type_name not in BLOCKS:
             raise ConvertError(
                 "Unsupported quantisation",
-                f"Tensor {name} is stored as {type_name}, which has no exact ONNX form here.",
+                f"Tensor {shown(name)} is stored as {type_name}, which has no exact ONNX form here.",
                 f"Use a file in one of these: {', '.join(BLOCKS)}.",
             )
         values, size = BLOCKS[type_name]
         if not all(shape) or shape[-1] % values:
-            raise malformed(f"Tensor {name}: {' x '.join(map(str, shape))} values are no whole {type_name} blocks.")
+            raise malformed(
+                f"Tensor {shown(name)}: {' x '.join(map(str, shape))} values are no whole {type_name} blocks."
+            )
         return TensorInfo(name, shape, type_name, offset, prod(shape) // values * size)
 
     def _value(self, kind: int) -> Value:
@@ -193,6 +227,9 @@ class _Scanner:
         smallest = 8 if element == _STRING else struct.calcsize(self._format(element))
         if count * smallest > self._size - self._at:
             raise malformed(f"A list of {count} values is declared, for which the file is too short.")
+        self._values += count
+        if self._values > _MOST_VALUES:
+            raise malformed(f"Its metadata lists more than {_MOST_VALUES:,} values, as no real file does.")
         if element == _STRING:
             return tuple(self._string() for _ in range(count))
         return tuple(self._unpack(f"{count}{self._format(element)}"))
@@ -210,6 +247,8 @@ class _Scanner:
 
     def _string(self) -> str:
         (length,) = self._unpack("Q")
+        if length > _LONGEST_TEXT and length <= self._size - self._at:
+            raise malformed(f"A text of {length:,} bytes is in its metadata, as in no real file.")
         # Bytes that are not UTF-8 stay recognisable: a name may do without them, a tokenizer must refuse them.
         return self._take(length).decode("utf-8", errors="surrogateescape")
 

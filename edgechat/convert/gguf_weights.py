@@ -10,11 +10,12 @@ Names and conventions: gguf-py/gguf/constants.py and src/llama-model.cpp of llam
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edgechat.chat.text import one_line as shown
 from edgechat.convert.decoder_graph import DecoderConfig, DecoderType, LayerWeights, Rope
 from edgechat.convert.gguf_header import GgufHeader, TensorInfo, malformed
 from edgechat.convert.quant import F32, BlockWeight, Weight, from_gguf
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 # A rotary table of this many positions is 67 MB for heads of 128; memory for a cache as long is found nowhere.
 _MAX_CONTEXT = 131_072
+# Bounds of what no tensor of the file bounds: without them a file of 2 MB took 8 GB of memory, and norms or rotations
+# that are no numbers make a model that answers nothing.
+_MAX_ROTARY_VALUES = _MAX_CONTEXT * 128  # positions times half the rotated values of a head
+_MAX_EPSILON, _MAX_FACTOR, _MAX_BASE = 1.0, 1e6, 1e12
 # Tensors that carry nothing the graph needs: old files store the rotary frequencies, which follow from the metadata.
 _IGNORED_ENDINGS = ("attn_rot_embd.weight", "rotary_emb.inv_freq")
 
@@ -52,7 +57,7 @@ class GgufDecoder:
         if unknown:
             raise ConvertError(
                 "Unsupported model",
-                f"The file holds tensor {unknown[0]}, which a plain {architecture} decoder does not have.",
+                f"The file holds tensor {shown(unknown[0])}, which a plain {architecture} decoder does not have.",
             )
 
     def embedding(self) -> Weight:
@@ -113,7 +118,7 @@ class GgufDecoder:
             head_size=head_size,
             vocabulary=vocabulary,
             context_length=context,
-            epsilon=header.number(f"{architecture}.attention.layer_norm_rms_epsilon"),
+            epsilon=self._within(f"{architecture}.attention.layer_norm_rms_epsilon", 0.0, _MAX_EPSILON),
             rope=self._rope(architecture, head_size, context),
             window=window if 0 < window < context else 0,
         )
@@ -125,23 +130,25 @@ class GgufDecoder:
         # GroupQueryAttention takes tables of 8, 16, 24, ... columns only.
         if dimensions > head_size or dimensions % 16 or (architecture == "llama" and dimensions != head_size):
             raise ConvertError("Unsupported model", f"It rotates {dimensions} of {head_size} values of a head.")
+        if context * dimensions > 2 * _MAX_ROTARY_VALUES:
+            raise malformed(f"Rotating {dimensions} values of a head at {context:,} positions makes no sense.")
         base = header.number(f"{stem}.freq_base", 10000.0)
-        if base <= 1:
+        if not 1 < base <= _MAX_BASE:
             raise malformed(f"A rotary base of {base} makes no sense.")
         factors, longs = self._factors("rope_freqs", dimensions), self._factors("rope_factors_long", dimensions)
         scaling = header.text(f"{stem}.scaling.type") or "none"
         scale = header.number(f"{stem}.scaling.factor", header.number(f"{stem}.scale_linear", 1.0))
-        if scale < 0 or (scaling == "linear" and scale == 0):
+        if not 0 <= scale <= _MAX_FACTOR or (scaling == "linear" and scale == 0):
             raise malformed(f"A rotary scaling factor of {scale} makes no sense.")
         if scaling == "linear" or (scaling == "none" and scale not in (0.0, 1.0)):
             factors = (np.ones(dimensions // 2, np.float32) if factors is None else factors) * np.float32(scale)
         elif scaling not in ("none", "longrope"):
-            raise ConvertError("Unsupported model", f"Its rotary scaling is of type {scaling}.")
+            raise ConvertError("Unsupported model", f"Its rotary scaling is of type {shown(scaling)}.")
         if longs is None:
             return Rope(dimensions, base, factors)
         original = min(self._positive(f"{stem}.scaling.original_context_length"), context)
         # Hugging Face's default for files that do not say; the full context, even where it is cut here.
-        stretch = header.integer(f"{architecture}.context_length") / original
+        stretch = min(header.integer(f"{architecture}.context_length"), _MAX_BASE) / original
         magnitude = math.sqrt(1 + math.log(stretch) / math.log(original)) if stretch > 1 < original else 1.0
         return Rope(
             dimensions,
@@ -149,14 +156,14 @@ class GgufDecoder:
             self._factors("rope_factors_short", dimensions),
             longs if context > original else None,
             original,
-            header.number(f"{stem}.scaling.attn_factor", magnitude),
+            self._within(f"{stem}.scaling.attn_factor", 0.0, _MAX_FACTOR, magnitude),
         )
 
     def _factors(self, name: str, dimensions: int) -> F32 | None:
         if f"{name}.weight" not in self._header.tensors:
             return None
         factors = self._vector(f"{name}.weight")
-        if factors.shape != (dimensions // 2,) or not (np.isfinite(factors) & (factors > 0)).all():
+        if factors.shape != (dimensions // 2,) or not (factors > 0).all():
             raise malformed(f"Tensor {name}.weight does not hold {dimensions // 2} positive factors.")
         return factors
 
@@ -209,6 +216,12 @@ class GgufDecoder:
             raise malformed(f"The metadata key {key} is {value}.")
         return value
 
+    def _within(self, key: str, low: float, high: float, default: float | None = None) -> float:
+        value = self._header.number(key, default)
+        if not low <= value <= high:
+            raise malformed(f"The metadata key {key} is {value}.")
+        return value
+
     def _raw(self, info: TensorInfo) -> npt.NDArray[np.uint8]:
         return self._data[info.offset : info.offset + info.size]
 
@@ -218,13 +231,23 @@ class GgufDecoder:
         with np.errstate(invalid="ignore", over="ignore"):
             weight = from_gguf(self._raw(info), info.type, (info.shape[0], info.shape[1]))
         parts = (weight.scales, weight.remainder) if isinstance(weight, BlockWeight) else (weight.values,)
-        if not all(part is None or part.dtype == np.uint16 or np.isfinite(part).all() for part in parts):
+        if not all(part is None or _finite(part) for part in parts):
             raise malformed(f"Tensor {name} holds values that are no numbers.")
         return weight
 
     def _vector(self, name: str) -> F32:
         info = self._info(name)
-        return from_gguf(self._raw(info), info.type, (1, math.prod(info.shape))).to_float().reshape(-1)
+        with np.errstate(invalid="ignore", over="ignore"):
+            values = from_gguf(self._raw(info), info.type, (1, math.prod(info.shape))).to_float().reshape(-1)
+        if not _finite(values):
+            raise malformed(f"Tensor {name} holds values that are no numbers.")
+        return values
+
+
+def _finite(values: npt.NDArray[Any]) -> bool:
+    if values.dtype == np.uint16:  # the bits of bfloat16, whose exponents are all ones where there is no number
+        return not bool(((values & 0x7F80) == 0x7F80).any())
+    return bool(np.isfinite(values).all())
 
 
 def rotary_order(heads: int, head_size: int) -> npt.NDArray[np.intp]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from edgechat.chat.text import one_line as shown
 from edgechat.convert.pretokenizers import PRE_TOKENIZERS, PreTokenizer
 from edgechat.errors import ConvertError
 
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 Item = TypeVar("Item", str, int, float)
+
+# A token has a few letters, the longest real ones some hundred. The merges of a SentencePiece vocabulary follow from
+# every way to cut each of its pieces, which takes time by the square of their lengths.
+_LONGEST_TOKEN, _MOST_CUTTING = 2_000, 200_000_000
+_LONGEST_TEMPLATE = 1_000_000
 
 _TITLE = "The model's tokenizer cannot be converted"
 # Phi-3's control tokens swallow the white space after them, except these. No GGUF file says so: llama.cpp knows it by
@@ -110,7 +116,9 @@ def read_vocabulary(metadata: Mapping[str, object]) -> Vocabulary:
     fields = _Fields(metadata)
     model = fields.text("model")
     if model not in ("gpt2", "llama"):
-        raise _refused(f"Its tokenizer model is {model!r}; byte-level BPE (gpt2) and SentencePiece (llama) are known.")
+        raise _refused(
+            f"Its tokenizer model is {shown(repr(model))}; byte-level BPE (gpt2) and SentencePiece (llama) are known."
+        )
     tokens, types = _tokens(fields)
     pre: PreTokenizer | None = None
     scores: tuple[float, ...] = ()
@@ -119,7 +127,9 @@ def read_vocabulary(metadata: Mapping[str, object]) -> Vocabulary:
         name = fields.text("pre")
         pre = PRE_TOKENIZERS.get(name)
         if pre is None:
-            raise _refused(f"Its pre-tokenizer {name!r} is not known; known are {', '.join(sorted(PRE_TOKENIZERS))}.")
+            raise _refused(
+                f"Its pre-tokenizer {shown(repr(name))} is not known; known are {', '.join(sorted(PRE_TOKENIZERS))}."
+            )
         merges = tuple(_listed_merges(fields, set(tokens)))
     else:
         scores = tuple(fields.array("scores", float)[: len(tokens)])
@@ -142,6 +152,9 @@ def read_vocabulary(metadata: Mapping[str, object]) -> Vocabulary:
         if fields.get("add_bos_token") is not None:
             raise _refused("It asks for a beginning token but does not name one.")
         add_bos = False
+    template = fields.text("tokenizer.chat_template", default="")
+    if len(template) > _LONGEST_TEMPLATE:
+        raise _refused(f"Its chat template has {len(template):,} letters.")
     return Vocabulary(
         model=model,
         tokens=tokens,
@@ -153,7 +166,7 @@ def read_vocabulary(metadata: Mapping[str, object]) -> Vocabulary:
         add_bos=add_bos,
         add_space=fields.flag("add_space_prefix", default=True),
         strips_right=model == "llama" and fields.text("general.architecture", default="") == "phi3",
-        chat_template=fields.text("tokenizer.chat_template", default=""),
+        chat_template=template,
     )
 
 
@@ -176,11 +189,13 @@ class _Fields:
             return default
         if not isinstance(value, str):
             raise _refused(f"The file has no usable {_key(name)}.")
+        if not _is_text(value):
+            raise _refused(f"The file's {_key(name)} cannot be read: it is not UTF-8, or holds a zero byte.")
         return value
 
     def number(self, name: str) -> int | None:
         value = self.get(name)
-        if value is not None and not isinstance(value, int):
+        if value is not None and type(value) is not int:
             raise _refused(f"The file's {_key(name)} is not a whole number.")
         return value
 
@@ -192,12 +207,18 @@ class _Fields:
         value = self.get(name)
         if not isinstance(value, list | tuple) or not all(isinstance(item, kind) for item in value):
             raise _refused(f"The file has no usable {_key(name)}.")
-        if kind is str:
-            try:
-                "".join(value).encode()
-            except UnicodeEncodeError:
-                raise _refused(f"The file's {_key(name)} cannot be read: it is not UTF-8.") from None
+        if kind is str and not _is_text("".join(value)):
+            raise _refused(f"The file's {_key(name)} cannot be read: it is not UTF-8, or holds a zero byte.")
         return list(value)
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8, and is read to its end by those for whom a zero byte is the end."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in value
 
 
 def _key(name: str) -> str:
@@ -222,10 +243,12 @@ def _tokens(fields: _Fields) -> tuple[tuple[str, ...], tuple[TokenType, ...]]:
     tokens = tokens[: len(types)]
     if not tokens:
         raise _refused("It has no tokens.")
+    if (longest := max(map(len, tokens))) > _LONGEST_TOKEN:
+        raise _refused(f"One of its tokens has {longest:,} letters.")
     if len(set(tokens)) != len(tokens):
         seen: set[str] = set()
         double = next(token for token in tokens if token in seen or seen.add(token))  # type: ignore[func-returns-value]
-        raise _refused(f"The token {double!r} has two ids.")
+        raise _refused(f"The token {shown(repr(double))} has two ids.")
     return tuple(tokens), tuple(types)
 
 
@@ -233,7 +256,7 @@ def _listed_merges(fields: _Fields, tokens: set[str]) -> Iterator[tuple[str, str
     for line in fields.array("merges", str):
         left, _, right = line.partition(" ")
         if left not in tokens or right not in tokens or left + right not in tokens:
-            raise _refused(f"The merge {line!r} does not fit its tokens.")
+            raise _refused(f"The merge {shown(repr(line))} does not fit its tokens.")
         yield left, right
 
 
@@ -243,6 +266,8 @@ def _scored_merges(vocabulary: Vocabulary) -> list[tuple[str, str]]:
     SentencePiece joins the two neighbours whose joined piece has the best score. So every way to cut a piece into two
     pieces is a merge, ranked by the score of the whole; among equals the older ids go first.
     """
+    if sum(len(token) ** 2 for token in vocabulary.tokens) > _MOST_CUTTING:
+        raise _refused("Its tokens are longer than those of any real vocabulary.")
     ids = {
         token: number
         for number, (token, kind) in enumerate(zip(vocabulary.tokens, vocabulary.types, strict=True))
@@ -392,7 +417,7 @@ def _check_loads(text: str, vocabulary: Vocabulary) -> None:
     try:
         loaded = Tokenizer.from_str(text)
     except Exception as error:  # tokenizers raises bare Exception
-        raise _refused(f"Its tokens do not fit together: {error}.") from error
+        raise _refused(f"Its tokens do not fit together: {shown(error)}.") from error
     for number, token in enumerate(vocabulary.tokens):
         if token and loaded.token_to_id(token) != number:
-            raise _refused(f"The token {token!r} would change its id from {number}.")
+            raise _refused(f"The token {shown(repr(token))} would change its id from {number}.")

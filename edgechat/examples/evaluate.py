@@ -38,9 +38,11 @@ from edgechat.examples.recipe import go_quietly
 from edgechat.examples.recorded import Measured, add_destination, record
 from edgechat.flavor.tracking import connect
 from edgechat.models.uri import resolve_model
+from edgechat.runtime.regular_files import read_regular
 
 QUESTIONS = Path(__file__).parent / "questions.json"
 MAX_TOKENS = 32
+_LARGEST = 16_000_000
 GREEDY = Sampling(temperature=0)
 
 
@@ -78,7 +80,7 @@ class Answer(msgspec.Struct, frozen=True):
 def read_questions(path: Path) -> list[Question]:
     """The questions of a file. Raises ConfigError."""
     try:
-        questions = msgspec.json.decode(path.read_bytes(), type=list[Question])
+        questions = msgspec.json.decode(read_regular(path, _LARGEST), type=list[Question])
     except OSError as error:
         raise ConfigError("Questions cannot be read", f"{path}: {error.strerror or error}.") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -192,7 +192,11 @@ class _Flavor:
 
 
 def load_model(
-    model_uri: str, dst_path: str | None = None, *, model_config: Mapping[str, Any] | None = None
+    model_uri: str,
+    dst_path: str | None = None,
+    *,
+    model_config: Mapping[str, Any] | None = None,
+    trust: bool = False,
 ) -> ChatModel:
     """Load a saved model in its native form.
 
@@ -201,12 +205,13 @@ def load_model(
         dst_path: Where a model that is not a folder of this machine is downloaded to; a temporary folder, which goes
             when the process ends, if None.
         model_config: See `save_model`; wins over what was saved.
+        trust: Accept a model whose configuration can load native code or reach beyond the model.
 
     Returns:
         Its `predict` and `predict_stream` take what MLflow's do, and more strictly: unknown keys are errors.
 
     Raises:
-        ModelError: The folder holds no model of this flavor, or it cannot be loaded.
+        ModelError: The folder holds no model of this flavor, is unsafe, or cannot be loaded.
     """
     folder = Path(model_uri)
     if not folder.is_dir():
@@ -218,8 +223,11 @@ def load_model(
         folder = Path(download_artifacts(artifact_uri=model_uri, dst_path=dst_path))
     from mlflow.models import Model
 
+    from edgechat.models.mlflow_card import read_mlmodel
+
     if not (folder / "MLmodel").is_file():
         raise ModelError("Not an MLflow model", f"{folder} has no MLmodel.")
+    read_mlmodel(folder.resolve())  # which refuses what MLflow would be busy with for ever, and what leaves the folder
     flavors = Model.load(str(folder)).flavors
     if FLAVOR not in flavors:
         raise ModelError(
@@ -228,7 +236,7 @@ def load_model(
             "`edgechat package` makes one of it.",
         )
     saved = flavors["python_function"].get("config") or {}
-    return _open(folder / flavors[FLAVOR]["data"], {**saved, **(model_config or {})})
+    return _open(folder / flavors[FLAVOR]["data"], {**saved, **(model_config or {})}, trust=trust)
 
 
 def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> PyfuncModel:
@@ -248,11 +256,21 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Py
         return PyfuncModel(once_a_worker(_open, Path(path), model_config or {}))
 
 
-def _open(folder: Path, config: Mapping[str, Any]) -> ChatModel:
+def _open(folder: Path, config: Mapping[str, Any], *, trust: bool = False) -> ChatModel:
     from edgechat.engine.genai import GenaiModel
     from edgechat.flavor.scoring import ChatModel, read_config
     from edgechat.models.mlflow_card import read_mlmodel
+    from edgechat.models.mlmodel import open_model
 
     load, defaults = read_config(config)
-    card, _ = read_mlmodel(folder.parent.resolve())
-    return ChatModel(GenaiModel(folder, name=str(card.metadata.get("name") or folder.parent.name), **load), defaults)
+    # Judged as everywhere else; who was given the folder by MLflow has judged nothing.
+    try:
+        model = open_model(folder.parent, trust=trust)
+    except ModelError as error:
+        if "--trust" not in error.hint:
+            raise
+        hint = "Only if you trust its maker: edgechat.flavor.load_model(FOLDER, trust=True)"
+        raise ModelError(error.title, error.message, hint) from error
+    card, _ = read_mlmodel(model.root)
+    name = str(card.metadata.get("name") or model.root.name)
+    return ChatModel(GenaiModel(model.genai, name=name, **load), defaults)

@@ -18,6 +18,7 @@ from edgechat.errors import ModelError, StorageError
 from edgechat.models.manifest import CHUNK, Digest, Progress
 from edgechat.models.tree import ModelFile
 from edgechat.models.words import shown, size_text
+from edgechat.runtime.regular_files import open_regular
 
 _SPARE = 16_000_000
 """Bytes left free beside the model, for the manifest and for whatever else the device is doing."""
@@ -121,7 +122,7 @@ def writing(folder: Path) -> Iterator[None]:
 def _copied(source: Path, goal: Path | None) -> Iterator[bytes]:
     """The chunks of a file, each written to the goal before it is yielded."""
     try:
-        reader = source.open("rb", buffering=0)
+        reader = open_regular(source)
     except OSError as error:
         raise _unreadable(source, error) from error
     with reader:

@@ -1,7 +1,8 @@
 """Reads `genai_config.json`, and says no to what would run code or reach out of the folder.
 
-The engine obeys this file: it names the graphs to load, and it can name native libraries. So it is judged here, in a
-process that loads none of it. What the engine alone can know, such as a model type newer than this file, is left to it.
+The engine obeys this file: it names the graphs to load, native libraries, and files to be written. So it is judged
+here, in a process that loads none of it: `genai_schema` lists what is allowed. What the engine alone can know, such as
+a model type newer than this file, is left to it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgechat.errors import ModelError
+from edgechat.models.genai_schema import fault_in
 from edgechat.models.tree import named
 from edgechat.models.words import shown, size_text
+from edgechat.runtime.regular_files import TooLargeError, read_regular
 
 GENAI_CONFIG = "genai_config.json"
 
 _LARGEST = 1_000_000
+_NAMES_A_FILE = frozenset({"filename", "data_file"})
 _OTHER_KINDS = {
     "speech": "cohere_asr moonshine nemotron_speech parakeet_tdt streaming_enc_dec_asr whisper",
     "pictures or sound together with text": (
@@ -26,17 +30,6 @@ _OTHER_KINDS = {
     "translation": "marian-ssru",
 }
 """Types the engine knows that are no text decoders, by what they are for. Unknown types are left to the engine."""
-
-_REACHES_OUT = frozenset(
-    {
-        "backend_path",
-        "enable_profiling",
-        "ep.context_enable",
-        "ep.context_file_path",
-        "session.model_external_initializers_file_folder_path",
-    }
-)
-"""Options beside those with "library" in their name that load native code, or read or write where the model says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +53,11 @@ def read_genai_config(folder: Path, root: Path, *, trust: bool = False) -> Genai
     Args:
         folder: The folder, resolved.
         root: The model it is part of, resolved.
-        trust: Accept options that load native code.
+        trust: Accept options that are not known to be harmless: they load native code, or reach beyond the model.
 
     Raises:
-        ModelError: The file is damaged or too large, names native code, a missing file or one outside the model, or
-            describes something other than a text decoder.
+        ModelError: The file is damaged or too large, sets an option that is not known to be harmless, names a missing
+            file or one outside the model, or describes something other than a text decoder.
     """
     data = _load(folder / GENAI_CONFIG)
     model = data.get("model")
@@ -86,17 +79,17 @@ def read_genai_config(folder: Path, root: Path, *, trust: bool = False) -> Genai
             "Use a text model: a decoder that continues text.",
         )
     if not trust:
-        _refuse_native(data)
+        _refuse_unknown(folder, data)
     length = model.get("context_length")
     return GenaiConfig(kind, length if type(length) is int and length > 0 else None, tuple(_files(folder, root, data)))
 
 
 def _load(path: Path) -> dict[str, object]:
     try:
-        size = path.stat().st_size
-        if size > _LARGEST:
-            raise _damaged(path.parent, f"it is {size_text(size)} large, which no real one is.")
-        data = json.loads(path.read_text("utf-8"), object_pairs_hook=_no_duplicates)
+        text = read_regular(path, _LARGEST).decode("utf-8")
+        data = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    except TooLargeError as error:
+        raise _damaged(path.parent, f"it is {size_text(error.size)} large, which no real one is.") from error
     except OSError as error:
         raise _damaged(path.parent, f"it cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
@@ -118,6 +111,10 @@ def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
+def _no_constant(word: str) -> object:
+    raise ValueError(f"{word} is no JSON")
+
+
 def _values(data: object, where: str = "") -> Iterator[tuple[str, str, object]]:
     """Each key of the JSON, however deep: its dotted place, the key, its value."""
     if isinstance(data, dict):
@@ -130,24 +127,26 @@ def _values(data: object, where: str = "") -> Iterator[tuple[str, str, object]]:
             yield from _values(value, f"{where}[{index}]")
 
 
-def _refuse_native(data: dict[str, object]) -> None:
-    for place, key, value in _values(data):
-        low = key.lower()
-        # "0" and false are how options are switched off; graph inputs and outputs are named, not loaded.
-        if value in ("", "0", None, False) or isinstance(value, dict | list):
-            continue
-        if "library" in low or low in _REACHES_OUT:
-            raise ModelError(
-                "Model refused",
-                f"{GENAI_CONFIG} sets {shown(place)} to {shown(value)}, "
-                "which loads native code or reaches beyond the model.",
-                "Only if you trust its maker: edgechat models add FOLDER --trust",
-            )
+def _refuse_unknown(folder: Path, data: dict[str, object]) -> None:
+    fault = fault_in(data)
+    if fault is None:
+        return
+    place, value = shown(fault.place), shown(json.dumps(fault.value, ensure_ascii=False, default=str))
+    if fault.wanted:
+        raise _damaged(folder, f"{place} is {value}; it can only be {fault.wanted}.")
+    raise ModelError(
+        "Model refused",
+        f"{GENAI_CONFIG} sets {place} to {value}, which edgechat does not know to be harmless: options can load native "
+        "code, or read and write files beyond the model.",
+        "Only if you trust its maker: edgechat models add FOLDER --trust",
+    )
 
 
 def _files(folder: Path, root: Path, data: dict[str, object]) -> Iterator[Path]:
     for place, key, value in _values(data):
-        if key != "filename" and not key.endswith("_filename"):
+        if key == "tokenizer_dir" and value not in ("", "."):
+            raise _damaged(folder, f"{place} names another folder for the tokenizer, where edgechat does not look.")
+        if key not in _NAMES_A_FILE and not key.endswith("_filename"):
             continue
         if not isinstance(value, str):
             raise _damaged(folder, f"{shown(place)} is not a file name.")
@@ -160,6 +159,8 @@ def _files(folder: Path, root: Path, data: dict[str, object]) -> Iterator[Path]:
                 f"{shown(value)} is missing in {folder}; {GENAI_CONFIG} names it in {shown(place)}.",
                 "Copy the whole folder again from where it came.",
             )
+        if key == "filename" and path.suffix.lower() != ".onnx":
+            raise _damaged(folder, f"{shown(place)} names {shown(value)}, which is no .onnx file.")
         yield path
 
 

@@ -21,6 +21,7 @@ from edgechat import paths
 from edgechat.errors import ModelError, StorageError
 from edgechat.models.tree import ModelFile, leaves, walk
 from edgechat.models.words import shown
+from edgechat.runtime.regular_files import open_regular, read_regular
 
 MANIFEST = "edgechat-manifest.json"
 
@@ -95,7 +96,7 @@ def listed(root: Path) -> tuple[ModelFile, ...]:
 def hash_file(path: Path, on_bytes: Callable[[int], None] | None = None) -> str:
     """SHA-256 of a file in hexadecimal, calling `on_bytes` with the length of each chunk. Raises OSError."""
     digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
             if on_bytes is not None:
@@ -126,9 +127,9 @@ def read_manifest(root: Path) -> Manifest | None:
     """
     path = root / MANIFEST
     try:
-        if path.is_symlink() or path.stat().st_size > _LARGEST:
-            raise ValueError("it is a link or far too large")
-        raw = path.read_bytes()
+        if path.is_symlink():
+            raise ValueError("it is a link")
+        raw = read_regular(path, _LARGEST)
         data = json.loads(raw)
         if data["version"] != _VERSION:
             raise ValueError(f"version {shown(data['version'])} is not known; a newer edgechat may have written it")
@@ -141,7 +142,7 @@ def read_manifest(root: Path) -> Manifest | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(
             "Manifest is damaged",
-            f"{path}: {shown(error) or type(error).__name__}.",
+            f"{path}: {shown(getattr(error, 'strerror', None) or error) or type(error).__name__}.",
             "Install the model again from where it came, or delete this file to use the model unverified.",
         ) from error
 
@@ -322,7 +323,7 @@ class _Times:
 
     def read(self, manifest: Manifest) -> dict[str, list[int]]:
         try:
-            data = json.loads(self.path.read_bytes())
+            data = json.loads(read_regular(self.path, _LARGEST))
             # Times belong to the manifest they were compared with.
             return dict(data["files"]) if data["manifest"] == manifest.digest else {}
         except (OSError, ValueError, KeyError, TypeError, RecursionError):

@@ -15,6 +15,7 @@ from typing import Any
 from edgechat.errors import ModelError
 from edgechat.models.tree import named
 from edgechat.models.words import shown, size_text
+from edgechat.runtime.regular_files import TooLargeError, read_regular
 
 MLMODEL = "MLmodel"
 
@@ -163,11 +164,10 @@ def _load(path: Path) -> dict[str, Any]:
             """Leave `<<` as it is, which then is refused as no plain value."""
 
     try:
-        size = path.stat().st_size
-        if size > _LARGEST:
-            raise _damaged(path, f"it is {size_text(size)} large, which no real one is.")
-        data = yaml.load(path.read_bytes().decode("utf-8"), PlainLoader)  # noqa: S506 - a SafeLoader, see above
+        data = yaml.load(read_regular(path, _LARGEST).decode("utf-8"), PlainLoader)  # noqa: S506 - a SafeLoader, see above
         left = _MOST_VALUES - _count(data, _MOST_VALUES)
+    except TooLargeError as error:
+        raise _damaged(path, f"it is {size_text(error.size)} large, which no real one is.") from error
     except OSError as error:
         raise _damaged(path, f"it cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:

@@ -17,6 +17,7 @@ from edgechat.models.copying import writing
 from edgechat.models.manifest import read_manifest, write_atomically
 from edgechat.models.reference import Reference
 from edgechat.models.words import shown
+from edgechat.runtime.regular_files import read_regular
 
 ORIGINS = ".origins"
 """The folder in the store."""
@@ -103,9 +104,7 @@ class Origins:
         try:
             manifest = read_manifest(self._root / name)
             path = self._path(name, manifest.digest if manifest is not None else "")
-            if path.stat().st_size > _LARGEST:
-                return None
-            return msgspec.json.decode(path.read_bytes(), type=Origin)
+            return msgspec.json.decode(read_regular(path, _LARGEST), type=Origin)
         except (OSError, ModelError, msgspec.MsgspecError, RecursionError):
             return None
 

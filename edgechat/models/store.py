@@ -38,9 +38,12 @@ from edgechat.models.mlmodel import ModelFolder, open_model
 from edgechat.models.names import check_name, is_name, name_for, unknown_name
 from edgechat.models.origin import Origin, Origins
 from edgechat.models.words import shown
+from edgechat.runtime.regular_files import read_regular
 
 _STAGING, _REPLACED, _REMOVED = ".staging-", ".replaced-", ".removed-"
 _LOCKS, _TRUSTED = ".locks", ".trusted"
+_LARGEST_NOTE = 100_000
+"""Bytes of a note of edgechat's own beside the models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +313,7 @@ class ModelStore:
 
     def _is_trusted(self, name: str) -> bool:
         try:
-            trusted = json.loads((self.root / _TRUSTED / f"{name}.json").read_bytes())["manifest"]
+            trusted = json.loads(read_regular(self.root / _TRUSTED / f"{name}.json", _LARGEST_NOTE))["manifest"]
             manifest = read_manifest(self.root / name)
         except (OSError, ValueError, KeyError, TypeError, ModelError):
             return False

@@ -19,9 +19,14 @@ from edgechat.models.words import shown
 _MOST_FILES = 20_000
 """More entries than any model has; folders linking to folders could otherwise multiply without end."""
 
+_DEEPEST = 32
+"""Folders within folders; a real model has three or four."""
+
 
 WITHOUT_LINKS = "If the files are yours, make a copy with the links replaced by files: cp -rL FOLDER COPY"
 """The next step for a user whose own model is made of links."""
+
+_NOT_SO = "Give the folder of the model alone."
 
 _READABLE = "Check that the file is there and that you may read it."
 
@@ -76,17 +81,27 @@ class _Walk:
         self._seen = 0
 
     def below(self, folder: Path, prefix: str, chain: tuple[Path, ...]) -> Iterator[ModelFile]:
+        if len(chain) > _DEEPEST:
+            raise ModelError("Not a model folder", f"{self._root} has folders nested deeper than {_DEEPEST}.", _NOT_SO)
         try:
-            with os.scandir(folder) as entries:
-                found = list(entries)
+            found = self._listed(folder)
         except OSError as error:
             self._bad(prefix.rstrip("/") or ".", f"{folder} cannot be read: {error.strerror or error}.", _READABLE)
             return
         for entry in found:
-            self._seen += 1
-            if self._seen > _MOST_FILES:
-                raise ModelError("Not a model folder", f"{self._root} holds more than {_MOST_FILES} files.")
             yield from self._entry(entry, prefix + entry.name, chain)
+
+    def _listed(self, folder: Path) -> list[os.DirEntry[str]]:
+        found = []
+        with os.scandir(folder) as entries:
+            for entry in entries:  # counted here: a list of a folder with millions of files would fill the memory
+                self._seen += 1
+                if self._seen > _MOST_FILES:
+                    raise ModelError(
+                        "Not a model folder", f"{self._root} holds more than {_MOST_FILES:,} files.", _NOT_SO
+                    )
+                found.append(entry)
+        return found
 
     def _entry(self, entry: os.DirEntry[str], relative: str, chain: tuple[Path, ...]) -> Iterator[ModelFile]:
         path = Path(entry.path)

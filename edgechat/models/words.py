@@ -6,15 +6,9 @@ Unicode or a megabyte of text; none of that may reach the user through an error 
 
 from __future__ import annotations
 
-from edgechat.chat.text import printable, storable
+from edgechat.chat.text import one_line as shown
 
-
-def shown(value: object, limit: int = 120) -> str:
-    """The value on one line, without anything a terminal would obey, cut to `limit` characters."""
-    text = value if isinstance(value, str) else str(value)
-    # Cut before the work: a hostile value can be as large as its file.
-    short = " ".join(printable(storable(text[: 4 * limit])[0]).split())
-    return short if len(short) <= limit and len(text) <= 4 * limit else short[: limit - 1] + "…"
+__all__ = ["shown", "size_text"]
 
 
 def size_text(size: int) -> str:

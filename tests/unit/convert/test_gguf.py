@@ -244,8 +244,8 @@ def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
     conversion_refused(source, "blk.0.attn_q.weight", "no numbers")
 
 
-def test_missing_file_and_read_only_folder_are_the_callers_affair(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+def test_missing_file_and_what_stands_in_the_way(tmp_path: Path) -> None:
+    with pytest.raises(ConvertError, match="No such file"):
         check_gguf(tmp_path / "none.gguf")
     source = write_tiny_gguf(tmp_path / "tiny.gguf")
     (tmp_path / "file").write_text("in the way", "utf-8")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +22,7 @@ from edgechat.models import copying, manifest
 from edgechat.models.manifest import MANIFEST, quick_check, verify_manifest, write_manifest
 from edgechat.models.names import check_name, name_for
 from edgechat.models.store import ModelStore
+from edgechat.runtime.regular_files import open_regular
 from tests.rights import bound_by_rights
 
 Make = Callable[..., Path]
@@ -266,14 +268,12 @@ def test_a_disk_that_becomes_full(store: ModelStore, genai: Path, monkeypatch: p
 
 
 def test_a_source_that_cannot_be_read(store: ModelStore, genai: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Path.open
-
-    def fails(self: Path, *arguments: object, **options: object) -> object:
-        if self.name == "model.onnx.data" and self.parent == genai:
+    def fails(path: Path) -> BufferedReader:
+        if path.name == "model.onnx.data" and path.parent == genai:
             raise OSError(5, "Input/output error")
-        return real(self, *arguments, **options)  # type: ignore[call-overload]
+        return open_regular(path)
 
-    monkeypatch.setattr(Path, "open", fails)
+    monkeypatch.setattr(copying, "open_regular", fails)
     with pytest.raises(ModelError, match="Input/output error"):
         store.add(genai)
     assert visible(store) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -174,14 +175,107 @@ def test_several_models_and_none(tmp_path: Path, make_mlflow: Make, make_genai: 
         {"session_options": {"provider_options": [{"x": {"ep_Library_path": "x.so"}}]}},
         {"session_options": {"enable_profiling": "profile.json"}},
         {"pipeline": [{"a": {"session_options": {"custom_ops_library": "lib.so"}}}]},
+        {"session_options": {"custom_ops_library": ""}},
+        {"session_options": {"enable_profiling": "0"}},
+        {"session_options": {"session.collect_node_memory_stats_to_file": "out"}},
+        {"session_options": {"Session.Intra_op.allow_spinning": "1"}},
+        {"session_options": {"session.optimized_model_filepath": "out"}},
+        {"session_options": {"session.moe.offload.derived_cache_dir": "out"}},
+        {"session_options": {"session.an_option_of_next_year": "1"}},
+        {"session_options": {"ep.context_file_path": "out"}},
+        {"session_options": {"provider_options": [{"OpenVINO": {"cache_dir": "out"}}]}},
+        {"session_options": {"provider_options": [{"cuda": {"user_compute_stream": "1"}}]}},
+        {"run_options": {"run.an_option_of_next_year": "1"}},
+        {"pipeline": {"a": {"session_options": {"session.node_partition_config_file": "out"}}}},
+        {"pipeline": {"a": {"run_options": {"x": "1"}}}},
+        {"next_year": {"filename": "model.onnx"}},
     ],
+    ids=str,
 )
-def test_native_code_needs_trust(tmp_path: Path, make_genai: Make, options: dict[str, Any]) -> None:
+def test_options_that_are_not_known_need_trust(tmp_path: Path, make_genai: Make, options: dict[str, Any]) -> None:
     folder = make_genai(tmp_path / "m", decoder={"filename": "model.onnx", **options})
     error = refusal(folder)
     assert error.title == "Model refused"
     assert "--trust" in error.hint
+    assert f"model.decoder.{next(iter(options))}" in error.message
     assert open_model(folder, trust=True).trusted
+
+
+@pytest.mark.parametrize("section", ["runtime_profiles", "overlay", "Model", "model.decoder", ""])
+def test_sections_that_are_not_known_need_trust(genai: Path, section: str) -> None:
+    path = genai / "genai_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), section: [{"overlay": {}}]}))
+    assert refusal(genai).title == "Model refused"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"context_length": 0}, "model.context_length"),
+        ({"context_length": 1e300}, "model.context_length"),
+        ({"vocab_size": -5}, "model.vocab_size"),
+        ({"eos_token_id": [1, "2"]}, "model.eos_token_id[1]"),
+        ({"eos_token_id": 1.5}, "model.eos_token_id"),
+        ({"decoder": {"filename": "model.onnx", "num_hidden_layers": 10**9}}, "num_hidden_layers"),
+        ({"decoder": {"filename": "model.onnx", "head_size": True}}, "head_size"),
+        ({"decoder": {"filename": "model.onnx", "session_options": []}}, "session_options"),
+        ({"decoder": {"filename": "model.onnx", "session_options": {"intra_op_num_threads": 10**6}}}, "threads"),
+        ({"decoder": {"filename": "model.onnx", "session_options": {"log_id": "a\nb"}}}, "log_id"),
+        ({"decoder": {"filename": "model.onnx", "inputs": {"past_key_names": ["x"]}}}, "past_key_names"),
+        ({"decoder": {"filename": "model.onnx", "sliding_window": {"layers": [0.5]}}}, "layers[0]"),
+    ],
+    ids=str,
+)
+def test_values_that_make_no_sense(tmp_path: Path, make_genai: Make, options: dict[str, Any], reason: str) -> None:
+    error = refusal(make_genai(tmp_path / "m", **options))
+    assert error.title == "Model folder is damaged"
+    assert reason in error.message
+
+
+@pytest.mark.parametrize(
+    "text", ['{"model": {"type": "llama", "context_length": NaN}}', "\ufeff{}", '{} {"model": {}}']
+)
+def test_what_the_engine_might_read_otherwise(genai: Path, text: str) -> None:
+    (genai / "genai_config.json").write_text(text, "utf-8")
+    assert refusal(genai).title == "Model folder is damaged"
+
+
+def test_graphs_that_are_no_onnx_and_another_tokenizer(tmp_path: Path, make_genai: Make) -> None:
+    folder = make_genai(tmp_path / "m", decoder={"filename": "tokenizer.json"})
+    assert "no .onnx" in refusal(folder, trust=True).message
+    folder = make_genai(tmp_path / "m", tokenizer_dir="other")
+    assert "tokenizer_dir" in refusal(folder).message
+    assert "tokenizer_dir" in refusal(folder, trust=True).message
+    open_model(make_genai(tmp_path / "m", tokenizer_dir=""))
+
+
+def test_weights_that_two_graphs_share_are_in_the_model(tmp_path: Path, make_genai: Make) -> None:
+    shared = {"name": "w", "data_file": "../secret", "offset": "0", "length": "4", "data_type": 1, "shape": [1]}
+    decoder = {"filename": "model.onnx", "shared_initializers": [shared]}
+    assert "outside the model folder" in refusal(make_genai(tmp_path / "m", decoder=decoder)).message
+    shared["data_file"] = "model.onnx.data"
+    open_model(make_genai(tmp_path / "m", decoder=decoder))
+
+
+def test_folders_without_end(genai: Path) -> None:
+    deep = genai
+    for _ in range(40):
+        deep /= "d"
+    deep.mkdir(parents=True)
+    assert "nested deeper" in refusal(genai).message
+
+
+def test_folders_nested_as_deep_as_names_can_be(genai: Path) -> None:
+    here = Path.cwd()
+    try:
+        os.chdir(genai)
+        for _ in range(1500):
+            Path("d").mkdir()
+            os.chdir("d")
+    finally:
+        os.chdir(here)
+    assert "nested deeper" in refusal(genai).message
+    subprocess.run(["rm", "-rf", genai / "d"], check=True)  # pytest's own cleaning is recursive
 
 
 def test_a_key_given_twice_hides_nothing(genai: Path) -> None:
@@ -192,8 +286,13 @@ def test_a_key_given_twice_hides_nothing(genai: Path) -> None:
     assert "twice" in refusal(genai).message
 
 
-@pytest.mark.parametrize("key", ["filename", "adapter_filename", "config_filename"])
-@pytest.mark.parametrize("part", ["decoder", "vision", "embedding", "speech", "adapters"])
+@pytest.mark.parametrize(
+    ("part", "key"),
+    [
+        *((part, "filename") for part in ("decoder", "draft", "mtp", "embedding", "encoder", "vision", "speech")),
+        *((part, key) for part in ("vision", "speech") for key in ("config_filename", "adapter_filename")),
+    ],
+)
 def test_files_it_names_must_be_there(tmp_path: Path, make_genai: Make, key: str, part: str) -> None:
     decoder = {"filename": "model.onnx"}
     parts = {"decoder": decoder, part: {**(decoder if part == "decoder" else {}), key: "gone.onnx"}}
@@ -226,7 +325,7 @@ def test_missing_files(genai: Path, name: str) -> None:
         ("[]", "not a JSON object"),
         ('{"model": {}}', "no model.type"),
         ('{"model": 3}', "no model.type"),
-        ('{"model": {"type": "llama", "decoder": {"filename": 3}}}', "not a file name"),
+        ('{"model": {"type": "llama", "decoder": {"filename": 3}}}', "a name of up to"),
         ("[" * 100_000, "cannot be used"),
         ('{"a": "' + "x" * 1_000_001 + '"}', "large"),
     ],
