@@ -1,1 +1,1 @@
-"""What is asked of the operating system: that it confines the worker and ends it with its parent."""
+"""What is asked of the operating system: to confine the worker and end it with its parent, and to open files alone."""
