@@ -10,7 +10,11 @@ import re
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # All C0 and C1 controls but tab and newline, and the Unicode controls that reorder text beyond their own line.
-_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+"""What a terminal obeys, as a set of a regular expression."""
+
+_OBEYED = re.compile(f"[{CONTROLS}]")
+_DRAWN_OBEYED = re.compile(f"[\t\n{CONTROLS}]")
 
 
 def storable(text: str) -> tuple[str, int]:
@@ -37,6 +41,16 @@ def one_line(value: object, limit: int = 120) -> str:
     # Cut before the work: a hostile value can be as large as its file.
     short = " ".join(printable(storable(text[: 4 * limit])[0]).split())
     return short if len(short) <= limit and len(text) <= 4 * limit else short[: limit - 1] + "…"
+
+
+def is_obeyed(text: str) -> bool:
+    """Whether there is anything in a text that a terminal would obey, the ends of lines and tabs included."""
+    return _DRAWN_OBEYED.search(text) is not None
+
+
+def shown(text: str) -> str:
+    """A part of a line as it can be drawn: as `printable`, and a space for what ends a line or goes on in it."""
+    return printable(text).replace("\t", " ").replace("\n", " ")
 
 
 def fenced(text: str, language: str = "") -> str:

@@ -24,6 +24,7 @@ CHILDREN = {
     "_bench-scoring": "edgechat.flavor.stopwatch:main",
     "_bench-tui": "edgechat.cli.bench_children:tui",
     "_confinement": "edgechat.runtime.sandbox:report",
+    "_copy": "edgechat.clipboard:main",
     "_install-default": "edgechat.cli.install_default:main",
     "_raw-loop": "edgechat.engine.rawloop:main",
     "_worker": "edgechat.engine.worker:main",

@@ -18,8 +18,9 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from edgechat import logs
+from edgechat import clipboard, logs
 from edgechat.chat.conversation import ReplyState
+from edgechat.chat.text import printable
 from edgechat.chat.window import moved_words
 from edgechat.cli.plain_input import EndedError, Lines, ended_by_signals, use_readline
 from edgechat.engine.base import Progress, TextDelta
@@ -285,12 +286,10 @@ class PlainChat:
 
     async def copy(self, text: str) -> None:
         """See `Front`."""
-        import pyperclip  # only copying needs it
-
-        try:
-            await asyncio.to_thread(pyperclip.copy, text)
-        except pyperclip.PyperclipException as error:
-            raise EdgechatError(_("There is no clipboard"), _("None was found here."), "") from error
+        if not await clipboard.copied(printable(text)):
+            raise EdgechatError(
+                _("There is no clipboard"), _("None was found here."), _("/export FILE writes the chat to a file.")
+            )
         self._narrate(_("The last reply is in the clipboard."))
 
     async def leave(self) -> None:

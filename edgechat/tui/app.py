@@ -10,7 +10,6 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -21,6 +20,7 @@ from textual.binding import Binding, BindingType
 from edgechat.config import Settings, load_settings
 from edgechat.errors import EdgechatError
 from edgechat.i18n import N_, _, in_words
+from edgechat.tui import copying
 from edgechat.tui.screens.main import MainScreen
 from edgechat.tui.themes import CONTRAST, DARK, LIGHT
 from edgechat.tui.tools import TOOLS_BINDINGS, ToolsApp
@@ -249,9 +249,9 @@ class EdgechatApp(ToolsApp):
             yield from chat.slash_commands()
 
     def copy_to_clipboard(self, text: str) -> None:
-        """Copy by the terminal and, for those terminals that do not, by the system's clipboard as well."""
-        super().copy_to_clipboard(text)
-        self.run_worker(lambda: _copy_by_system(text), name="copy", thread=True, exit_on_error=False)
+        """Copy what was selected or cut, to be pasted here as it is and elsewhere as it is seen."""
+        self._clipboard = text
+        self.run_worker(copying.copied(self, text), name="copy", exit_on_error=False)
 
 
 def _action_words(action: Callable[[], object]) -> object:
@@ -260,13 +260,6 @@ def _action_words(action: Callable[[], object]) -> object:
         return f"{action.func.__name__.removeprefix('action_')}({', '.join(map(repr, action.args))})"
     name = getattr(action, "__name__", "")
     return name.removeprefix("action_") if name.startswith("action_") else action
-
-
-def _copy_by_system(text: str) -> None:
-    import pyperclip  # only copying needs it
-
-    with suppress(pyperclip.PyperclipException):  # there may be none; the terminal was asked already
-        pyperclip.copy(text)
 
 
 def run_tui(

@@ -17,9 +17,12 @@ from typing import Literal
 from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
+from rich.text import Text
 from textual import events
 from textual.color import Color
 from textual.content import Content
+from textual.document._document_navigator import DocumentNavigator
+from textual.document._wrapped_document import WrappedDocument
 from textual.errors import NoWidget
 from textual.filter import LineFilter
 from textual.geometry import Offset, Region
@@ -31,6 +34,8 @@ from textual.widgets._text_area import TextArea  # the public name resolves lazi
 
 from edgechat import i18n
 from edgechat.chat.direction import Base, base_of, direction_of, mirrored, runs_both_ways, seen_order, signs_of
+from edgechat.chat.text import printable
+from edgechat.tui.seen import SeenDocument
 
 Ordering = Literal["app", "terminal", "off"]
 """Who turns text round that runs from right to left: edgechat, the terminal, or nobody."""
@@ -288,6 +293,17 @@ class DirectedTextArea(TextArea):
     Lines from right to left stand on the right. A letter with its points, or emoji that are joined, is one sign to move
     over and to delete.
     """
+
+    def _set_document(self, text: str, language: str | None) -> None:
+        super()._set_document(text, language)
+        self.wrapped_document = WrappedDocument(SeenDocument(self.document), tab_width=self.indent_width)  # type: ignore[arg-type]
+        self.navigator = DocumentNavigator(self.wrapped_document)
+        self.move_cursor((0, 0))
+        self._rewrap_and_refresh_virtual_size()
+
+    def get_line(self, line_index: int) -> Text:
+        """See `TextArea.get_line`; what a terminal would obey is seen as a sign."""
+        return Text(printable(self.document.get_line(line_index)), end="", no_wrap=True)
 
     def render_line(self, y: int) -> Strip:
         """See `Widget.render_line`."""

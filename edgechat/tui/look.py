@@ -22,7 +22,7 @@ from edgechat.config import Settings
 from edgechat.errors import EdgechatError
 from edgechat.i18n import _, in_words, right_to_left
 from edgechat.tui import direction, glyphs
-from edgechat.tui.filters import Colourless, Simplified
+from edgechat.tui.filters import Colourless, Simplified, Visible
 from edgechat.tui.themes import MONO, fitting_theme, own_themes, without_colour
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ class LookApp(App[None]):
         self.no_color = without_colour(os.environ)
         direction.use(settings.config.bidi, os.environ)
         kept = [each for each in self._filters if not isinstance(each, (Monochrome, NoColor))]
-        self._filters = [direction.Reordered(), *kept]  # before a sign becomes another that means something else
+        # In this order: what is made visible has a width, and a sign is put in its place before it becomes another.
+        self._filters = [Visible(), direction.Reordered(), *kept]
         if self.no_color:
             self._filters.append(Colourless())
         if glyphs.LEVEL != "unicode":

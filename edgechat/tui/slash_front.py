@@ -10,6 +10,7 @@ from edgechat.chat.text import printable
 from edgechat.errors import EngineError
 from edgechat.i18n import _
 from edgechat.slash.runner import obey
+from edgechat.tui.copying import EXPORT, copy
 from edgechat.tui.tools import ToolsApp
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class ScreenFront:
 
     async def copy(self, text: str) -> None:
         """See `Front`."""
-        self._screen.app.copy_to_clipboard(text)
+        copy(self._screen.app, text, _("The last reply is in the clipboard."), _(EXPORT))
 
     async def leave(self) -> None:
         """See `Front`."""

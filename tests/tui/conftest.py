@@ -25,7 +25,12 @@ class MakeApp(Protocol):
 def clipboard(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was copied; the machine's own clipboard is left alone."""
     copied: list[str] = []
-    monkeypatch.setattr("edgechat.tui.app._copy_by_system", copied.append)
+
+    async def copy(text: str) -> bool:
+        copied.append(text)
+        return True
+
+    monkeypatch.setattr("edgechat.clipboard.copied", copy)
     return copied
 
 

@@ -28,6 +28,7 @@ from edgechat.errors import EdgechatError
 from edgechat.i18n import N_, _, told
 from edgechat.session import Session, SessionEvent, TurnClosed, TurnSaved
 from edgechat.tui import glyphs
+from edgechat.tui.copying import EXPORT, copy
 from edgechat.tui.messages import (
     SendEnded,
     SessionYielded,
@@ -323,8 +324,7 @@ class ChatScreen(StartingScreen):
     def action_copy_reply(self) -> None:
         """Copy the newest reply as it was written."""
         if text := self.view.last_reply():
-            self.app.copy_to_clipboard(text)
-            self.notify(_("The last reply is in the clipboard."), markup=False)
+            copy(self.app, text, _("The last reply is in the clipboard."), _(EXPORT))
 
     def on_key(self, event: events.Key) -> None:
         """Typing belongs to the composer, wherever the focus was, unless it is a key of what has the focus."""

@@ -17,6 +17,7 @@ from edgechat.config import Settings
 from edgechat.i18n import N_, _
 from edgechat.preflight import Finding
 from edgechat.tui import glyphs
+from edgechat.tui.copying import copy
 from edgechat.tui.keys import problems
 from edgechat.tui.screens.card import Card
 from edgechat.tui.themes import MUTED
@@ -57,8 +58,8 @@ class DoctorScreen(Card[None]):
     def action_copy(self) -> None:
         """Copy the findings."""
         if self._found:
-            self.app.copy_to_clipboard(doctor.as_text(self._found))
-            self.notify(_("The findings are in the clipboard."), markup=False)
+            there = _("`edgechat doctor` prints them.")
+            copy(self.app, doctor.as_text(self._found), _("The findings are in the clipboard."), there)
 
 
 def drawn(finding: Finding) -> Content:

@@ -18,6 +18,7 @@ from edgechat.chat.text import printable
 from edgechat.config import LogLevel
 from edgechat.errors import EdgechatError
 from edgechat.i18n import N_, _, in_words
+from edgechat.tui.copying import copy
 from edgechat.tui.screens.card import Card
 from edgechat.tui.themes import MUTED
 
@@ -95,5 +96,6 @@ class LogScreen(Card[None]):
 
     def action_copy(self) -> None:
         """Copy the lines that are shown."""
-        self.app.copy_to_clipboard("\n".join(line.text for line in self._shown or []))
-        self.notify(_("The log is in the clipboard."), markup=False)
+        lines = "\n".join(line.text for line in self._shown or [])
+        there = _("It is the file {path}.").format(path=self._file)
+        copy(self.app, lines, _("The log is in the clipboard."), there)

@@ -15,6 +15,7 @@ from textual.binding import Binding, BindingType
 
 from edgechat.chat.conversation import Turn
 from edgechat.i18n import N_, _, ngettext
+from edgechat.tui.copying import EXPORT, copy
 from edgechat.tui.screens.branching import BranchingScreen
 from edgechat.tui.widgets.composer import Composer
 from edgechat.tui.widgets.conversation import ConversationView
@@ -96,11 +97,9 @@ class ReadingScreen(BranchingScreen):
 
     def _copy(self, turn: Turn) -> None:
         if turn.reply is not None and turn.reply.text:
-            self.app.copy_to_clipboard(turn.reply.text)
-            self._tell(_("The reply is in the clipboard."))
+            copy(self.app, turn.reply.text, _("The reply is in the clipboard."), _(EXPORT))
         else:
-            self.app.copy_to_clipboard(turn.user)
-            self._tell(_("The message is in the clipboard; it has no reply."))
+            copy(self.app, turn.user, _("The message is in the clipboard; it has no reply."), _(EXPORT))
 
     def _copy_code(self, turn: Turn) -> None:
         from edgechat.tui.widgets.parser import code_blocks  # the parser is a good part of the start
@@ -112,8 +111,8 @@ class ReadingScreen(BranchingScreen):
         before, last = self._copied
         place = (last + 1) % len(blocks) if before == turn.id else 0
         self._copied = (turn.id, place)
-        self.app.copy_to_clipboard(blocks[place])
-        self._tell(_("Code {n} of {total} is in the clipboard.").format(n=place + 1, total=len(blocks)))
+        words = _("Code {n} of {total} is in the clipboard.").format(n=place + 1, total=len(blocks))
+        copy(self.app, blocks[place], words, _(EXPORT))
 
     def _again(self, turn: Turn) -> None:
         if not self._free():

@@ -14,6 +14,7 @@ import signal
 import sys
 import termios
 import tty
+from base64 import b64encode
 from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -29,6 +30,7 @@ from textual.geometry import Size
 from textual.message import Message
 
 from edgechat.tui import direction
+from edgechat.tui.terminal import gate
 from edgechat.tui.terminal.keyboard import Keyboard
 from edgechat.tui.terminal.writer import TerminalWriter
 
@@ -76,7 +78,12 @@ class TerminalDriver(LinuxDriver):
     def write(self, data: str) -> None:
         """Write to the terminal. Whatever is drawn, and every mode that is set, goes this way and no other."""
         if self._writer is not None:
-            self._writer.write(data)
+            self._writer.write(gate.passed(data))
+
+    def set_clipboard(self, text: str) -> None:
+        """Ask the terminal to keep a text in its clipboard; it does not say whether it did."""
+        if self._writer is not None:
+            self._writer.write(f"\x1b]52;c;{b64encode(text.encode(errors='replace')).decode()}\x07")
 
     def _draw_again(self) -> None:
         """The terminal did not read for a while, and something was left out."""
