@@ -25,7 +25,8 @@ from edgechat.chat.window import moved_words
 from edgechat.cli.plain_input import EndedError, Lines, ended_by_signals, use_readline
 from edgechat.engine.base import Progress, TextDelta
 from edgechat.engine.fitting import WindowMoved
-from edgechat.errors import EdgechatError, ExitCode
+from edgechat.errors import EdgechatError, ExitCode, StorageError
+from edgechat.history.drafts import Draft, joined
 from edgechat.i18n import _, in_words, ngettext, told
 from edgechat.session import Session, SessionEvent, TurnClosed, TurnSaved
 from edgechat.slash import is_command, message_of
@@ -104,6 +105,8 @@ class PlainChat:
             )
             self._narrate(_("/help shows the commands. Ctrl+C stops a reply, Ctrl+D leaves."))
             use_readline(self._finish(self._session.sent_before()))
+            if left := self._finish(self._draft()).text:
+                self._narrate(_("Written and not sent: {text}").format(text=left))
         if self._session.conversation.turns:
             self._finish(self.show_chat())
         ready = False
@@ -159,11 +162,31 @@ class PlainChat:
 
     async def _sent(self, text: str) -> AsyncGenerator[SessionEvent, None]:
         """Send a message with what was attached to it, which goes along once, however the reply ends."""
-        async with aclosing(self._session.send("\n\n".join([text, *self._blocks]))) as events:
-            async for event in events:
-                if isinstance(event, TurnSaved):
-                    self._blocks.clear()
-                yield event
+        message = "\n\n".join([text, *self._blocks])
+        chat, before = self._session.conversation_id, await self._draft()
+        await self._keep(chat, joined(Draft(message), before))  # until it is in the chat
+        try:
+            async with aclosing(self._session.send(message)) as events:
+                async for event in events:
+                    if isinstance(event, TurnSaved):
+                        self._blocks.clear()
+                        await self._keep(chat, before)
+                    yield event
+        except StorageError:
+            raise  # it stays the draft
+        except EdgechatError:
+            await self._keep(chat, before)  # the reason is told, and the line stands above it
+            raise
+
+    async def _draft(self) -> Draft:
+        try:
+            return await self._session.draft()
+        except StorageError:  # whoever sends a message is told
+            return Draft()
+
+    async def _keep(self, chat: int, draft: Draft) -> None:
+        with suppress(StorageError):  # as above
+            await self._session.keep_draft(chat, draft)
 
     def _finish(self, work: Coroutine[Any, Any, T], *, whole: bool = False) -> T:
         """Wait for work in the session's thread; Ctrl+C meanwhile stops the reply, and the wait goes on.

@@ -30,6 +30,20 @@ class Draft:
     pieces: Mapping[str, str] = field(default_factory=dict)
 
 
+def joined(*drafts: Draft) -> Draft:
+    """Several drafts as one, each below the one before it; what has a label that another uses is unfolded."""
+    texts: list[str] = []
+    pieces: dict[str, str] = {}
+    for draft in drafts:
+        text = draft.text
+        for label, piece in draft.pieces.items():
+            if pieces.setdefault(label, piece) != piece:
+                text = text.replace(label, piece)
+        if text.strip():
+            texts.append(text)
+    return Draft("\n".join(texts), pieces)
+
+
 class Drafts:
     """The drafts of a history. Each method is one transaction and raises StorageError where it fails."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 
+from edgechat.chat.text import printable
 from edgechat.config import Settings, load_settings
 from edgechat.errors import EdgechatError
 from edgechat.i18n import N_, _, in_words
@@ -285,6 +287,9 @@ def run_tui(
     """
     app = EdgechatApp(session, notices=notices, settings=settings, read_settings=read_settings)
     app.run()
+    if (unkept := app.chat.unkept) and sys.stderr is not None:
+        words = _("This was written and could not be kept:")
+        sys.stderr.write(f"{words}\n{printable(unkept)}\n")
     if app.fault is not None:
         raise app.fault
     if app.failure is not None:

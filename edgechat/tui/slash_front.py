@@ -75,6 +75,7 @@ class ScreenFront:
         """See `Front`; the screen shows the reply, and nobody waits here for its end."""
         if self._screen.sending:
             raise EngineError(_("A reply is being written"), "", _("Stop it with Esc, or wait."))
+        self._screen.send_off()
         self._screen.hold(told)
 
     async def show_chat(self) -> None:

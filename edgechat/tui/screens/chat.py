@@ -127,7 +127,8 @@ class ChatScreen(StartingScreen):
             return
         if self.app.switching:
             self.composer.accepting = True
-            self.composer.restore(message.text)
+            if not self.composer.take_back():
+                self.composer.restore(message.text)
             words, short = _("another model is being loaded; Esc goes back"), _("Esc goes back to the model before")
             self.composer.hint(words, short=short, urgent=True)
             return
@@ -183,10 +184,10 @@ class ChatScreen(StartingScreen):
         match message.event:
             case TurnSaved(turn, notices):
                 self._saved = True
-                await self.move_draft()
                 await self.view.begin_turn(turn, notices, path=self.session.conversation.turns)
                 if self._stop_asked:  # before there was anything to stop
                     self.action_stop()
+                await self.let_go()
             case Progress() as progress:
                 if progress.phase == "prefill":
                     self._prompt = self._prompt_tokens(progress.total)
@@ -225,7 +226,9 @@ class ChatScreen(StartingScreen):
         self._show(Activity.ERROR, told(error.title))
         shown = self.explain_full(error)
         # If the model was still being loaded, the chat has the message already; it is to be sent again all the same.
-        if (not self._saved or shown is not error) and text:
+        if not self._saved and self.composer.take_back():
+            pass
+        elif (not self._saved or shown is not error) and text:
             self.composer.restore(text)
         if not self._saved:
             await self.view.show_error(shown)

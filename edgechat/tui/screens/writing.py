@@ -27,6 +27,7 @@ from edgechat.tui import glyphs
 from edgechat.tui.messages import CommandFailed, TokensCounted
 from edgechat.tui.screens.context import ContextScreen
 from edgechat.tui.widgets.composer import Composer
+from edgechat.tui.widgets.folding import Folds
 from edgechat.tui.widgets.suggestions import Choice, Suggestions
 
 if TYPE_CHECKING:
@@ -55,7 +56,11 @@ WRITING_BINDINGS = (
 
 
 class WritingScreen(ContextScreen):
-    """A screen with a session, a composer and a list above it."""
+    """A screen with a session, a composer and a list above it.
+
+    Attributes:
+        unkept: What was written and could not be kept at the end, for the words of farewell.
+    """
 
     def __init__(self, session: Session) -> None:
         """Make the screen; see `ContextScreen`."""
@@ -69,6 +74,8 @@ class WritingScreen(ContextScreen):
         self._count_timer: Timer | None = None
         self._counting = False
         self._ratio = CHARACTERS_A_TOKEN
+        self._line = ""
+        self.unkept = ""
 
     async def show_error(self, error: EdgechatError) -> None:
         """Show an error as a card."""
@@ -88,8 +95,7 @@ class WritingScreen(ContextScreen):
         self.run_worker(self.keep_draft(), name="draft", group="draft")
 
     def _look_at_draft(self) -> None:
-        if not self.composer.lent:
-            self._latest = self.composer.draft
+        self._latest = self.composer.unsent
 
     async def keep_draft(self) -> None:
         """Keep what was written last."""
@@ -103,13 +109,14 @@ class WritingScreen(ContextScreen):
                 return  # what is wrong with the disk is told when the message is sent; it stands here until then
             self._kept = draft
 
-    async def move_draft(self) -> None:
-        """The chat got its number with its first message: what is written since belongs to it."""
+    async def let_go(self) -> None:
+        """The message is in the chat: only now it leaves the draft, which belongs to the chat's number from now on."""
+        self.composer.let_go()
+        self._look_at_draft()
         if (chat := self.session.conversation.id) != self._draft_of:
             before, self._draft_of, self._kept = self._draft_of, chat, Draft()
             await self._forget_draft(before)
-            self._look_at_draft()
-            await self.keep_draft()
+        await self.keep_draft()
 
     async def _forget_draft(self, chat: int) -> None:
         try:
@@ -147,6 +154,8 @@ class WritingScreen(ContextScreen):
         if self._keep_timer is not None:
             self._keep_timer.stop()
         await self.keep_draft()
+        if self._begun and self._latest != self._kept:
+            self.unkept = Folds(self._latest.pieces).unfold(self._latest.text)
 
     # Its length
 
@@ -258,9 +267,15 @@ class WritingScreen(ContextScreen):
         from edgechat.slash.table import parse
 
         try:
-            await self.obey(parse(line))
+            call = parse(line)
+            self._line = line if call.command.name == "edit" else ""  # no other one holds words for the chat
+            await self.obey(call)
         except EdgechatError as error:
             self.post_message(CommandFailed(line, error))
+
+    def send_off(self) -> None:
+        """What the command says goes into the chat, and is a draft until it is there."""
+        self.composer.send_off(self._line)
 
     async def obey(self, call: Call) -> None:
         """Do what a command asks for. Raises EdgechatError."""

@@ -19,7 +19,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 
-from edgechat.history.drafts import Draft
+from edgechat.history.drafts import Draft, joined
 from edgechat.i18n import N_, _
 from edgechat.slash import is_command, message_of
 from edgechat.tui.look import LookApp
@@ -122,6 +122,8 @@ class Composer(CompletingTextArea):
         )
         self.accepting = True
         self._waiting: Draft | None = None
+        self._lent = ""
+        self._aside = self._outgoing = Draft()
         self._folds = Folds()
         self._hint = self._measure = ("", "")
         self._hint_urgent = self._measure_urgent = False
@@ -138,6 +140,24 @@ class Composer(CompletingTextArea):
     def draft(self) -> Draft:
         """What is written, as it can be kept."""
         return Draft(self.text, self._folds.pieces(self.text))
+
+    @property
+    def unsent(self) -> Draft:
+        """All that was written here and is in no chat yet, as it can be kept.
+
+        That is more than what is seen: a message on its way into the history, one that waits while another or a
+        command is written, one that was left for those sent before.
+        """
+        seen = self.draft
+        if self._waiting is not None:
+            lent, waiting = (seen if seen.text != self._lent else Draft()), self._waiting
+            return joined(self._outgoing, lent, waiting, self._aside)
+        drafts = {**self._written, self._place: seen}
+        own = (draft for place, draft in sorted(drafts.items()) if not self._is_sent(place, draft))
+        return joined(self._outgoing, *own, self._aside)
+
+    def _is_sent(self, place: int, draft: Draft) -> bool:
+        return place < len(self._sent) and self._folds.unfold(draft.text) == self._sent[place]
 
     # Keys
 
@@ -178,6 +198,7 @@ class Composer(CompletingTextArea):
             return
         self.accepting = False
         message = message_of(self.message) if text.startswith("//") else self.message
+        self._outgoing = self.draft
         self._leave(message)
         self.post_message(self.Submitted(message))
 
@@ -188,6 +209,9 @@ class Composer(CompletingTextArea):
             self._sent.append(sent)
         self._place = len(self._sent)
         self._written.clear()
+        aside, self._aside = self._aside, Draft()
+        if aside.text and self._folds.unfold(aside.text) != sent:
+            self.show_draft(aside)
 
     def action_newline(self) -> None:
         """Put a line break where the cursor is."""
@@ -246,6 +270,20 @@ class Composer(CompletingTextArea):
 
     # Text from elsewhere
 
+    def send_off(self, line: str) -> None:
+        """Take a command that says something in the chat for what is on its way, as a message is from Enter on."""
+        self._outgoing = Draft(line)
+
+    def let_go(self) -> None:
+        """What was on its way is in the chat."""
+        self._outgoing = Draft()
+
+    def take_back(self) -> bool:
+        """Give back what was on its way, in front of what has been written since; whether there was anything."""
+        draft, self._outgoing = self._outgoing, Draft()
+        self.add_draft(draft)
+        return bool(draft.text)
+
     def restore(self, text: str) -> None:
         """Give back a message that could not be sent, in front of what has been written since."""
         text = self._folds.fold_long(f"/{text}" if text.startswith("/") else text)
@@ -282,6 +320,7 @@ class Composer(CompletingTextArea):
         """Let a message that was sent be edited here; the draft waits."""
         self._waiting = self._waiting or self.draft
         self._load(self._folds.fold_long(message))
+        self._lent = self.text
 
     def end_loan(self) -> None:
         """Show the draft again that waited."""
@@ -290,8 +329,9 @@ class Composer(CompletingTextArea):
             self.show_draft(draft)
 
     def show_command(self, line: str) -> None:
-        """Begin a command; what was written is the message that Up goes back to."""
-        if self.text.strip():
+        """Begin a command; what was written waits until it is obeyed, and Up goes back to it."""
+        if self.text.strip() and not is_command(self.text):
+            self._aside = joined(self._aside, self.draft)
             self._sent.append(self.message)
             self._place = len(self._sent)
         self._load(line)
