@@ -15,6 +15,12 @@ CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
 
 _OBEYED = re.compile(f"[{CONTROLS}]")
 _DRAWN_OBEYED = re.compile(f"[\t\n{CONTROLS}]")
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_ESCAPES = re.compile(
+    "\x1b(?:\\[[0-?]*[ -/]*[@-~]"  # colours, movements, modes
+    "|\\][^\x07\x1b\n]{0,4096}(?:\x07|\x1b\\\\)"  # titles and links
+    "|[()][0-9A-B]|[=>78])"  # charsets, keypads, places
+)
 
 
 def storable(text: str) -> tuple[str, int]:
@@ -51,6 +57,16 @@ def is_obeyed(text: str) -> bool:
 def shown(text: str) -> str:
     """A part of a line as it can be drawn: as `printable`, and a space for what ends a line or goes on in it."""
     return printable(text).replace("\t", " ").replace("\n", " ")
+
+
+def without_controls(text: str) -> str:
+    """Text from a terminal's paste or another program's output as a person meant it.
+
+    Escape sequences, as of the colours of a log, are left out; other controls become visible, as in `printable`. Line
+    ends of other systems become newlines.
+    """
+    plain = _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return _CONTROLS.sub(_visible, plain)
 
 
 def fenced(text: str, language: str = "") -> str:

@@ -23,10 +23,12 @@ from edgechat.errors import EdgechatError
 from edgechat.i18n import _, in_words, right_to_left
 from edgechat.tui import direction, glyphs
 from edgechat.tui.filters import Colourless, Simplified, Visible
+from edgechat.tui.terminal.order import InputOrder
 from edgechat.tui.themes import MONO, fitting_theme, own_themes, without_colour
 
 if TYPE_CHECKING:
     from textual.driver import Driver
+    from textual.message import Message
     from textual.theme import Theme
 
 
@@ -43,6 +45,7 @@ class LookApp(App[None]):
         Args:
             settings: For its theme, its motion and its keys.
         """
+        self._order = InputOrder(self, super().post_message)
         super().__init__()
         self.settings = settings
         self.no_color = without_colour(os.environ)
@@ -66,6 +69,23 @@ class LookApp(App[None]):
         from edgechat.tui.terminal.driver import TerminalDriver  # of modules that other systems do not have
 
         return TerminalDriver
+
+    # Keys
+
+    def post_message(self, message: Message) -> bool:
+        """Take a message; what comes from the terminal takes its turn."""
+        if self._order.takes(message):
+            self._order.add(message)
+            return True
+        return super().post_message(message)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Handle an event."""
+        if self._order.takes(event):
+            self._order.aim()
+        await super().on_event(event)
+
+    # Looks
 
     @property
     def available_themes(self) -> dict[str, Theme]:

@@ -131,6 +131,8 @@ class TerminalDriver(LinuxDriver):
             size = Size(*self._get_terminal_size())
             message = events.Resize(size, size, pixel_size=message.pixel_size)
             self._keyboard.use_pixels(size, message.pixel_size)
+        elif isinstance(message, events.MouseEvent) and not self._app.size.contains(message.x, message.y):
+            return  # beyond the screen there is nothing to point at
         super().process_message(message)
 
     def _enable_mouse_pixels(self) -> None:
