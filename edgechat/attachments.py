@@ -149,9 +149,9 @@ def _shell_words(text: str) -> list[str]:
 
 def _path(word: str) -> Path | None:
     """The file of that name, if it is one."""
-    if word.startswith("file:"):
-        word = unquote(urlsplit(word).path)
     try:
+        if word.startswith("file:"):
+            word = unquote(urlsplit(word).path)
         path = Path(word).expanduser()
         return path if path.is_absolute() and path.is_file() else None
     except (OSError, RuntimeError, ValueError):

@@ -26,6 +26,14 @@ UNPACKED = ".whole"
 """The file by which the single file knows that all it unpacked is there."""
 
 
+def expanded(path: Path) -> Path:
+    """A path with its ~ replaced; as it was written where the system knows no such user, and nothing is there."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
 def _folder(kind: str) -> Path:
     home = os.environ.get("EDGECHAT_HOME")
     try:

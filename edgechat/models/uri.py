@@ -102,7 +102,10 @@ def _told_of(origins: list[Origin]) -> str:
 
 
 def _file_uri(uri: str) -> Path:
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:  # a bracket that is not closed
+        parts = urlsplit("file://?")
     path = unquote(parts.path)
     if parts.netloc not in {"", "localhost"} or not path.startswith("/"):
         raise ModelError(

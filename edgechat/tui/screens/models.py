@@ -19,7 +19,7 @@ from textual.widget import Widget
 from textual.widgets import Input, OptionList, Static
 from textual.worker import Worker
 
-from edgechat import speeds
+from edgechat import paths, speeds
 from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError
 from edgechat.i18n import N_, _
@@ -179,7 +179,7 @@ class ModelsScreen(Card[str]):
     @on(Input.Submitted)
     def _choose(self) -> None:
         if written := self.path.value.strip():
-            self.dismiss(str(Path(written).expanduser()) if written.startswith("~") else written)
+            self.dismiss(str(paths.expanded(Path(written))) if written.startswith("~") else written)
         elif self.choices.highlighted is not None:
             self._answer(self._models[self.choices.highlighted])
 

@@ -33,12 +33,10 @@ def _locale_charset() -> str:
 
 def _decoder(charset: str) -> codecs.IncrementalDecoder:
     """A decoder that takes every byte."""
-    try:
-        bytes((0xE9,)).decode(charset)
-    except UnicodeDecodeError:
-        if charset not in ("utf-8", "ascii"):  # of several bytes a letter, as GB18030: only it knows where they end
-            return codecs.getincrementaldecoder(charset)("replace")
+    if not _is_like_ascii(charset):
         charset = _WESTERN
+    elif not _has_a_letter_a_byte(charset):
+        return codecs.getincrementaldecoder(charset)("replace")  # as GB18030: only it knows where a letter ends
 
     def mend(error: UnicodeError) -> tuple[str, int]:
         assert isinstance(error, UnicodeDecodeError)
@@ -47,6 +45,20 @@ def _decoder(charset: str) -> codecs.IncrementalDecoder:
     name = f"edgechat.{charset}"
     codecs.register_error(name, mend)
     return codecs.getincrementaldecoder("utf-8")(name)
+
+
+def _is_like_ascii(charset: str) -> bool:
+    """Whether it adds something to ASCII and changes nothing of it; what changes it, no terminal speaks."""
+    ascii_bytes = bytes(range(128))
+    with suppress(UnicodeError, LookupError):
+        return charset not in ("ascii", "utf-8") and ascii_bytes.decode(charset) == ascii_bytes.decode("ascii")
+    return False
+
+
+def _has_a_letter_a_byte(charset: str) -> bool:
+    with suppress(UnicodeError):
+        return len(bytes((0xE9, 0xE9)).decode(charset, "replace")) == 2 and bool(bytes((0xE9,)).decode(charset))
+    return False
 
 
 class Decoder:

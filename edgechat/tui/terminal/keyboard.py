@@ -14,6 +14,7 @@ from typing import Final
 
 from textual import constants, events, messages
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
+from textual._keyboard_protocol import FUNCTIONAL_KEYS
 from textual._xterm_parser import XTermParser
 from textual.geometry import Size
 from textual.keys import Keys
@@ -47,11 +48,13 @@ LONGEST_SEQUENCE = 512
 LONGEST_PASTE = 16 * 1024 * 1024
 """Characters of a paste that are given at once; a longer one comes in parts."""
 
-_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
-_CONTROL_BEGUN = re.compile(r"\x1b\[[0-?]*[ -/]*\Z")
-_CONTROL_BROKEN = re.compile(r"\x1b\[[0-?]*[ -/]*")
+# A minus is no part of a number by the rules; Ghostty writes it all the same.
+_CONTROL = re.compile(r"\x1b\[[-0-?]*[ -/]*[@-~]")
+_CONTROL_BEGUN = re.compile(r"\x1b\[[-0-?]*[ -/]*\Z")
+_CONTROL_BROKEN = re.compile(r"\x1b\[[-0-?]*[ -/]*")
 _X10_MOUSE = re.compile(r"\x1b\[M.{3}", re.DOTALL)
 _LINUX_KEY = re.compile(r"\x1b\[\[[A-E]")
+_LONGER_BEGUN = re.compile(r"\x1b\[(?:M.{0,2}|\[)\Z", re.DOTALL)
 _RXVT_KEY = re.compile(r"\x1b\[\d+\$")
 _KEYPAD = re.compile(r"\x1bO[0-9;]*[ -~]")
 _KEYPAD_BEGUN = re.compile(r"\x1bO[0-9;]*\Z")
@@ -61,6 +64,7 @@ _MOUSE = re.compile(r"\x1b\[<\d{1,3};\d{1,6};\d{1,6}[Mm]")
 _MODE_ANSWER = re.compile(r"\x1b\[\?(\d{1,5});(\d)\$y")
 _SIZE_REPORT = re.compile(r"\x1b\[48;(\d{1,5})[\d:]*;(\d{1,5})[\d:]*;(\d{1,6})[\d:]*;(\d{1,6})[\d:]*t")
 _OTHER_KEY = re.compile(r"\x1b\[27;(\d{1,3});(\d{1,7})~")
+_NUMBERED = re.compile(r"\x1b\[(\d*)[\d:;]*[^u]\Z")
 _PLACE = re.compile(r"\x1b\[\d+;\d+R")
 _MODIFIED_F3 = re.compile(r"\x1b\[1;\d{1,2}R")
 
@@ -162,6 +166,9 @@ class Keyboard:
 
     def _read_sequence(self, text: str, start: int) -> Generator[Message, None, int]:
         """Read what begins with ESC. Returns where it ends."""
+        if _LONGER_BEGUN.match(text, start):  # what would be whole by the rules, and is not
+            self._begun = text[start:]
+            return len(text)
         for pattern in (_X10_MOUSE, _LINUX_KEY, _RXVT_KEY, _CONTROL, _KEYPAD):
             if not (match := pattern.match(text, start)):
                 continue
@@ -170,7 +177,7 @@ class Keyboard:
             yield from self._understand(match[0])
             return match.end()
         rest = text[start:]
-        if rest in (ESC, "\x1b]", "\x1bP", "\x1b_") or _KEYPAD_BEGUN.match(rest) or self._control_begun(rest):
+        if rest in (ESC, "\x1b]", "\x1bP", "\x1b_") or _KEYPAD_BEGUN.match(rest) or _CONTROL_BEGUN.match(rest):
             self._begun = rest[:LONGEST_SEQUENCE]
             return len(text)
         if match := _ANSWER.match(text, start):
@@ -186,11 +193,6 @@ class Keyboard:
             return start + (1 if rest[1] == ESC else 2)
         yield from self._alt(rest[1])
         return start + 2
-
-    def _control_begun(self, rest: str) -> bool:
-        if rest.startswith("\x1b[M"):
-            return len(rest) < 6
-        return rest == "\x1b[[" or bool(_CONTROL_BEGUN.match(rest))
 
     def _skip_answer(self, text: str, start: int) -> int:
         """Leave out what a terminal answers, up to its end or the sequence that cuts it short."""
@@ -245,6 +247,9 @@ class Keyboard:
 
     def _keys(self, sequence: str) -> Iterator[Message]:
         """The keys that Textual's tables know a sequence for."""
+        match = _NUMBERED.match(sequence)
+        if match and sequence not in ANSI_SEQUENCES_KEYS and f"{match[1] or 1}{sequence[-1]}" not in FUNCTIONAL_KEYS:
+            return  # its number would be taken for a letter's
         found: Iterable[events.Key] = ()
         with suppress(ValueError, OverflowError, TypeError):  # numbers that are no characters
             found = list(self._tables._sequence_to_key_events(sequence))
