@@ -20,6 +20,7 @@ from textual.widgets import Input
 from textual.widgets._text_area import TextArea
 
 if TYPE_CHECKING:
+    from textual._queue import Queue
     from textual.app import App
     from textual.message_pump import MessagePump
     from textual.widget import Widget
@@ -126,8 +127,8 @@ async def _drained(pump: MessagePump) -> None:
 
 def _idle(pump: MessagePump) -> bool:
     """Whether it waits for something to do, which spares it from being asked."""
-    queue = pump._message_queue
-    return queue.empty() and bool(getattr(queue.ready_event, "_waiters", ()))
+    queue: Queue[Message | None] = pump._message_queue
+    return bool(queue.empty() and getattr(queue.ready_event, "_waiters", ()))
 
 
 def _types(event: events.Event) -> bool:
