@@ -124,7 +124,7 @@ def history() -> Iterator[Finding]:
     if newest is None:
         yield Finding("backup", N_("Backup"), "ok", _("None yet; one a day is made while chatting."))
         return
-    day = newest.stem.removeprefix(f"{path.stem}-")
+    day = backup.day_of(newest)
     yield Finding(
         "backup", N_("Backup"), "ok", _("{day}, {size}").format(day=day, size=size_text(newest.stat().st_size))
     )

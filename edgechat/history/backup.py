@@ -8,6 +8,7 @@ is renamed, with its companions, and the newest sound backup is copied to where 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import time
@@ -23,8 +24,11 @@ from edgechat.paths import make_private
 KEPT = 7
 """Backups that are kept, one a day."""
 
-ABANDONED_SECONDS = 3600.0
-"""A backup that was not written to for so long is not being made any more."""
+
+CHANGES = 500
+"""Changes of chats after which a backup is made whatever the clock says: some hundred messages and replies."""
+
+_NAME = re.compile(r"-(?:(\d+)\.)?(\d{4}-\d\d-\d\d)\.db")
 
 
 def folder_of(path: Path) -> Path:
@@ -32,19 +36,36 @@ def folder_of(path: Path) -> Path:
     return path.with_name("backups")
 
 
+def day_of(backup: Path) -> str:
+    """The day of a backup, by the clock of that day."""
+    found = _NAME.search(backup.name)
+    return found[2] if found else ""
+
+
+def _number(backup: Path) -> tuple[int, str]:
+    """The order of the backups. Those of older versions have no number, and came before."""
+    found = _NAME.search(backup.name)
+    return (int(found[1] or 0), found[2]) if found else (0, "")
+
+
 def back_up(path: Path) -> Path | None:
     """Make today's backup and drop those that are too many.
 
+    Today is told by the clock; where that stands still or starts in 1970 each time, what was said since the last backup
+    decides.
+
     Returns:
-        The backup; None if today's is there already, or there is nothing to keep.
+        The backup; None if none is due, or there is nothing to keep.
 
     Raises:
         StorageError: It could not be made, or the history is damaged; older backups stay then.
     """
     folder = make_private(folder_of(path))
-    today = folder / f"{path.stem}-{datetime.now():%Y-%m-%d}.db"
-    if today.exists():
+    there = backups(path)
+    day = f"{datetime.now():%Y-%m-%d}"
+    if any(day_of(backup) == day for backup in there) and not _overdue(path, there[0]):
         return None
+    today = folder / f"{path.stem}-{(_number(there[0])[0] if there else 0) + 1:06}.{day}.db"
     part = folder / f"{today.name}.{os.getpid()}.part"
     _clear(folder, path.stem)
     try:
@@ -73,17 +94,38 @@ def back_up(path: Path) -> Path | None:
     return today
 
 
+def _overdue(path: Path, newest: Path) -> bool:
+    """Whether much has changed since the newest backup, or something while the clock went back."""
+    try:
+        with closing(_read_only(path)) as now, closing(_read_only(newest)) as then:
+            changes, _ = _changes(now)
+            before, seen = _changes(then)
+    except sqlite3.Error:
+        return True
+    return changes - before >= CHANGES or (changes > before and time.time() < seen)
+
+
+def _changes(db: sqlite3.Connection) -> tuple[int, float]:
+    """How many changes a history has seen, and when the last one was."""
+    touched, updated = db.execute("SELECT MAX(touched), MAX(updated) FROM conversation").fetchone()
+    return touched or 0, updated or 0.0
+
+
 def _clear(folder: Path, stem: str) -> None:
     """Take away what a backup that was killed left: a copy of every chat that no purge would ever reach."""
+    import psutil  # there is time
+
     for left in folder.glob(f"{stem}-*.part*"):  # with SQLite's journals
-        with suppress(OSError):
-            if abs(time.time() - left.stat().st_mtime) > ABANDONED_SECONDS:
+        pid = left.name.partition(".db.")[2].partition(".")[0]
+        if not (pid.isdecimal() and psutil.pid_exists(int(pid))):
+            with suppress(OSError):
                 left.unlink()
 
 
 def backups(path: Path) -> list[Path]:
-    """The backups, newest first."""
-    return sorted(folder_of(path).glob(f"{path.stem}-????-??-??.db"), reverse=True)
+    """The backups, the one made last first, whatever their dates say."""
+    found = (file for file in folder_of(path).glob(f"{path.stem}-*.db") if _NAME.search(file.name))
+    return sorted(found, key=_number, reverse=True)
 
 
 def set_aside(path: Path) -> str | None:
@@ -113,7 +155,7 @@ def set_aside(path: Path) -> str | None:
         return f"{told} Its chats could be read and are here; what was said last may be missing."
     for backup in backups(path):
         if _restored(path, backup, _copy):
-            day = backup.stem.removeprefix(f"{path.stem}-")
+            day = day_of(backup)
             return f"{told} The chats are those of the backup of {day}; what was said later is only in that file."
     return f"{told} There is no backup, so the history begins anew."
 

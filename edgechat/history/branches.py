@@ -6,9 +6,9 @@ purges what was deleted long ago. Nothing here writes what people or models said
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
+from edgechat.history.clock import lived
 from edgechat.history.rows import missing, newest_leaf, siblings_of
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Branches:
             )
             db.execute(
                 _BRANCH + "UPDATE turn SET deleted = :now WHERE id IN (SELECT id FROM branch) AND deleted IS NULL",  # noqa: S608
-                {"turn": turn_id, "now": time.time()},
+                {"turn": turn_id, "now": lived(db)},
             )
 
     def undelete_turn(self, turn_id: int) -> None:

@@ -205,7 +205,7 @@ def _row_faults(db: sqlite3.Connection) -> Iterator[str]:
     if db.execute("SELECT EXISTS (SELECT 1 FROM turn WHERE parent >= id)").fetchone()[0]:
         yield "a turn follows a later one"
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
-    for table in sorted(tables & {"conversation", "turn", "reply", "fragment", "draft", "sent"}):
+    for table in sorted(tables & {"conversation", "turn", "reply", "fragment", "draft", "sent", "clock"}):
         columns = [
             (name, _TYPES.get(kind.upper(), object), bool(filled or key))
             for _, name, kind, filled, _, key in db.execute(f"PRAGMA table_info({table})")

@@ -249,10 +249,39 @@ MIGRATIONS: tuple[Migration, ...] = (
             """,
         ),
     ),
+    Migration(
+        "time as it was lived through",
+        (
+            # See `history.clock`. From here on `deleted` is by this time, and what was deleted before counts anew.
+            """
+            CREATE TABLE clock (
+                id INTEGER PRIMARY KEY CHECK (id = 1),
+                seen REAL,
+                last REAL,
+                lived REAL NOT NULL
+            )
+            """,
+            """
+            INSERT INTO clock (id, lived)
+            SELECT 1, 0.001 * (1 + (SELECT COUNT(*) FROM turn WHERE deleted IS NOT NULL)
+                                 + (SELECT COUNT(*) FROM conversation WHERE deleted IS NOT NULL))
+            """,
+            """
+            UPDATE turn SET deleted = 0.001 * later.place FROM (
+                SELECT id, DENSE_RANK() OVER (ORDER BY deleted) AS place FROM turn WHERE deleted IS NOT NULL
+            ) AS later WHERE later.id = turn.id
+            """,
+            """
+            UPDATE conversation SET deleted = 0.001 * later.place FROM (
+                SELECT id, DENSE_RANK() OVER (ORDER BY deleted) AS place FROM conversation WHERE deleted IS NOT NULL
+            ) AS later WHERE later.id = conversation.id
+            """,
+        ),
+    ),
 )
 
 
-SCHEMA_SUM = 2275638064
+SCHEMA_SUM = 3672684478
 """The `sum_of` the schema that all steps make, so that an opening sees in no time whether it is there."""
 
 _SHADOWS = [f"{index}_{kind}" for index in ("words", "titles") for kind in ("config", "data", "docsize", "idx")]

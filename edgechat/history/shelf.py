@@ -10,6 +10,7 @@ import time
 from dataclasses import astuple
 from typing import TYPE_CHECKING
 
+from edgechat.history.clock import DAY, lived
 from edgechat.history.rows import REPLY_COLUMNS, fold, live_chat, missing, row_id, touch
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class Shelf:
         """Delete a chat; `undelete` has it back until it is purged."""
         with self._database.writing() as db:
             live_chat(db, conversation_id)
-            db.execute("UPDATE conversation SET deleted = ? WHERE id = ?", (time.time(), conversation_id))
+            db.execute("UPDATE conversation SET deleted = ? WHERE id = ?", (lived(db), conversation_id))
 
     def undelete(self, conversation_id: int) -> None:
         """Have back a deleted chat; nothing happens to one that is not deleted."""
@@ -132,20 +133,20 @@ class Shelf:
             if not cursor.rowcount:
                 raise missing("chat", conversation_id)
 
-    def purge(self, before: float | None = None) -> tuple[int, int]:
+    def purge(self, days: float | None = None) -> tuple[int, int]:
         """Take deleted chats and turns from the disk, for good.
 
         Args:
-            before: Those deleted before that moment, in seconds since the epoch; None is all, and then their words are
+            days: Those deleted so long ago, as this history lived through it; None is all, and then their words are
                 also overwritten in the index. Backups keep theirs until they are as old as they get.
 
         Returns:
             How many chats, and how many turns of other chats.
         """
-        limit = float("inf") if before is None else before
         with self._database.writing() as db:
+            limit = float("inf") if days is None else lived(db) - days * DAY
             db.execute("CREATE TEMP TABLE doomed (id INTEGER PRIMARY KEY)")
-            # With all that follows them: a clock that was set back may have dated a turn before its parent.
+            # With all that follows them, whenever that was deleted.
             db.execute(
                 "INSERT INTO doomed WITH RECURSIVE branch (id) AS ("
                 " SELECT id FROM turn WHERE deleted < :limit"
@@ -166,7 +167,7 @@ class Shelf:
             db.execute("DELETE FROM turn WHERE id IN (SELECT id FROM doomed)")
             chats = db.execute("DELETE FROM conversation WHERE deleted < ?", (limit,)).rowcount
             db.execute("DROP TABLE doomed")
-            if before is None:
+            if days is None:
                 db.execute("INSERT INTO words (words) VALUES ('optimize')")
                 db.execute("INSERT INTO titles (titles) VALUES ('optimize')")
         return chats, turns

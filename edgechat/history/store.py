@@ -333,7 +333,7 @@ class HistoryStore:
         if self._database.path.name == ":memory:":
             return
         back_up(self._database.path)
-        self.shelf.purge(time.time() - KEPT_DAYS * 24 * 3600)
+        self.shelf.purge(KEPT_DAYS)
         self._bury()
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from edgechat.cli.opening import history_for, open_history
 from edgechat.config import Config
 from edgechat.errors import DamagedError, StorageError
 from edgechat.history import backup
+from edgechat.history.clock import DAY
 from edgechat.history.store import HistoryStore
 from edgechat.paths import history_path, make_private
 
@@ -67,9 +68,9 @@ def test_one_backup_a_day_and_seven_of_them(path: Path, calendar: type[Calendar]
         store.housekeep()
         store.housekeep()
         calendar.today_is += timedelta(days=1)
-    assert backups(path) == [f"history-2026-03-{day:02}.db" for day in range(4, 11)]
+    assert backups(path) == [f"history-{day:06}.2026-03-{day:02}.db" for day in range(4, 11)]
     store.close()
-    copy = HistoryStore.open(backup.folder_of(path) / "history-2026-03-10.db")
+    copy = HistoryStore.open(backup.folder_of(path) / "history-000010.2026-03-10.db")
     assert titles(copy) == ["hello"]
     copy.close()
     if os.name == "posix":
@@ -107,9 +108,15 @@ def test_long_deleted_chats_are_purged_in_time(path: Path, monkeypatch: pytest.M
     store.housekeep()
     store.shelf.undelete(1)
     store.shelf.delete(1)
-    later = time.time() + 31 * 24 * 3600
-    monkeypatch.setattr("edgechat.history.store.time.time", lambda: later)
-    store.housekeep()
+    later = time.time()
+    for days in (9, 18, 27):
+        monkeypatch.setattr("edgechat.history.clock.time.time", lambda days=days: later + days * DAY)
+        store.housekeep()
+    store.shelf.undelete(1)
+    store.shelf.delete(1)
+    for days in (36, 45, 54, 63):
+        monkeypatch.setattr("edgechat.history.clock.time.time", lambda days=days: later + days * DAY)
+        store.housekeep()
     with pytest.raises(StorageError, match="No such chat"):
         store.shelf.undelete(1)
     assert titles(store) == ["new"]
@@ -119,14 +126,13 @@ def test_long_deleted_chats_are_purged_in_time(path: Path, monkeypatch: pytest.M
 def test_what_a_killed_backup_left_is_taken_away(path: Path, calendar: type[Calendar]) -> None:
     say(path, "kept")
     folder = make_private(backup.folder_of(path))
-    left = [folder / f"history-2026-02-01.db.{end}" for end in ("77.part", "77.part-journal")]
-    running = folder / "history-2026-03-01.db.78.part"
+    dead = 2**22 + 1  # no process has it
+    left = [folder / f"history-000001.2026-02-01.db.{dead}.{end}" for end in ("part", "part-journal")]
+    running = folder / f"history-000001.2026-03-01.db.{os.getppid()}.part"
     for file in (*left, running):
         file.write_bytes(b"every chat")
-    for file in left:
-        os.utime(file, (0, 0))
     backup.back_up(path)
-    assert backups(path) == ["history-2026-03-01.db", running.name]
+    assert backups(path) == ["history-000001.2026-03-01.db", running.name]
 
 
 def test_a_damaged_history_does_not_replace_good_backups(path: Path, calendar: type[Calendar]) -> None:
@@ -148,7 +154,7 @@ def test_a_damaged_history_is_set_aside_and_the_newest_sound_backup_opens(path: 
     backup.back_up(path)
     calendar.today_is += timedelta(days=1)
     backup.back_up(path)
-    (backup.folder_of(path) / "history-2026-03-02.db").write_bytes(b"damaged as well")
+    (backup.folder_of(path) / "history-000002.2026-03-02.db").write_bytes(b"damaged as well")
     say(path, "said later")
     content = b"\0not a database" * 1000
     path.write_bytes(content)

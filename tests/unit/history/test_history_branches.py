@@ -10,6 +10,7 @@ import pytest
 
 from edgechat.chat.conversation import ChatSettings, ReplyState
 from edgechat.errors import StorageError
+from edgechat.history.clock import DAY
 from edgechat.history.store import HistoryStore
 
 if TYPE_CHECKING:
@@ -193,18 +194,18 @@ def test_a_copy_of_a_streaming_reply_is_what_has_come(store: HistoryStore) -> No
 def test_only_what_was_deleted_long_ago_is_purged(
     store: HistoryStore, tree: dict[str, int], path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = [1000.0]
-    for module in ("branches", "shelf"):
-        monkeypatch.setattr(f"edgechat.history.{module}.time.time", lambda: clock[0])
+    now = [1e9]
+    monkeypatch.setattr("edgechat.history.clock.time.time", lambda: now[0])
     gone = store.create_conversation().id
     said(store, gone, None, "a secret")
     store.branches.delete_turn(tree["c"])
-    store.shelf.delete(gone)
-    clock[0] = 500.0  # set back
+    now[0] += 5 * DAY
     store.branches.delete_turn(tree["b"])
-    assert store.shelf.purge(before=400) == (0, 0)
-    assert store.shelf.purge(before=600) == (0, 2)  # with what follows, though that seems to be deleted later
-    assert store.shelf.purge(before=1000) == (0, 0)
+    now[0] += 5 * DAY
+    store.shelf.delete(gone)
+    assert store.shelf.purge(11) == (0, 0)
+    assert store.shelf.purge(4.9) == (0, 2)
+    assert store.shelf.purge(4.9) == (0, 0)
     assert store.shelf.purge() == (1, 0)
     assert shown(store, tree["chat"]) == ["a", "b2"]
     with pytest.raises(StorageError):

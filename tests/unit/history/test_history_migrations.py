@@ -23,6 +23,7 @@ RELEASED = {
     "titles are searched": "cf28283577460cb12df2014a14ff2f14490b0bdacea8e6936403fedbb1d7afc0",
     "what was sent to servers": "2736a55ead7664e218ce9f02f365e26460307afd60ec0a7edb9fa417be288ce6",
     "messages being written": "c1f03306a09429a93cd12f36a91b55c9e502fb1bfdf31aee94d23db9cbf4f4d5",
+    "time as it was lived through": "400a8794b2b3a4a971aea46f3f5d4e2461942f5ef0da08fbe0978b6bc38cb813",
 }
 """Each step that files on disk may have taken, and the SHA-256 of its SQL. Add to it; never change a line."""
 
