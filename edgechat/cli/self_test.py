@@ -19,13 +19,17 @@ from typing import Any
 import psutil
 
 from edgechat import paths
+from edgechat.chat.conversation import Message
 from edgechat.cli.build_info import version_text
 from edgechat.cli.opening import engine_for, locate
 from edgechat.config import Config, load_config
-from edgechat.engine.base import Progress, Sampling, TextDelta
-from edgechat.engine.client import EngineClient
+from edgechat.engine import fingerprint
+from edgechat.engine.base import Progress, Request, Sampling, TextDelta
+from edgechat.engine.client import EngineClient, ModelSource
+from edgechat.engine.references import reference_of
 from edgechat.errors import EdgechatError, EngineError, ExitCode, StorageError
 from edgechat.history.store import HistoryStore
+from edgechat.models.mlflow_card import MLMODEL, read_mlmodel
 from edgechat.offline import OPT_OUTS
 from edgechat.session import Session, TurnClosed
 
@@ -77,7 +81,7 @@ async def _run(model_uri: str | None, history: bool | None, result: dict[str, An
     file = paths.data_dir() / f"self-test-{os.getpid()}.db"
     try:
         store = HistoryStore.open(file) if config.history else HistoryStore.forgetful()
-        await _reply(config, store, result)
+        await _reply(config, source, store, result)
         if config.history:
             _check_history(file, result)
         else:
@@ -91,7 +95,7 @@ async def _run(model_uri: str | None, history: bool | None, result: dict[str, An
         raise EngineError("Not offline", f"Sockets to a network were seen: {result['offline']['sockets']}.")
 
 
-async def _reply(config: Config, store: HistoryStore, result: dict[str, Any]) -> None:
+async def _reply(config: Config, source: ModelSource, store: HistoryStore, result: dict[str, Any]) -> None:
     engine = engine_for(config)
     session = Session(engine, store, system=config.system, sampling=Sampling(temperature=0), max_tokens=TOKENS)
     seen: set[str] = set()
@@ -126,8 +130,57 @@ async def _reply(config: Config, store: HistoryStore, result: dict[str, Any]) ->
                     }
         if not result["reply"]["text"].strip():
             raise EngineError("The model said nothing", "Its reply is empty.", "Verify the model.")
+        result["step"] = "numbers"
+        await _check_numbers(engine, source, result)
+        look()
     finally:
         await session.aclose()
+
+
+async def _check_numbers(engine: EngineClient, source: ModelSource, result: dict[str, Any]) -> None:
+    """Tell right from wrong: a processor's kernels can be wrong where every file is right.
+
+    Raises:
+        EngineError: The model says something else than where it was made.
+    """
+    if source.kind != "genai":
+        result["numbers"] = {"checked": "nothing", "note": "a model of this kind has no fingerprint"}
+        return
+    known = reference_of(_source_sha256(source.folder))
+    reference = known.fingerprint if known is not None else fingerprint.read(source.folder)
+    if reference is None:
+        await engine.fingerprint()  # it fails by itself where there is nothing to be read off
+        result["numbers"] = {"checked": "shape", "note": "no fingerprint: only shape checked"}
+        return
+    numbers: dict[str, Any] = {
+        "checked": "fingerprint" if known is None else "reference",
+        "bound": round(reference.bound, 4),
+    }
+    result["numbers"] = numbers
+    found = await engine.fingerprint(reference)
+    numbers["distance"] = round(fingerprint.distance(reference, found), 4)
+    fingerprint.judge(reference, found)
+    if known is not None:
+        numbers["reply"] = await _answer(engine, known.question)
+        if numbers["reply"] != known.reply:
+            raise EngineError(
+                "The model answers wrong",
+                f"To {known.question!r} it said {numbers['reply']!r} in place of {known.reply!r}.",
+                "Verify the model: edgechat models verify NAME",
+            )
+
+
+async def _answer(engine: EngineClient, question: str) -> str:
+    sampling = Sampling(temperature=0, repetition_penalty=1)
+    request = Request((Message("user", question),), sampling, TOKENS)
+    async with aclosing(engine.stream(request)) as events:
+        return "".join([event.text async for event in events if isinstance(event, TextDelta)]).strip()
+
+
+def _source_sha256(folder: Path) -> object:
+    """Of the file the model was made of, as the MLflow model around its folder tells; None where nothing does."""
+    root = next((parent for parent in (folder, folder.parent) if (parent / MLMODEL).is_file()), None)
+    return read_mlmodel(root)[0].metadata.get("source_sha256") if root is not None else None
 
 
 def _check_history(file: Path, result: dict[str, Any]) -> None:

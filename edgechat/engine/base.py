@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from edgechat.chat.conversation import Message
+from edgechat.engine.fingerprint import Fingerprint
 from edgechat.errors import RequestError
 
 
@@ -235,6 +236,17 @@ class LoadedModel(Protocol):
 
         Yields:
             Tokens computed so far, after each chunk; nothing where all of it is computed, or none of it would fit.
+        """
+
+    def fingerprint(self, reference: Fingerprint | None = None) -> Fingerprint:
+        """What the model says of a fixed text, in numbers.
+
+        Args:
+            reference: What it is going to be compared with; None takes a new one.
+
+        Raises:
+            EngineError: The numbers are none, the tokenizer is another than the reference's, or the model is of a kind
+                that has no fingerprint.
         """
 
     def generate(self, request: Request, stopped: Callable[[], bool] = ...) -> Iterator[Event]:

@@ -21,6 +21,7 @@ from edgechat import logs, paths
 from edgechat.chat.conversation import Message
 from edgechat.engine import wire
 from edgechat.engine.base import Event, Finished, Kind, ModelInfo, Progress, Prompt, Request, TextDelta
+from edgechat.engine.fingerprint import Fingerprint
 from edgechat.errors import EdgechatError, EngineError, ModelError
 from edgechat.extras import install_command
 
@@ -218,6 +219,10 @@ class EngineClient:
     async def prefill(self, messages: tuple[Message, ...], top_k: int | None = None) -> int:
         """See `Engine.prefill`."""
         return (await self._ask(wire.Prefill(messages, top_k), wire.Prefilled)).tokens
+
+    async def fingerprint(self, reference: Fingerprint | None = None) -> Fingerprint:
+        """See `LoadedModel.fingerprint`."""
+        return await self._ask(wire.TakeFingerprint(reference), Fingerprint)
 
     async def _ask(self, command: wire.Command, kind: type[_Answer]) -> _Answer:
         """The one answer to a command; whoever stops waiting for it stops the worker too."""

@@ -20,7 +20,7 @@ import onnxruntime_genai as og
 
 from edgechat.chat.conversation import Message
 from edgechat.chat.template import prompt_pieces, split_controls
-from edgechat.engine import sizing
+from edgechat.engine import fingerprint, sizing
 from edgechat.engine.base import (
     Event,
     Finished,
@@ -46,11 +46,12 @@ from edgechat.engine.common import (
     show,
     written,
 )
+from edgechat.engine.fingerprint import Fingerprint
 from edgechat.engine.kv import Cache, RecentCaches, common_prefix
 from edgechat.engine.reply import GrowingReply, collect
 from edgechat.engine.session_options import model_overlay, session_options
 from edgechat.engine.tokens import TokenCodec
-from edgechat.errors import ModelError
+from edgechat.errors import EdgechatError, ModelError
 
 SEARCH = {
     "do_sample": True,
@@ -107,6 +108,7 @@ class GenaiModel:
             config: dict[str, Any] = json.loads(config_path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ModelError("Model cannot be read", f"{config_path}: {short(error)}.", VERIFY) from error
+        self._folder = folder
         self.codec = TokenCodec(folder)
         filler = choose_filler(folder, config, self.codec)
         overlay = model_overlay(config.get("model", {}), session_options(count, spinning=spinning))
@@ -154,6 +156,22 @@ class GenaiModel:
             cliff=sizing.cliff(config, self._context.tokens),
             kept_chats=self._caches.most,
         )
+
+    def fingerprint(self, reference: Fingerprint | None = None) -> Fingerprint:
+        """See `LoadedModel.fingerprint`."""
+        self._drop()  # its KV cache and this one would be two
+
+        def make(size: int) -> Any:
+            params = og.GeneratorParams(self._model)
+            params.set_search_options(max_length=size, do_sample=False)
+            return og.Generator(self._model, params)
+
+        try:
+            return fingerprint.take(self._folder, make, reference)
+        except EdgechatError:
+            raise
+        except Exception as error:
+            raise run_error(error) from error
 
     def _render(self, messages: list[dict[str, str]], reply: bool) -> str:
         rendered: str = self._tokenizer.apply_chat_template(json.dumps(messages), add_generation_prompt=reply)

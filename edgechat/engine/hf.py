@@ -47,9 +47,10 @@ from edgechat.engine.common import (
     show,
     written,
 )
+from edgechat.engine.fingerprint import Fingerprint
 from edgechat.engine.kv import common_prefix
 from edgechat.engine.tokens import TokenCodec
-from edgechat.errors import ModelError
+from edgechat.errors import EngineError, ModelError
 from edgechat.huggingface import read_hf_folder
 
 LOOK_SECONDS = 0.05
@@ -147,6 +148,10 @@ class HfModel:
     def prompt(self, messages: Sequence[Message]) -> Prompt:
         """See `LoadedModel.prompt`."""
         return show(self.codec, self.form, messages, [self._held] if self._keeps else [], fewest=1)
+
+    def fingerprint(self, reference: Fingerprint | None = None) -> Fingerprint:
+        """See `LoadedModel.fingerprint`."""
+        raise EngineError("No fingerprint", "Only models that onnxruntime-genai runs have one.")
 
     def prefill(
         self,

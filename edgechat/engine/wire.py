@@ -10,6 +10,7 @@ import msgspec
 
 from edgechat.chat.conversation import Message
 from edgechat.engine.base import Finished, Kind, ModelInfo, Progress, Prompt, Request, TextDelta
+from edgechat.engine.fingerprint import Fingerprint
 from edgechat.errors import EdgechatError, EngineError, ModelError, RequestError, StorageError
 
 LINE_LIMIT = 64 * 1024 * 1024
@@ -70,6 +71,12 @@ class Prefill(msgspec.Struct, frozen=True, tag="prefill"):
     top_k: int | None = None
 
 
+class TakeFingerprint(msgspec.Struct, frozen=True, tag="take_fingerprint"):
+    """Say a fixed text in numbers; answered by Fingerprint or Failure. See `LoadedModel.fingerprint`."""
+
+    reference: Fingerprint | None = None
+
+
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
     """End what goes on under this number, a reply or a prefill; its last answer follows. Ignored when it is over."""
 
@@ -107,8 +114,8 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
         return kinds.get(self.kind, EngineError)(self.title, self.message, self.hint)
 
 
-Command = Load | Generate | Count | ShowPrompt | Prefill | Stop
-Answer = ModelInfo | Progress | TextDelta | Finished | Counted | Prompt | Prefilled | Failure
+Command = Load | Generate | Count | ShowPrompt | Prefill | TakeFingerprint | Stop
+Answer = ModelInfo | Progress | TextDelta | Finished | Counted | Prompt | Prefilled | Fingerprint | Failure
 
 
 class CommandLine(msgspec.Struct, frozen=True):

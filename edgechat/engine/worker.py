@@ -172,6 +172,8 @@ def _obey(model: LoadedModel, line: wire.CommandLine, inbox: Inbox, send: _Send)
             send(line.id, wire.Counted(len(model.encode(messages))))
         case wire.ShowPrompt(messages):
             send(line.id, model.prompt(messages))
+        case wire.TakeFingerprint(reference):
+            send(line.id, model.fingerprint(reference))
 
 
 @contextlib.contextmanager

@@ -24,9 +24,13 @@ from typing import Any, Literal
 
 import edgechat
 from edgechat import __version__
-from edgechat.errors import ModelError, StorageError
+from edgechat.engine import fingerprint
+from edgechat.engine.fingerprint_worker import take_fingerprint
+from edgechat.engine.references import reference_of
+from edgechat.errors import EdgechatError, ModelError, StorageError
 from edgechat.flavor.signature import PARAMETERS, chat_signature
-from edgechat.models.manifest import write_manifest
+from edgechat.logs import log
+from edgechat.models.manifest import write_atomically, write_manifest
 
 FLAVOR = "onnxruntime_genai"
 """The flavor's name in MLmodel."""
@@ -160,6 +164,7 @@ def write_model(
         _add_flavors(model, config, place)
         model.save(path / "MLmodel")
         _take(genai_folder, path / DATA, weights)
+        _write_fingerprint(path / DATA, model.metadata or {})
         write_manifest(path)
     except (OSError, StorageError) as error:
         _undo(path, genai_folder, existed=existed)
@@ -247,6 +252,21 @@ def _zip_own_code(target: Path) -> None:
         for file in sorted(package.rglob("*.py")):
             entry = zipfile.ZipInfo(file.relative_to(package.parent).as_posix())
             archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
+
+
+def _write_fingerprint(folder: Path, metadata: Mapping[str, Any]) -> None:
+    """Put what the model says in numbers beside it, so that every device can see whether it says the same there.
+
+    A model that cannot be run here has none, and keeps the one that came with it.
+    """
+    if reference_of(metadata.get("source_sha256")) is not None:
+        return  # its numbers come with edgechat
+    try:
+        taken = take_fingerprint(folder, fingerprint.read(folder))
+    except EdgechatError as error:
+        log.info("no fingerprint: %s", error)
+        return
+    write_atomically(folder / fingerprint.FINGERPRINT, fingerprint.text(taken))
 
 
 def _size(folder: Path) -> int:

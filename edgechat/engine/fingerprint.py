@@ -1,0 +1,221 @@
+"""What a model says of one fixed text, in numbers: taken where it is packaged, compared with where it runs.
+
+A model whose files are whole can still compute wrong, on a processor whose kernels are wrong; nothing but its numbers
+tells. The measure is the Kullback-Leibler divergence in nats, the mean over some positions of the text, of the
+distribution of the next token: for the likeliest tokens one by one, for all others together. Joining them can only
+lessen it, and spares keeping the whole vocabulary.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgechat.errors import EngineError
+
+FINGERPRINT = "edgechat-fingerprint.json"
+"""The file in the ONNX GenAI folder. Its digest is in the manifest as every file's."""
+
+TEXT = (
+    'The quick brown fox, 17 of them (or 3.14?), said: "Wait!" In Paris, the capital of France, people speak French; '
+    "def f(x): return x + 1. Naïve café, 東京. One two three four five six seven."
+)
+"""Prose, numbers, code, accents and another script: a tokenizer that is not the model's splits it otherwise."""
+
+BOUND = 0.012
+"""The largest distance that rounding explains.
+
+Kernels round activations to 8 bits, each its own way. Measured with the default model: kernels that are right (x86 with
+and without AVX-512, Arm with and without dot product) lie 0.003 to 0.007 from float32 and from one another, Arm's
+KleidiAI kernel, which is wrong, 0.022 to 0.027. Models that round more have their own `noise`, twice which is allowed.
+"""
+
+_STEPS = 12
+_STEP = (3, 1)
+"""Tokens computed in one go, and alone: these are other kernels. There are logits after each."""
+
+_LIKELIEST = 16
+_LEAST = 1e-9
+_LARGEST = 1_000_000
+
+
+class Fingerprint(msgspec.Struct, frozen=True, tag="fingerprint"):
+    """Attributes:
+    ids: The tokens of `TEXT`.
+    tokens: At each position the likeliest next tokens.
+    logs: Their log-probabilities, in the same order.
+    noise: How far apart two kernels of the machine lay that it was taken on.
+    """  # noqa: D205
+
+    ids: tuple[int, ...]
+    tokens: tuple[tuple[int, ...], ...]
+    logs: tuple[tuple[float, ...], ...]
+    noise: float = 0.0
+
+    @property
+    def bound(self) -> float:
+        """The distance up to which another machine's numbers are the same, but for rounding."""
+        return max(BOUND, 2 * self.noise)
+
+
+def distance(reference: Fingerprint, found: Fingerprint) -> float:
+    """How far `found`, which was taken of the same tokens, lies from `reference`, in nats."""
+    pairs = list(zip(reference.logs, found.logs, strict=True))
+    return sum(_divergence(right, other) for right, other in pairs) / len(pairs)
+
+
+def _divergence(right: Sequence[float], other: Sequence[float]) -> float:
+    rest = [max(_LEAST, 1 - sum(map(math.exp, each))) for each in (right, other)]
+    likeliest = sum(math.exp(p) * (p - q) for p, q in zip(right, other, strict=True))
+    return likeliest + rest[0] * math.log(rest[0] / rest[1])
+
+
+def take(folder: Path, make_generator: Callable[[int], Any], reference: Fingerprint | None = None) -> Fingerprint:
+    """Have a loaded model say it.
+
+    Args:
+        folder: The model's.
+        make_generator: Makes a generator of onnxruntime-genai that can hold so many tokens.
+        reference: What it is going to be compared with: it tells which tokens matter. None takes a new one, of the
+            likeliest tokens, and computes twice to see what rounding does.
+
+    Raises:
+        EngineError: The tokenizer is not the reference's, the numbers are none, or the text is too short in this
+            model's tokens.
+    """
+    ids = _encode(folder)
+    if reference is not None:
+        if ids != reference.ids:
+            raise EngineError(
+                "The tokenizer is not the model's",
+                "It splits a text into other tokens than it did when the model was packaged.",
+                _AGAIN,
+            )
+        rows = list(_rows(make_generator, ids, _STEP * (len(reference.tokens) // len(_STEP))))
+        _require_numbers(rows)
+        return _told(ids, rows, reference.tokens)
+    steps = min(_STEPS, len(ids) // sum(_STEP))
+    if not steps:
+        raise EngineError("No fingerprint", f"The model's tokenizer makes {len(ids)} tokens of a whole sentence.")
+    rows = list(_rows(make_generator, ids, _STEP * steps))
+    _require_numbers(rows)
+    found = _told(ids, rows, [_likeliest(row) for row in rows])
+    alone = slice(len(_STEP) - 1, None, len(_STEP))  # the positions of the tokens that were computed alone
+    once = Fingerprint(ids, found.tokens[alone], found.logs[alone])
+    again = _told(ids, list(_rows(make_generator, ids, (sum(_STEP),) * steps)), once.tokens)
+    return msgspec.structs.replace(found, noise=round(distance(once, again), 4))
+
+
+def _encode(folder: Path) -> tuple[int, ...]:
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as error:  # the library raises bare Exception
+        raise EngineError("No fingerprint", f"The tokenizer cannot be read: {error}.") from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tuple(tokenizer.encode(TEXT).ids)
+
+
+def _rows(make_generator: Callable[[int], Any], ids: Sequence[int], sizes: Sequence[int]) -> Iterator[Any]:
+    """Logarithms of the next token's probabilities after each piece of the text."""
+    import numpy as np
+
+    generator = make_generator(sum(sizes) + 1)
+    done = 0
+    for size in sizes:
+        generator.append_tokens(list(ids[done : done + size]))
+        done += size
+        logits = np.asarray(generator.get_logits(), np.float64)
+        row = logits.reshape(-1, logits.shape[-1])[-1]
+        with np.errstate(invalid="ignore"):
+            row = row - row.max()
+            yield row - np.log(np.exp(row).sum())
+
+
+def _require_numbers(rows: Sequence[Any]) -> None:
+    """What is true of any model that works, whatever it was made of."""
+    import numpy as np
+
+    if not all(np.isfinite(row).all() for row in rows):
+        raise EngineError("The model computes no numbers", "Its predictions are infinite or not numbers.", _AGAIN)
+    if any(np.ptp(row) == 0 for row in rows):
+        raise EngineError("The model predicts nothing", "To it every next word is as likely as any other.", _AGAIN)
+    if all(np.array_equal(row, rows[0]) for row in rows[1:]):
+        raise EngineError("The model does not read", "Its predictions are the same after whatever text.", _AGAIN)
+
+
+_AGAIN = "Copy the model again from where it came; `edgechat models verify NAME` says whether its files are whole."
+
+
+def _likeliest(row: Any) -> tuple[int, ...]:
+    return tuple(int(token) for token in row.argsort()[::-1][:_LIKELIEST])
+
+
+def _told(ids: tuple[int, ...], rows: Sequence[Any], tokens: Sequence[tuple[int, ...]]) -> Fingerprint:
+    try:
+        logs = tuple(
+            tuple(round(float(row[token]), 4) for token in chosen) for row, chosen in zip(rows, tokens, strict=True)
+        )
+    except IndexError as error:
+        raise EngineError("Model is another one", "Its vocabulary is smaller than when it was packaged.") from error
+    return Fingerprint(ids, tuple(tokens), logs)
+
+
+def judge(reference: Fingerprint, found: Fingerprint) -> float:
+    """The distance, which is within the bound. Raises EngineError where it is not."""
+    away = distance(reference, found)
+    if not away <= reference.bound:  # nor where it is no number
+        raise EngineError(
+            "The model computes wrong",
+            f"Its predictions lie {away:.4f} from those it was packaged with; rounding explains up to "
+            f"{reference.bound:.4f}.",
+            "If `edgechat models verify NAME` finds its files whole, this processor computes wrong: do not rely on "
+            "what the model says here.",
+        )
+    return away
+
+
+def read(folder: Path) -> Fingerprint | None:
+    """The fingerprint in a model's folder; None where there is none.
+
+    Raises:
+        EngineError: There is one, and it cannot be used.
+    """
+    path = folder / FINGERPRINT
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise ValueError("it is far too large")
+        return parse(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise EngineError("Fingerprint is damaged", f"{path}: {error}.", _AGAIN) from error
+
+
+def parse(raw: bytes) -> Fingerprint:
+    """Read the file's content. Raises ValueError."""
+    found = msgspec.json.decode(raw, type=Fingerprint)
+    shapes = {len(found.tokens) == len(found.logs), bool(found.ids), bool(found.logs)}
+    shapes |= {len(chosen) == len(logs) > 0 for chosen, logs in zip(found.tokens, found.logs, strict=False)}
+    numbers = [found.noise, *(log for logs in found.logs for log in logs)]
+    if shapes != {True} or any(token < 0 for chosen in found.tokens for token in chosen):
+        raise ValueError("it is not whole")
+    if not all(math.isfinite(number) for number in numbers) or any(number > 0 for number in numbers[1:]):
+        raise ValueError("it holds numbers that are no probabilities")
+    return found
+
+
+def text(fingerprint: Fingerprint) -> bytes:
+    """The file's content: a line for each position."""
+    head = {"type": "fingerprint", "noise": fingerprint.noise, "ids": fingerprint.ids}
+    lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
+    for key, rows in (("tokens", fingerprint.tokens), ("logs", fingerprint.logs)):
+        lines.append(f" {json.dumps(key)}: [\n" + ",\n".join(f"  {json.dumps(row)}" for row in rows) + "\n ]")
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
