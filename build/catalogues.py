@@ -40,6 +40,7 @@ ERRORS_OF = (
 NOT_OF = (
     "cli/bench",
     "cli/self_test",
+    "engine/fingerprint",
     "history/transfer",
     "huggingface",
     "templates",

@@ -146,7 +146,7 @@ async def _check_numbers(engine: EngineClient, source: ModelSource, result: dict
     if source.kind != "genai":
         result["numbers"] = {"checked": "nothing", "note": "a model of this kind has no fingerprint"}
         return
-    known = reference_of(_source_sha256(source.folder))
+    known = reference_of(_source_sha256(source.root))
     reference = known.fingerprint if known is not None else fingerprint.read(source.folder)
     if reference is None:
         await engine.fingerprint()  # it fails by itself where there is nothing to be read off
@@ -177,10 +177,11 @@ async def _answer(engine: EngineClient, question: str) -> str:
         return "".join([event.text async for event in events if isinstance(event, TextDelta)]).strip()
 
 
-def _source_sha256(folder: Path) -> object:
-    """Of the file the model was made of, as the MLflow model around its folder tells; None where nothing does."""
-    root = next((parent for parent in (folder, folder.parent) if (parent / MLMODEL).is_file()), None)
-    return read_mlmodel(root)[0].metadata.get("source_sha256") if root is not None else None
+def _source_sha256(root: Path | None) -> object:
+    """Of the file the model was made of, as an MLflow model tells; None where nothing does."""
+    if root is None or not (root / MLMODEL).is_file():
+        return None
+    return read_mlmodel(root)[0].metadata.get("source_sha256")
 
 
 def _check_history(file: Path, result: dict[str, Any]) -> None:

@@ -168,6 +168,11 @@ def _told(ids: tuple[int, ...], rows: Sequence[Any], tokens: Sequence[tuple[int,
     return Fingerprint(ids, tuple(tokens), logs)
 
 
+def unsupported() -> EngineError:
+    """The error of an engine that takes none."""
+    return EngineError("No fingerprint", "Only models that onnxruntime-genai runs have one.")
+
+
 def judge(reference: Fingerprint, found: Fingerprint) -> float:
     """The distance, which is within the bound. Raises EngineError where it is not."""
     away = distance(reference, found)

@@ -47,10 +47,10 @@ from edgechat.engine.common import (
     show,
     written,
 )
-from edgechat.engine.fingerprint import Fingerprint
+from edgechat.engine.fingerprint import Fingerprint, unsupported
 from edgechat.engine.kv import common_prefix
 from edgechat.engine.tokens import TokenCodec
-from edgechat.errors import EngineError, ModelError
+from edgechat.errors import ModelError
 from edgechat.huggingface import read_hf_folder
 
 LOOK_SECONDS = 0.05
@@ -151,7 +151,7 @@ class HfModel:
 
     def fingerprint(self, reference: Fingerprint | None = None) -> Fingerprint:
         """See `LoadedModel.fingerprint`."""
-        raise EngineError("No fingerprint", "Only models that onnxruntime-genai runs have one.")
+        raise unsupported()
 
     def prefill(
         self,
