@@ -19,8 +19,9 @@ gc.disable()
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    from edgechat.cli.main import run
+    from edgechat.cli.main import run, watch_faults
 
+    watch_faults()
     raise SystemExit(run())
 
 

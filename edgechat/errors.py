@@ -7,6 +7,7 @@ words. Nothing else in edgechat may reach a user as a traceback; `cli` is the on
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import ClassVar
 
 
 class ExitCode(IntEnum):
@@ -41,6 +42,25 @@ class EdgechatError(Exception):
 
     def __str__(self) -> str:
         return f"{self.title}: {self.message}" if self.message else self.title
+
+
+class FaultError(EdgechatError):
+    """Something that was not foreseen; the log has where it happened.
+
+    Attributes:
+        seen: Whether there was one since `forget`; the process then does not end as if all had been well.
+    """
+
+    seen: ClassVar[bool] = False
+
+    def __init__(self, title: str, message: str = "", hint: str = "") -> None:
+        super().__init__(title, message, hint)
+        FaultError.seen = True
+
+    @staticmethod
+    def forget() -> None:
+        """Another command begins."""
+        FaultError.seen = False
 
 
 class ConfigError(EdgechatError):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from edgechat import paths
 from edgechat.config import LogLevel as Level
-from edgechat.errors import EdgechatError, StorageError
+from edgechat.errors import FaultError, StorageError
 
 LEVELS: tuple[Level, ...] = ("debug", "info", "warning", "error")
 """From the one that tells most to the one that tells least."""
@@ -32,10 +32,6 @@ _FORM = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
 
 log = logging.getLogger("edgechat")
 log.addHandler(logging.NullHandler())  # a command that keeps no log must not print one either
-
-
-class FaultError(EdgechatError):
-    """Something that was not foreseen; the log has where it happened."""
 
 
 def path() -> Path:
@@ -114,7 +110,7 @@ def fault(error: BaseException, doing: str) -> FaultError:
     Returns:
         The error to show in its place.
     """
-    log.error("unexpected fault in %s\n%s", doing, "\n".join(_places(error)))
+    log.error("unexpected fault in %s\n%s", doing, "\n".join(places(error)))
     return FaultError(
         "Something went wrong in edgechat itself",
         f"{type(error).__name__} in {doing}. What was said so far is kept.",
@@ -122,7 +118,7 @@ def fault(error: BaseException, doing: str) -> FaultError:
     )
 
 
-def _places(error: BaseException) -> Iterator[str]:
+def places(error: BaseException) -> Iterator[str]:
     """The traceback of an error and of what led to it, without their words."""
     import traceback  # for the day it is needed
 

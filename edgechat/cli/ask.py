@@ -20,6 +20,7 @@ from edgechat.engine.prompt_text import part_lines, summary_words
 from edgechat.errors import ConfigError, ExitCode
 from edgechat.personas import system_message
 from edgechat.prompting import sampling_of
+from edgechat.runtime import deadline
 from edgechat.session import Session, TurnClosed, TurnSaved
 
 
@@ -118,7 +119,7 @@ async def _ask(session: Session, text: str, *, show_prompt: bool) -> Finished:
     """Stream the answer; cancelled by Ctrl+C or SIGTERM, which keep what has come."""
     task = asyncio.current_task()
     if os.name == "posix" and task is not None:  # elsewhere the event loop takes no signals
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _leave, task)
     progress = _Progress()
     loading = asyncio.create_task(session.start(progress))
     end = "\n"
@@ -148,6 +149,12 @@ async def _ask(session: Session, text: str, *, show_prompt: bool) -> Finished:
         if not loading.cancelled():
             loading.exception()  # the same error came through the reply
         await session.aclose()
+
+
+def _leave(task: asyncio.Task[object]) -> None:
+    """End in time, with what has come kept."""
+    deadline.begin(128 + signal.SIGTERM)
+    task.cancel()
 
 
 def _write(text: str) -> None:

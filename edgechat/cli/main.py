@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from edgechat.cli.terminal import gated
-from edgechat.errors import EdgechatError, ExitCode, StorageError
+from edgechat.errors import EdgechatError, ExitCode, FaultError, StorageError
 from edgechat.i18n import _, is_chosen, told, use
 
 CHILDREN = {
@@ -33,6 +33,15 @@ CHILDREN = {
 
 COMPLETION = "_EDGECHAT_COMPLETE"
 """The variable by which a shell asks for its script, `bash_source`, and later for words, `bash_complete`."""
+
+
+def watch_faults() -> None:
+    """Tell what goes wrong where nobody waits for it, in a process that is a user's."""
+    if sys.argv[1:2] and sys.argv[1] in CHILDREN:
+        return
+    from edgechat import faults
+
+    faults.watch(report)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -56,10 +65,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _guarded(given: list[str]) -> int:
     """Run the command line; whatever goes wrong is told in words."""
+    FaultError.forget()
     try:
         code = _call(given)
         sys.stdout.flush()
-        return code
+        return code or int(ExitCode.ERROR if FaultError.seen else ExitCode.OK)
     except EdgechatError as error:
         report(error)
         return int(error.exit_code)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from edgechat.runtime import deadline
 from edgechat.slash.table import complete as ways_on
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def ended_by_signals() -> Iterator[None]:
     def end(number: int, _frame: FrameType | None) -> None:
         for each in before:  # a terminal that closes says so more than once, and the end is not to be disturbed
             signal.signal(each, signal.SIG_IGN)
+        deadline.begin(128 + number)
         raise EndedError(number)
 
     if os.name != "posix":

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 
+from edgechat import faults
 from edgechat.chat.text import printable
 from edgechat.config import Settings, load_settings
-from edgechat.errors import EdgechatError
+from edgechat.errors import EdgechatError, ExitCode
 from edgechat.i18n import N_, _, in_words
+from edgechat.runtime import deadline
 from edgechat.tui import copying
 from edgechat.tui.screens.main import MainScreen
 from edgechat.tui.themes import CONTRAST, DARK, LIGHT
@@ -103,6 +105,7 @@ class EdgechatApp(ToolsApp):
         self._read_settings = read_settings
         self._parsed_for = self.get_css_variables()
         self.failure: EdgechatError | None = None
+        self._last_words: asyncio.Future[None] | None = None
         self._chat = MainScreen(session, notices)
 
     def read_settings(self) -> Settings:
@@ -128,15 +131,39 @@ class EdgechatApp(ToolsApp):
         return self._chat
 
     def on_mount(self) -> None:
-        """Leave as Ctrl+Q does when the system asks: the reply kept, the terminal the user's again."""
-        if os.name == "posix":  # elsewhere the event loop takes no signals
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                loop.add_signal_handler(number, self.exit, None, 128 + number)
+        """Show what fails in tasks that nobody waits for."""
+        asyncio.get_running_loop().set_exception_handler(faults.of_task)
+
+    # The end
+
+    def leave(self, code: int) -> None:
+        """Leave as Ctrl+Q does when the system asks: the reply kept, the terminal the user's again.
+
+        Args:
+            code: The exit code.
+        """
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            raise SystemExit(code)
+        loop.call_soon_threadsafe(self._leave, code)
+
+    def _leave(self, code: int) -> None:
+        if self._exit:
+            return
+        self._last_words = asyncio.ensure_future(self.chat.keep_draft())  # should the orderly end be held up
+        self.exit(None, code)
 
     def terminal_gone(self) -> None:
         """Leave as if the system had said that it hung up."""
-        self.exit(None, 128 + signal.SIGHUP)
+        code = 128 + signal.SIGHUP if os.name == "posix" else int(ExitCode.ERROR)
+        deadline.begin(code)
+        self._leave(code)
+
+    def give_back(self) -> None:
+        """Give the terminal back by force; from any thread."""
+        release = getattr(self._driver, "release", None)
+        if release is not None:
+            release()
 
     async def on_unmount(self) -> None:
         """End the session; the terminal is the user's again by now."""
@@ -286,7 +313,8 @@ def run_tui(
         EdgechatError: The session could not be closed, or something unforeseen ended the interface.
     """
     app = EdgechatApp(session, notices=notices, settings=settings, read_settings=read_settings)
-    app.run()
+    with deadline.ends_on_signals(app.leave, app.give_back), faults.told_to(app.show_fault):
+        app.run()
     if (unkept := app.chat.unkept) and sys.stderr is not None:
         words = _("This was written and could not be kept:")
         sys.stderr.write(f"{words}\n{printable(unkept)}\n")

@@ -18,7 +18,7 @@ from textual.worker import Worker, WorkerFailed
 from edgechat import logs
 from edgechat.chat.text import printable
 from edgechat.engine.base import Progress
-from edgechat.errors import EdgechatError, EngineError
+from edgechat.errors import EdgechatError, EngineError, FaultError
 from edgechat.i18n import N_, _
 from edgechat.tui.look import LookApp
 from edgechat.tui.messages import ModelProgressed, ModelStarted
@@ -54,7 +54,7 @@ class ToolsApp(LookApp):
     def __init__(self, settings: Settings) -> None:
         """Make the app; see `LookApp`."""
         super().__init__(settings)
-        self.fault: logs.FaultError | None = None
+        self.fault: FaultError | None = None
         self._switch: Worker[None] | None = None
 
     @property
@@ -175,6 +175,16 @@ class ToolsApp(LookApp):
 
     # Faults
 
+    def show_fault(self, fault: EdgechatError) -> None:
+        """Show a fault that ended nothing, as of a thread; from any thread."""
+        loop = self._loop
+        if loop is not None and loop.is_running():
+            loop.call_soon_threadsafe(self._show_fault, fault)
+
+    def _show_fault(self, fault: EdgechatError) -> None:
+        if self.is_running and not self._exit:
+            self.call_later(self.chat.show_error, fault)
+
     def _handle_exception(self, error: Exception) -> None:
         """Live on where only a worker failed; else end, without drawing a traceback."""
         inner = error.error if isinstance(error, WorkerFailed) else error
@@ -183,7 +193,7 @@ class ToolsApp(LookApp):
             self._exception = error
             self._exception_event.set()
         if isinstance(error, WorkerFailed) and self.is_running and not self._exit:
-            self.call_later(self.chat.show_error, fault)
+            self._show_fault(fault)
             return
         self.fault = fault
         self._return_code = int(fault.exit_code)

@@ -29,6 +29,7 @@ from textual.drivers.linux_driver import (
 from textual.geometry import Size
 from textual.message import Message
 
+from edgechat.runtime import deadline
 from edgechat.tui import direction
 from edgechat.tui.terminal import gate
 from edgechat.tui.terminal.keyboard import Keyboard
@@ -36,6 +37,9 @@ from edgechat.tui.terminal.writer import TerminalWriter
 
 CLOSING_SECONDS = 1.0
 """How long a terminal may take for what gives it back to the user."""
+
+RELEASE_SECONDS = 0.3
+"""The same where the process is ended by force."""
 
 CHUNK = 64 * 1024
 """Bytes read at once."""
@@ -72,6 +76,7 @@ class TerminalDriver(LinuxDriver):
         self._keyboard = Keyboard()
         self._reading = False
         self._tick: asyncio.TimerHandle | None = None
+        self._attributes_found: list[Any] | None = None
 
     # Output
 
@@ -156,9 +161,10 @@ class TerminalDriver(LinuxDriver):
     # Coming and going
 
     def start_application_mode(self) -> None:
-        """Take the terminal."""
-        if not self._is_ours():
+        """Take the terminal; again, where a shell had it in between."""
+        if deadline.begun() or not self._is_ours():
             return
+        self.stop_application_mode()
         encoding = sys.__stderr__.encoding if sys.__stderr__ is not None else "utf-8"
         self._writer = TerminalWriter(self._output, encoding, self._draw_again)
         signal.signal(signal.SIGWINCH, self._send_size)
@@ -187,7 +193,8 @@ class TerminalDriver(LinuxDriver):
             return True
 
         def stop_again(*_: object) -> None:
-            os.kill(os.getpid(), signal.SIGSTOP)
+            if not deadline.begun():
+                os.kill(os.getpid(), signal.SIGSTOP)
 
         signal.signal(signal.SIGTTOU, stop_again)
         signal.signal(signal.SIGTTIN, stop_again)
@@ -201,9 +208,9 @@ class TerminalDriver(LinuxDriver):
         return True
 
     def _set_raw(self) -> None:
-        self.attrs_before = None
         with suppress(termios.error):
-            self.attrs_before = termios.tcgetattr(self.fileno)
+            if self._attributes_found is None:
+                self._attributes_found = termios.tcgetattr(self.fileno)
             raw = termios.tcgetattr(self.fileno)
             raw[tty.LFLAG] = self._patch_lflag(raw[tty.LFLAG])
             raw[tty.IFLAG] = self._patch_iflag(raw[tty.IFLAG])
@@ -229,10 +236,22 @@ class TerminalDriver(LinuxDriver):
         if not writer.close(direction.closing() + LEAVE, CLOSING_SECONDS):
             with suppress(termios.error):  # what it will never read is no reason to wait
                 termios.tcflush(self._output, termios.TCOFLUSH)
-        with suppress(termios.error):
+        self._restore_attributes()
+
+    def _restore_attributes(self) -> None:
+        """Let the terminal edit lines and echo as before, unless it is another's by now."""
+        with suppress(termios.error, OSError):
+            if os.tcgetpgrp(self.fileno) != os.getpgrp():
+                return
             termios.tcflush(self.fileno, termios.TCIFLUSH)
-            if self.attrs_before is not None:
-                termios.tcsetattr(self.fileno, termios.TCSANOW, self.attrs_before)
+            if self._attributes_found is not None:
+                termios.tcsetattr(self.fileno, termios.TCSANOW, self._attributes_found)
+
+    def release(self) -> None:
+        """Give the terminal back by force, from any thread: the process ends in a moment."""
+        if (writer := self._writer) is not None:
+            self._restore_attributes()
+            writer.close(direction.closing() + LEAVE, RELEASE_SECONDS)
 
     def close(self) -> None:
         """There is nothing left to end."""

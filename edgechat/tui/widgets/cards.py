@@ -12,9 +12,8 @@ from textual.widgets import Static
 
 from edgechat.chat.conversation import Reply, ReplyState, Turn
 from edgechat.chat.text import printable
-from edgechat.errors import EdgechatError, EngineError, ModelError, RequestError
+from edgechat.errors import EdgechatError, EngineError, FaultError, ModelError, RequestError
 from edgechat.i18n import N_, _, told
-from edgechat.logs import FaultError
 from edgechat.tui import glyphs
 from edgechat.tui.direction import DirectedText
 from edgechat.tui.themes import MUTED
