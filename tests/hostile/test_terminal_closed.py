@@ -1,0 +1,204 @@
+"""A terminal that closes, hangs up or no longer reads, at any moment: nothing of edgechat is left behind."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from edgechat.paths import own_command
+from tests.hostile.conftest import Campaign, sample
+
+pytestmark = [
+    pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # forking beside a thread of pytest's
+]
+
+SECONDS = 5.0
+"""What is promised from the signal to the end."""
+
+WAYS = ("close", "hangup", "terminate", "unread", "suspended", "interrupt", "both")
+KINDS = ("demo", "demo", "model", "plain", "ask")
+
+
+class Closed:
+    """One edgechat in a terminal of its own, which ends in one way or another."""
+
+    def __init__(self, command: list[str], home: Path) -> None:
+        self.ours, theirs = os.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 90, 0, 0))
+        environment = {**os.environ, "EDGECHAT_HOME": str(home), "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+        self.process = subprocess.Popen(command, env=environment, preexec_fn=lambda: os.login_tty(theirs))  # noqa: PLW1509 - nothing else does
+        os.close(theirs)
+        self.out = bytearray()
+
+    def read(self, seconds: float) -> None:
+        """Read what it writes for some time."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if select.select([self.ours], [], [], left)[0]:
+                try:
+                    self.out += os.read(self.ours, 65536)
+                except OSError:
+                    return
+
+    def type(self, data: bytes) -> None:
+        """Type, unless it has ended or does not read."""
+        if select.select([], [self.ours], [], 1)[1]:
+            os.write(self.ours, data)
+
+    def family(self) -> list[psutil.Process]:
+        """It and all that it started."""
+        try:
+            mother = psutil.Process(self.process.pid)
+            return [mother, *mother.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def end(self, way: str) -> None:
+        """End it in that way."""
+        if way in ("close", "both"):
+            os.close(self.ours)
+            self.ours = -1
+        numbers: dict[str, list[signal.Signals]] = {
+            "hangup": [signal.SIGHUP],
+            "terminate": [signal.SIGTERM],
+            "unread": [signal.SIGTERM],
+            "suspended": [signal.SIGTSTP, signal.SIGTERM, signal.SIGCONT],
+            "interrupt": [signal.SIGINT, signal.SIGTERM],
+            "both": [signal.SIGHUP, signal.SIGTERM, signal.SIGHUP],
+        }
+        for number in numbers.get(way, []):
+            if self.process.poll() is None:
+                self.process.send_signal(number)
+                time.sleep(0.1 if way == "suspended" else 0)
+
+    def left(self, family: list[psutil.Process]) -> tuple[list[str], float]:
+        """What is there when the time is up, and after how many seconds all was gone."""
+        begun = time.monotonic()
+        while time.monotonic() < begun + 2 * SECONDS:  # twice, as the machine may be busy
+            if self.process.poll() is not None and not any(map(_runs, family)):
+                return [], time.monotonic() - begun
+            time.sleep(0.02)
+        return [_name(each) for each in family if _runs(each)] or ["itself"], time.monotonic() - begun
+
+    def clean(self, family: list[psutil.Process]) -> None:
+        """Leave nothing of it."""
+        if self.ours >= 0:
+            os.close(self.ours)
+        for each in family:
+            try:
+                each.kill()
+            except psutil.NoSuchProcess:
+                continue
+        self.process.kill()
+        self.process.wait()
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline()[-3:])
+    except psutil.NoSuchProcess:
+        return str(process.pid)
+
+
+def _command(kind: str, model: Path) -> list[str]:
+    if kind == "model":
+        return own_command("--model", str(model))
+    if kind == "plain":
+        return own_command("--plain", "--model", str(model))
+    if kind == "ask":
+        return own_command("ask", "--no-stdin", "--model", str(model), "--max-tokens", "3000", "tell me")
+    return own_command("--demo")
+
+
+def attack(number: int, home: Path, model: Path) -> str | None:
+    dice = random.Random(number)
+    kind, way = KINDS[number % len(KINDS)], WAYS[number % len(WAYS)]
+    closed = Closed(_command(kind, model), home)
+    family: list[psutil.Process] = []
+    try:
+        closed.read(dice.uniform(0.2, 4.0))
+        if kind != "ask" and dice.random() < 0.7:
+            closed.type(b"some words" + dice.choice([b"", b"\r", b"\r", b"\x1bOP", b"\x10", b"\x0f"]))
+            if way != "unread":
+                closed.read(dice.uniform(0.0, 2.0))
+        if way == "unread":  # it goes on writing to a terminal that nobody reads
+            for _ in range(40):
+                closed.type(b"x\x10\x1b")
+            time.sleep(dice.uniform(0.5, 2.0))
+        family = closed.family()
+        closed.end(way)
+        left, seconds = closed.left(family)
+        code = closed.process.poll()
+        if left:
+            return f"{kind}, {way}: left after {seconds:.0f} s: {left}"
+        if code == 0 and family:
+            return f"{kind}, {way}: it ended with code 0"
+        if b"Traceback" in closed.out:
+            return f"{kind}, {way}: a traceback was shown"
+        return None
+    finally:
+        closed.clean(family)
+
+
+def test_nothing_is_left_behind_by_a_terminal_that_closes(
+    campaign: Callable[[str, str], Campaign], tmp_path: Path, tiny_llama: Path
+) -> None:
+    """Also the worker, also while a reply is written, also where nobody reads what is drawn."""
+    campaign("C", "terminals closed at any moment").run(
+        sample(6, 100), lambda number: attack(number, tmp_path / str(number), tiny_llama)
+    )
+
+
+def test_an_end_that_something_holds_up_comes_all_the_same(tmp_path: Path) -> None:
+    """An orderly end that never comes is ended by force, with the terminal given back and a code that tells it."""
+    program = tmp_path / "held_up.py"
+    program.write_text(
+        "import asyncio\n"
+        "from pathlib import Path\n"
+        "from edgechat.engine.scripted import ScriptedEngine\n"
+        "from edgechat.history.store import HistoryStore\n"
+        "from edgechat.session import Session\n"
+        "from edgechat.tui.app import run_tui\n"
+        "class HeldUp(Session):\n"
+        "    async def aclose(self):\n"
+        "        while True:\n"
+        "            await asyncio.sleep(1)\n"
+        f"run_tui(HeldUp(ScriptedEngine(['x']), HistoryStore.open(Path({str(tmp_path / 'h.db')!r}))))\n",
+        "utf-8",
+    )
+    closed = Closed([sys.executable, "-P", str(program)], tmp_path)
+    family: list[psutil.Process] = []
+    try:
+        while b"ready" not in closed.out:
+            closed.read(0.2)
+            assert closed.process.poll() is None, closed.out
+        family = closed.family()
+        closed.end("terminate")
+        closed.read(0.5)
+        left, _ = closed.left(family)
+        assert left == []
+        assert closed.process.returncode == 128 + signal.SIGTERM
+        assert b"\x1b[?1049l" in closed.out
+    finally:
+        closed.clean(family)
