@@ -19,9 +19,12 @@ from edgechat.models.genai_config import GENAI_CONFIG, read_genai_config
 from edgechat.models.mlflow_card import MLMODEL, MLflowCard, read_mlmodel
 from edgechat.models.origin import Origin
 from edgechat.models.tree import WITHOUT_LINKS, ModelFile, walk
-from edgechat.models.words import shown
+from edgechat.models.words import shown, size_text
 
 TOKENIZER = "tokenizer.json"
+_TEXTS = frozenset({".json", ".jinja", ".txt", ".model"})
+_LARGEST_TEXT = 128_000_000
+"""Bytes; the tokenizers with the largest vocabularies have 35 MB."""
 _NAMELESS = frozenset({"model", "artifacts"})
 
 
@@ -98,6 +101,7 @@ def open_model(path: Path, *, trust: bool = False) -> ModelFolder:
         )
     # The walk comes before any file in the folder is opened: a pipe or a link to a device would never return.
     files = walk(genai, root=root)
+    _refuse_endless(genai, files)
     config = read_genai_config(genai, root, trust=trust)
     if not (genai / TOKENIZER).is_file():
         raise ModelError(
@@ -122,6 +126,7 @@ def open_model(path: Path, *, trust: bool = False) -> ModelFolder:
 
 def _transformers_model(root: Path, folder: Path, card: MLflowCard | None) -> ModelFolder:
     files = walk(folder, root=root)
+    _refuse_endless(folder, files)
     if folder != root:
         walk(root)  # the tokenizer lies beside the weights
     found = read_hf_folder(folder)
@@ -144,6 +149,17 @@ def _transformers_model(root: Path, folder: Path, card: MLflowCard | None) -> Mo
         source=_known(card, "source", "base_model", "source_model"),
         kind="transformers",
     )
+
+
+def _refuse_endless(folder: Path, files: tuple[ModelFile, ...]) -> None:
+    """Refuse texts of any size: the engine and its tokenizer read each of them whole."""
+    for file in files:
+        if file.path.suffix in _TEXTS and file.size > _LARGEST_TEXT:
+            raise ModelError(
+                "Model folder is damaged",
+                f"{shown(file.relative)} in {folder} is {size_text(file.size)} large, which no real one is.",
+                "Copy the whole folder again from where it came.",
+            )
 
 
 def _size(files: tuple[ModelFile, ...]) -> int:

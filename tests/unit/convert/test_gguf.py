@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from gguf import GGMLQuantizationType as Type
 from edgechat.convert.gguf import GgufSummary, check_gguf, convert_gguf
 from edgechat.convert.gguf_header import read_header
 from edgechat.errors import ConvertError
+from tests.hostile.gguf_form import Key, taken_apart, text
 from tests.unit.convert.engine import load, logits_of, with_float_activations
 from tests.unit.convert.reference import Reference, divergence
 from tests.unit.convert.tiny_gguf import TOKENS, write_tiny_gguf
@@ -251,3 +254,73 @@ def test_missing_file_and_what_stands_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way", "utf-8")
     with pytest.raises(OSError, match="file"):
         convert_gguf(source, tmp_path / "file" / "out")
+
+
+def test_tensors_that_share_bytes(tmp_path: Path) -> None:
+    source = write_tiny_gguf(tmp_path / "tiny.gguf", layers=1)
+    tensors = read_header(source).tensors
+    data = source.read_bytes()
+    start = min(info.offset for info in tensors.values())
+    entry = data.index(b"blk.0.attn_v.weight")
+    at = data.index(struct.pack("<Q", tensors["blk.0.attn_v.weight"].offset - start), entry)
+    shared = struct.pack("<Q", tensors["blk.0.attn_k.weight"].offset - start)
+    source.write_bytes(data[:at] + shared + data[at + 8 :])
+    conversion_refused(source, "blk.0.attn_k.weight", "blk.0.attn_v.weight", "share bytes")
+
+
+@pytest.mark.parametrize("name", ["output_norm.weight", "blk.0.attn_norm.weight", "blk.0.ffn_norm.weight"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_norms_that_are_no_numbers(tmp_path: Path, name: str, value: float) -> None:
+    source = write_tiny_gguf(tmp_path / "tiny.gguf", layers=1)
+    at = read_header(source).tensors[name].offset
+    data = source.read_bytes()
+    source.write_bytes(data[:at] + struct.pack("<f", value) + data[at + 4 :])
+    conversion_refused(source, name, "no numbers")
+
+
+def test_bfloat16_that_is_no_number(tmp_path: Path) -> None:
+    source = write_tiny_gguf(tmp_path / "tiny.gguf", kind=Type.BF16, layers=1)
+    at = read_header(source).tensors["blk.0.attn_q.weight"].offset
+    data = source.read_bytes()
+    source.write_bytes(data[:at] + b"\x80\x7f" + data[at + 2 :])
+    conversion_refused(source, "blk.0.attn_q.weight", "no numbers")
+
+
+def test_a_table_of_rotations_that_no_tensor_bounds(tmp_path: Path) -> None:
+    """Each size is allowed by itself; a file of two megabytes took eight gigabytes of memory."""
+    source = write_tiny_gguf(
+        tmp_path / "tiny.gguf", hidden=2048, heads=2, kv_heads=2, inner=32, context=131_072, layers=1
+    )
+    conversion_refused(source, "1024 values", "131,072 positions")
+
+
+@pytest.mark.parametrize("template", [b"{{ '\xff' }}", b"\xed\xa0\x80", b"{{ 1 }}\0{{ 2 }}"])
+def test_a_chat_template_that_is_no_text(tmp_path: Path, template: bytes) -> None:
+    source = write_tiny_gguf(tmp_path / "tiny.gguf", layers=1)
+    file = taken_apart(source)
+    source.write_bytes(replace(file, keys=[*file.keys, Key(b"tokenizer.chat_template", 8, text(template))]).raw())
+    conversion_refused(source, "tokenizer.chat_template", "not UTF-8")
+
+
+def test_a_key_that_is_there_twice(tmp_path: Path) -> None:
+    source = write_tiny_gguf(tmp_path / "tiny.gguf", layers=1)
+    file = taken_apart(source)
+    source.write_bytes(replace(file, keys=[*file.keys, file.keys[0]]).raw())
+    conversion_refused(source, "general.architecture", "twice")
+
+
+def test_names_are_cut_and_shown_without_controls(tmp_path: Path) -> None:
+    source = write_tiny_gguf(tmp_path / "tiny.gguf", layers=1)
+    file = taken_apart(source)
+    evil = replace(file.tensors[0], name=b"\x1b]0;x\x07" + b"x" * 100_000, dims=())
+    source.write_bytes(replace(file, tensors=[evil, *file.tensors[1:]]).raw())
+    with pytest.raises(ConvertError) as caught:
+        check_gguf(source)
+    assert len(caught.value.message) < 300
+    assert caught.value.message.isprintable()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "tiny.gguf")
+    refused(tmp_path / "tiny.gguf", "named pipe")

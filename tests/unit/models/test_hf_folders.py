@@ -76,8 +76,27 @@ def test_shards_are_all_needed(tmp_path: Path) -> None:
     assert open_model(folder).kind == "transformers"
 
 
+def test_two_tensors_in_a_file(tmp_path: Path) -> None:
+    folder = write_hf(tmp_path / "hf")
+    _header()(folder)
+    assert open_model(folder).quantisation == "float32"
+
+
 def _cut(folder: Path) -> None:
     (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-1])
+
+
+def _header(**changes: object) -> Callable[[Path], object]:
+    """Two tensors of eight bytes, the second one described in another way."""
+
+    def write(folder: Path) -> None:
+        first = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+        header = json.dumps(
+            {"a": first, "b": {"dtype": "F32", "shape": [2], "data_offsets": [8, 16], **changes}}
+        ).encode()
+        (folder / WEIGHTS).write_bytes(len(header).to_bytes(8, "little") + header + bytes(16))
+
+    return write
 
 
 def _pickled(folder: Path) -> None:
@@ -95,6 +114,14 @@ def _shard_outside(folder: Path) -> None:
     ("damage", "reason"),
     [
         (_cut, "bytes in place of"),
+        (_header(data_offsets=[0, 8]), "overlap"),
+        (_header(data_offsets=[0, 16]), "its header"),
+        (_header(data_offsets=[16, 8]), "its header"),
+        (_header(shape=[2**60, 2**60]), "its header"),
+        (_header(shape=[10**4000] * 300), "its header"),
+        (_header(shape=[-2, -1]), "its header"),
+        (_header(shape=[True, 2]), "its header"),
+        (_header(dtype=None), "its header"),
         (_pickled, "pickle"),
         (_shard_outside, "elsewhere"),
         (lambda folder: (folder / WEIGHTS).unlink(), "no weights"),

@@ -257,6 +257,15 @@ def test_weights_that_two_graphs_share_are_in_the_model(tmp_path: Path, make_gen
     open_model(make_genai(tmp_path / "m", decoder=decoder))
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"])
+def test_texts_without_end(genai: Path, name: str) -> None:
+    with (genai / name).open("ab") as file:
+        file.truncate(10**12)  # sparse: it takes no room
+    error = refusal(genai)
+    assert name in error.message
+    assert "TB large" in error.message
+
+
 def test_folders_without_end(genai: Path) -> None:
     deep = genai
     for _ in range(40):
