@@ -96,7 +96,9 @@ def _load(path: Path) -> dict[str, object]:
         raise _damaged(path.parent, "it is not UTF-8 text.") from error
     except json.JSONDecodeError as error:
         raise _damaged(path.parent, f"it is not JSON: {error.msg}, line {error.lineno}.") from error
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise _damaged(path.parent, "it is nested deeper than any real one.") from error
+    except ValueError as error:
         raise _damaged(path.parent, f"it cannot be used: {shown(error) or type(error).__name__}.") from error
     if not isinstance(data, dict):
         raise _damaged(path.parent, "it is not a JSON object.")
@@ -131,7 +133,7 @@ def _refuse_unknown(folder: Path, data: dict[str, object]) -> None:
     fault = fault_in(data)
     if fault is None:
         return
-    place, value = shown(fault.place), shown(json.dumps(fault.value, ensure_ascii=False, default=str))
+    place, value = shown(fault.place) or '""', shown(json.dumps(fault.value, ensure_ascii=False, default=str))
     if fault.wanted:
         raise _damaged(folder, f"{place} is {value}; it can only be {fault.wanted}.")
     raise ModelError(

@@ -335,7 +335,7 @@ def test_missing_files(genai: Path, name: str) -> None:
         ('{"model": {}}', "no model.type"),
         ('{"model": 3}', "no model.type"),
         ('{"model": {"type": "llama", "decoder": {"filename": 3}}}', "a name of up to"),
-        ("[" * 100_000, "cannot be used"),
+        ("[" * 100_000, "nested deeper"),
         ('{"a": "' + "x" * 1_000_001 + '"}', "large"),
     ],
     ids=lambda value: value[:16],
