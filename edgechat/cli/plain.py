@@ -22,7 +22,7 @@ from edgechat import clipboard, logs
 from edgechat.chat.conversation import ReplyState
 from edgechat.chat.text import printable
 from edgechat.chat.window import moved_words
-from edgechat.cli.plain_input import EndedError, Lines, ended_by_signals, use_readline
+from edgechat.cli.plain_input import EndedError, Lines, bracket_pastes, ended_by_signals, use_readline
 from edgechat.engine.base import Progress, TextDelta
 from edgechat.engine.fitting import WindowMoved
 from edgechat.errors import EdgechatError, ExitCode, StorageError
@@ -90,6 +90,8 @@ class PlainChat:
             except EndedError as end:
                 self._code = 128 + end.number
             finally:
+                if self._interactive:
+                    bracket_pastes(False)
                 self._finish(self._session.aclose(), whole=True)
                 self._loop.call_soon_threadsafe(self._loop.stop)
                 thread.join()
@@ -107,6 +109,7 @@ class PlainChat:
             use_readline(self._finish(self._session.sent_before()))
             if left := self._finish(self._draft()).text:
                 self._narrate(_("Written and not sent: {text}").format(text=left))
+            bracket_pastes(True)
         if self._session.conversation.turns:
             self._finish(self.show_chat())
         ready = False

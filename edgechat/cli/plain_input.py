@@ -1,17 +1,22 @@
 """What comes into the linear chat: messages of one line or more, and signals that ask it to end.
 
-Nothing here knows the session; whoever reads waits in the main thread, where Python hears Ctrl+C.
+A terminal is asked to bracket what is pasted, so that a paste is one message, whatever is in it, and is sent by the
+Enter after it. In a pipe, and on a terminal that cannot bracket, each line is a message. Nothing here knows the
+session; whoever reads waits in the main thread, where Python hears Ctrl+C.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
+from edgechat.chat.decoding import NotTextError, decoded, encoding_of
+from edgechat.cli.terminal import control
 from edgechat.runtime import deadline
 from edgechat.slash.table import complete as ways_on
 
@@ -21,6 +26,10 @@ if TYPE_CHECKING:
 PROMPT = "> "
 MORE = ". "
 BLOCK = '"""'
+
+BRACKETS_ON, BRACKETS_OFF = "\x1b[?2004h", "\x1b[?2004l"
+PASTED, PASTED_END = "\x1b[200~", "\x1b[201~"
+"""Around what is pasted, where no line editor takes them away."""
 
 
 class Lines:
@@ -33,12 +42,16 @@ class Lines:
             interactive: Whether a person is prompted for them.
         """
         self._interactive = interactive
+        self._encoding = "utf-8"
+        self._begun = False
 
     def read(self) -> str | None:
         """The next message or command; None at the end of the input."""
         line = self._line(PROMPT)
         if line is None:
             return None
+        if "\n" in line:  # pasted: no line of it means anything here
+            return line.strip("\n")
         if line.startswith(BLOCK):
             return self._read_block(line.removeprefix(BLOCK))
         lines = []
@@ -61,14 +74,63 @@ class Lines:
     def _line(self, prompt: str) -> str | None:
         if sys.stdin is None:
             return None
-        if self._interactive:
-            try:
-                return input(prompt)
-            except EOFError:
-                sys.stdout.write("\n")
-                return None
-        data = sys.stdin.buffer.readline()
-        return data.decode("utf-8", errors="replace").rstrip("\r\n") if data else None
+        if not self._interactive:
+            return self._piped_line()
+        try:
+            line = input(prompt)
+            while PASTED in line and PASTED_END not in line.rpartition(PASTED)[2]:
+                line += "\n" + input()
+        except EOFError:
+            sys.stdout.write("\n")
+            return None
+        finally:
+            bracket_pastes(True)  # a line editor ends it with each line, and a reply may take long
+        return line.replace(PASTED, "").replace(PASTED_END, "")
+
+    def _piped_line(self) -> str | None:
+        source = sys.stdin.buffer
+        if not self._begun:
+            self._begun = True
+            self._encoding = encoding_of(_first_bytes(source)) or "utf-8"
+        end = "\n".encode(self._encoding)
+        data = source.readline()
+        while data and len(end) > 1 and not _ends(data, end) and (more := _up_to(source, data, len(end))):
+            data += more
+        if not data:
+            return None
+        return self._decoded(data).lstrip("\ufeff").rstrip("\r\n")
+
+    def _decoded(self, data: bytes) -> str:
+        if self._encoding != "utf-8":
+            return data.decode(self._encoding, errors="replace")
+        try:
+            return decoded(data).text
+        except NotTextError:
+            return data.decode("utf-8", errors="replace")
+
+
+def _first_bytes(source: BinaryIO) -> bytes:
+    return source.peek(4) if isinstance(source, io.BufferedReader) else b""
+
+
+def _ends(data: bytes, end: bytes) -> bool:
+    return len(data) % len(end) == 0 and data.endswith(end)
+
+
+def _up_to(source: BinaryIO, data: bytes, width: int) -> bytes:
+    """What is missing of the character that a newline's byte was found in, or the line that goes on behind it."""
+    return source.read(-len(data) % width) or source.readline()
+
+
+def bracket_pastes(wanted: bool) -> None:
+    """Have the terminal bracket what is pasted, or no longer."""
+    if os.environ.get("TERM", "dumb") != "dumb" and not _by_libedit():
+        control(sys.stdout, BRACKETS_ON if wanted else BRACKETS_OFF)
+
+
+def _by_libedit() -> bool:
+    """Whether lines are edited by a library that takes the brackets for keys."""
+    return "libedit" in (getattr(sys.modules.get("readline"), "__doc__", None) or "")
 
 
 class EndedError(BaseException):
@@ -126,8 +188,7 @@ def use_readline(sent: Sequence[str]) -> None:
         readline.parse_and_bind("bind ^I rl_complete")
     else:
         readline.parse_and_bind("tab: complete")
-        # It would write escape sequences; a pasted block goes between three quotes.
-        readline.parse_and_bind("set enable-bracketed-paste off")
+        readline.parse_and_bind("set enable-bracketed-paste on")
         readline.parse_and_bind("set colored-completion-prefix off")
         readline.parse_and_bind("set page-completions off")
     for text in sent:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,15 @@ class Typed:
     def type(self, text: str) -> None:
         os.write(self._terminal, text.encode())
 
-    def until(self, words: str, seconds: float = 120) -> None:
+    def send(self, data: bytes) -> None:
+        """Type bytes, which the terminal takes as the program reads them."""
+        while data:
+            self.wait(lambda: bool(select.select([], [self._terminal], [], 0.1)[1]), "it takes nothing")
+            data = data[os.write(self._terminal, data) :]
+            while select.select([self._terminal], [], [], 0)[0]:
+                self._take()
+
+    def until(self, words: str, seconds: float = 60) -> None:
         """Wait for words after those that were waited for before."""
         self.wait(lambda: words in self.shown, f"{words!r} did not come", seconds)
         self.shown = self.shown[self.shown.index(words) + len(words) :]
@@ -56,19 +65,25 @@ class Typed:
         while not done():
             assert time.monotonic() < end, f"{complaint}: {self.everything!r}"
             if select.select([self._terminal], [], [], 0.1)[0]:
-                try:
-                    data = os.read(self._terminal, 65536)
-                except OSError:  # Linux says so when the program has gone
-                    data = b""
-                assert data or done(), f"{complaint} before the end: {self.everything!r}"
-                self._raw += data
-                self.shown += data.decode(errors="replace")
+                assert self._take() or done(), f"{complaint} before the end: {self.everything!r}"
+
+    def _take(self) -> bool:
+        try:
+            data = os.read(self._terminal, 65536)
+        except OSError:  # Linux says so when the program has gone
+            data = b""
+        self._raw += data
+        self.shown += data.decode(errors="replace")
+        return bool(data)
 
     @property
     def everything(self) -> str:
         return self._raw.decode(errors="replace")
 
     def end(self) -> int:
+        end = time.monotonic() + 60
+        while not select.select([self._terminal], [], [], 1)[0] or self._take():
+            assert time.monotonic() < end, f"it did not end: {self.everything!r}"
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def close(self) -> None:
@@ -227,7 +242,7 @@ def test_a_second_signal_does_not_disturb_the_end(typed: Callable[..., Typed]) -
     assert "Traceback" not in chat.everything
 
 
-def test_a_terminal_sees_no_escape_sequence(typed: Callable[..., Typed]) -> None:
+def test_a_terminal_sees_no_escape_sequence_but_that_of_pasting(typed: Callable[..., Typed]) -> None:
     chat = typed()
     chat.until("> ")
     chat.type("שלום 日本 😀\n")
@@ -236,7 +251,8 @@ def test_a_terminal_sees_no_escape_sequence(typed: Callable[..., Typed]) -> None
     chat.type("\x04")
     assert chat.end() == 0
     assert "שלום 日本 😀" in chat.everything
-    assert "\x1b" not in chat.everything
+    assert "\x1b" not in chat.everything.replace("\x1b[?2004h", "").replace("\x1b[?2004l", "")
+    assert chat.everything.rfind("\x1b[?2004l") > chat.everything.rfind("\x1b[?2004h")  # as it was before
 
 
 def test_what_every_message_begins_with_is_computed_ahead(typed: Callable[..., Typed]) -> None:
@@ -275,6 +291,110 @@ def test_a_python_without_readline(typed: Callable[..., Typed]) -> None:
     chat.until("no model is running.")
     chat.type("\x04")
     assert chat.end() == 0
+
+
+# Pastes
+
+DOCSTRING = 'def area(r):\n    """Return the area."""\n    return 3.14159 * r * r\n\nprint(area(2))\n'
+NO_READLINE = [
+    sys.executable,
+    "-c",
+    "import sys\nsys.modules['readline'] = None\n"
+    "from edgechat.cli.main import run\nraise SystemExit(run(['--plain', '--demo']))",
+]
+
+
+def sent(home: Path) -> list[str]:
+    with closing(HistoryStore.open(home / "data" / "history.db")) as store:
+        chat = store.latest()
+    return [] if chat is None else [turn.user for turn in chat.turns]
+
+
+@pytest.mark.parametrize("command", [DEMO, NO_READLINE], ids=["readline", "without"])
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        DOCSTRING,
+        DOCSTRING.removesuffix("\n"),
+        '"""\nblock\nof three\n',
+        "goes on \\\n/quit\n/forget\n",
+        "\x1b[31mERROR\x1b[0m pump\n/quit\n\x1b[0mdone",
+        "שלום\tעולם\n日本 😀\n",
+    ],
+)
+def test_a_paste_is_one_message(typed: Callable[..., Typed], tmp_path: Path, command: list[str], pasted: str) -> None:
+    chat = typed(command)
+    chat.until("> ")
+    chat.type(f"\x1b[200~{pasted}\x1b[201~")
+    chat.until(pasted.rstrip("\n").rpartition("\n")[2].rpartition("m")[2])
+    chat.type("\r")
+    chat.until("no model is running.")
+    chat.until("> ")
+    chat.type("\x04")
+    assert chat.end() == 0
+    assert sent(tmp_path / "home") == [pasted.strip("\n")]
+    assert "Traceback" not in chat.everything
+
+
+def test_a_paste_in_the_middle_of_a_line_and_after_a_stop(typed: Callable[..., Typed], tmp_path: Path) -> None:
+    pytest.importorskip("readline")
+    chat = typed()
+    chat.until("> ")
+    chat.type("junk\x03")  # Ctrl+C takes the line away
+    chat.until("/quit leaves")
+    chat.type("before \x1b[200~one\ntwo\x1b[201~ after\x1b[D\x1b[D\x1b[D\x1b[D\x1b[DX\r")
+    chat.until("no model is running.")
+    chat.until("> ")
+    chat.type("\x04")
+    assert chat.end() == 0
+    assert sent(tmp_path / "home") == ["before one\ntwo Xafter"]
+
+
+def test_a_long_paste_in_pieces(typed: Callable[..., Typed], tmp_path: Path) -> None:
+    pytest.importorskip("readline")
+    lines = [f"{n} " + "é" * 200 for n in range(60)]
+    chat = typed()
+    chat.until("> ")
+    data = ("\x1b[200~" + "\n".join([*lines, "x" * 9000, "end of it"]) + "\x1b[201~").encode()
+    for start in range(0, len(data), 999):  # within letters and within brackets
+        chat.send(data[start : start + 999])
+    chat.until("end of it")
+    chat.type("\r")
+    chat.until("no model is running.")
+    chat.until("> ")
+    chat.type("\x04")
+    assert chat.end() == 0
+    assert sent(tmp_path / "home") == ["\n".join([*lines, "x" * 9000, "end of it"])]
+
+
+def test_bytes_that_are_not_utf_8_end_nothing(typed: Callable[..., Typed], tmp_path: Path) -> None:
+    chat = typed()
+    chat.until("> ")
+    chat.send(b"caf\xe9 \x1b[200~\xff\nx\x1b[201~\r")
+    chat.until("no model is running.")
+    chat.until("> ")
+    chat.type("\x04")
+    assert chat.end() == 0
+    assert [text.count("\n") for text in sent(tmp_path / "home")] == [1]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig", "cp1252"])
+def test_a_pipe_may_be_of_another_encoding(tmp_path: Path, encoding: str) -> None:
+    text = (
+        "Pump 3: Überdruck\nzweite Zeile\r\nଊ \u0a0a\n"
+        if encoding != "cp1252"
+        else "Pump 3: Überdruck\nzweite Zeile\r\nü\n"
+    )
+    done = subprocess.run(
+        DEMO,
+        input=text.encode(encoding),
+        env={**os.environ, "EDGECHAT_HOME": str(tmp_path)},
+        capture_output=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert sent(tmp_path) == text.splitlines()
 
 
 def test_a_dumb_terminal_gets_it_by_itself(typed: Callable[..., Typed]) -> None:
@@ -331,4 +451,5 @@ def test_ctrl_c_stops_the_reply_of_the_real_model(typed: Callable[..., Typed], h
     chat.until("> ")
     chat.type("\x04")
     assert chat.end() == 0
-    assert "\x1b" not in chat.everything
+    assert "\x1b" not in chat.everything.replace("\x1b[?2004h", "").replace("\x1b[?2004l", "")
+    assert chat.everything.rfind("\x1b[?2004l") > chat.everything.rfind("\x1b[?2004h")  # as it was before
