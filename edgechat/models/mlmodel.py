@@ -177,7 +177,7 @@ def _folder(path: Path) -> Path:
         root = path.expanduser().resolve()
         if root.is_dir():
             return root
-        is_file = root.is_file()
+        is_file, exists = root.is_file(), root.exists()
     except (OSError, RuntimeError, ValueError) as error:  # no home folder, links in a circle, NUL in the name
         raise ModelError(
             "Model not found", f"{shown(path)} cannot be opened: {shown(error)}.", "Check how the path is written."
@@ -189,6 +189,8 @@ def _folder(path: Path) -> Path:
         elif path.suffix == ".gguf":
             hint = f"Turn it into a model first: edgechat package {path} --out FOLDER"
         raise ModelError("Not a model folder", f"{path} is a file, not a folder.", hint)
+    if exists:
+        raise ModelError("Not a model folder", f"{path} is neither a folder nor a file.", "Give a model's folder.")
     raise ModelError("Model not found", f"{path} does not exist.", "`edgechat models list` shows the installed models.")
 
 

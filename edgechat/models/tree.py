@@ -28,6 +28,8 @@ WITHOUT_LINKS = "If the files are yours, make a copy with the links replaced by 
 
 _NOT_SO = "Give the folder of the model alone."
 
+_NO_FILES = "No model needs pipes, sockets or devices: make a copy without it, or get the model again."
+
 _READABLE = "Check that the file is there and that you may read it."
 
 
@@ -120,14 +122,14 @@ class _Walk:
         if stat.S_ISREG(status.st_mode):
             yield ModelFile(relative, path, status.st_size, status.st_mtime_ns)
         elif not stat.S_ISDIR(status.st_mode):
-            self._bad(relative, f"{shown(relative)} is neither a file nor a folder.")
+            self._bad(relative, f"{shown(relative)} is neither a file nor a folder.", _NO_FILES)
         elif path in chain:
             self._bad(relative, f"{shown(relative)} is a link to a folder it lies in.")
         else:
             yield from self.below(path, relative + "/", (*chain, path))
 
     def _bad(self, relative: str, message: str, hint: str = "") -> None:
-        title = "Model folder cannot be read" if hint else "Unsafe model folder"
+        title = "Model folder cannot be read" if hint == _READABLE else "Unsafe model folder"
         error = ModelError(title, message, hint or WITHOUT_LINKS)
         if self._on_bad is None:
             raise error

@@ -154,7 +154,10 @@ def test_links_to_nowhere_and_in_circles(genai: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_a_pipe_is_not_waited_for(genai: Path) -> None:
     os.mkfifo(genai / "pipe")
-    assert "neither a file nor a folder" in refusal(genai).message
+    error = refusal(genai)
+    assert "neither a file nor a folder" in error.message
+    assert "without it" in error.hint
+    assert "neither a folder nor a file" in refusal(genai / "pipe").message
 
 
 def test_several_models_and_none(tmp_path: Path, make_mlflow: Make, make_genai: Make) -> None:
