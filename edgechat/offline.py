@@ -8,6 +8,13 @@ import, and child processes inherit the result. This module must never import an
 from __future__ import annotations
 
 import os
+import sys
+
+TYPE_CHECKING = False  # typing itself takes milliseconds of each start
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from importlib.machinery import ModuleSpec
+    from typing import Any
 
 OPT_OUTS = {
     # The Microsoft telemetry of onnxruntime >= 1.29 and onnxruntime-genai >= 0.15; their own run-time switches and
@@ -37,5 +44,38 @@ def silence_libraries() -> None:
 
 
 def go_offline() -> None:
-    """Set every opt-out. Call it before importing anything else."""
+    """Set every opt-out, and keep libraries from probing the network. Call it before importing anything else."""
     os.environ.update(OPT_OUTS)
+    if not any(isinstance(finder, _NoProbe) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _NoProbe())
+
+
+class _NoProbe:
+    """An import hook that keeps urllib3 from binding a socket to ::1 when it is imported, to see if there is IPv6.
+
+    MLflow and transformers import it, also where nothing is going to be sent. It then takes IPv6 as given: whoever
+    connects to a server tries each of its addresses anyway.
+    """
+
+    _NAME = "urllib3.util.connection"
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name != self._NAME:
+            return None
+        finders = [finder for finder in sys.meta_path if finder is not self]
+        spec = next(filter(None, (finder.find_spec(name, path, target) for finder in finders)), None)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+            setattr(spec.loader, "exec_module", lambda module: self._execute(execute, module))  # noqa: B010
+        return spec
+
+    @staticmethod
+    def _execute(execute: Callable[[Any], None], module: Any) -> None:
+        import socket  # whoever imports urllib3 has it
+
+        known, socket.has_ipv6 = socket.has_ipv6, False
+        try:
+            execute(module)
+        finally:
+            socket.has_ipv6 = known
+        module.HAS_IPV6 = known

@@ -16,7 +16,6 @@ import gc
 import json
 import os
 import signal
-import socket
 import sys
 import traceback
 from collections.abc import Iterator
@@ -135,9 +134,6 @@ def _install(store: ModelStore, speaker: _Speaker) -> Path:
 def _convert(source: Path, folder: Path, speaker: _Speaker) -> None:
     """Make the MLflow model folder of a GGUF file."""
     speaker.progress(0, "starting")
-    # urllib3, which MLflow imports, binds a socket to ::1 when it is imported, to see whether there is IPv6. No socket
-    # of any kind is to be opened here, and nothing in this process will ever want one.
-    socket.has_ipv6 = False
     # numpy, onnx and mlflow are paid for here, once, in a process that does nothing else.
     from edgechat.convert.gguf import convert_gguf
     from edgechat.flavor import DATA, save_model
