@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from edgechat import speeds
 from edgechat.chat.conversation import Conversation, Reply, ReplyState, Turn
-from edgechat.engine.base import Finished, Progress, TextDelta, Timings, Usage
+from edgechat.engine.base import Finished, Progress, StoppedError, TextDelta, Timings, Usage
 from edgechat.engine.fitting import WindowMoved
 from edgechat.errors import EdgechatError, StorageError
 from edgechat.i18n import _
@@ -137,6 +137,8 @@ class AnsweringChat(PromptedChat):
                             ttft = ttft or clock() - began
                             journal.add(event.text)
                         yield event
+        except StoppedError:  # what has come stays
+            ready = False
         except EdgechatError as error:
             words = " ".join(part for part in (f"{error.title}.", error.message) if part)
             log.warning("a reply failed: %s", type(error).__name__)
@@ -152,7 +154,8 @@ class AnsweringChat(PromptedChat):
             words = f"Something went wrong in edgechat itself: {type(error).__name__}."
             await self._close(ReplyState.FAILED, None, ttft, words)
             raise
-        closed = await self._close(_STATES[finished.reason], finished if ready else None, ttft)
+        measured = finished if ready and finished.usage.prompt else None
+        closed = await self._close(_STATES[finished.reason], measured, ttft)
         assert closed is not None
         if finished.usage.prompt:
             self.window.note(self._conversation, finished)

@@ -249,11 +249,13 @@ class Session(AnsweringChat):
         return replace(conversation, settings=asked.settings)
 
     async def stop(self) -> None:
-        """Stop the running reply and keep its text; or give up going on with another model."""
+        """Stop the running reply and keep its text; or give up loading the model, or going on with another one."""
         if self._switching is not None:
             self._switching.cancel()
         elif self.busy:
             self._stopping.set()
+            await self._engine.stop()
+        elif self._engine.info is None:
             await self._engine.stop()
 
     async def aclose(self) -> None:

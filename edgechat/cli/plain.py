@@ -206,8 +206,8 @@ class PlainChat:
             try:
                 return future.result()
             except KeyboardInterrupt:
+                asyncio.run_coroutine_threadsafe(self._session.stop(), self._loop)
                 if whole or self._session.busy:
-                    asyncio.run_coroutine_threadsafe(self._session.stop(), self._loop)
                     continue
                 future.cancel()
                 if not self._interactive:

@@ -13,7 +13,7 @@ import msgspec
 
 from edgechat.chat.conversation import Message
 from edgechat.engine.fingerprint import Fingerprint
-from edgechat.errors import RequestError
+from edgechat.errors import EngineError, RequestError
 
 
 class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -180,6 +180,10 @@ def too_long(tokens: str, context: int) -> RequestError:
     )
 
 
+class StoppedError(EngineError):
+    """What was going on was ended because the user wanted it to end, and the process that did it with it."""
+
+
 class ModelInfo(msgspec.Struct, frozen=True, tag="ready"):
     """What the engine says of a loaded model.
 
@@ -321,7 +325,11 @@ class Engine(Protocol):
         """
 
     async def stop(self) -> None:
-        """End the running reply within one token or one chunk of the prompt; nothing happens when none runs."""
+        """End what goes on, a reply or a load, within a few seconds; nothing happens when nothing does.
+
+        A reply ends within one token or one chunk of the prompt, and keeps what has come. What does not end by then is
+        ended together with the model, which the next call loads again; whoever waits for it meets `StoppedError`.
+        """
 
     async def aclose(self) -> None:
         """End the engine and free its memory. Safe to call twice."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -20,7 +21,19 @@ import msgspec
 from edgechat import logs, paths
 from edgechat.chat.conversation import Message
 from edgechat.engine import wire
-from edgechat.engine.base import Event, Finished, Kind, ModelInfo, Progress, Prompt, Request, TextDelta
+from edgechat.engine.base import (
+    Event,
+    Finished,
+    Kind,
+    ModelInfo,
+    Progress,
+    Prompt,
+    Request,
+    StoppedError,
+    TextDelta,
+    Timings,
+    Usage,
+)
 from edgechat.engine.fingerprint import Fingerprint
 from edgechat.errors import EdgechatError, EngineError, ModelError
 from edgechat.extras import install_command
@@ -31,8 +44,18 @@ Locate = Callable[[OnProgress], Awaitable["ModelSource"]]
 """Finds the model when it is first needed, installing it if it must."""
 
 LOG_LIMIT = 1024 * 1024
-GRACE_SECONDS = 30.0
-"""How long a stopped reply may take to end before the worker is ended: one call of the engine can be slow."""
+GRACE_SECONDS = 1.5
+"""How long what was stopped may take to end before the worker is ended: a user waits three seconds at the most."""
+
+END_SECONDS = 1.0
+"""How long a worker may take to end when nothing is wanted of it any more."""
+
+LOAD_SECONDS = 300.0
+"""How long loading may take, and a step of a reply three times as long, beside what the size of the model adds. It is
+there against what never ends: a slow device is to have all the time it needs, and anyone else has Esc."""
+
+SLOWEST_BYTES = 1_000_000
+"""Bytes of a model a second that even the slowest device reads, and computes with."""
 
 
 class ModelSource(msgspec.Struct, frozen=True):
@@ -52,12 +75,19 @@ class ModelSource(msgspec.Struct, frozen=True):
 
 
 class EngineOptions(msgspec.Struct, frozen=True):
-    """How to load it; see `wire.Load`."""
+    """How to load it; see `wire.Load`.
+
+    Attributes:
+        load_seconds: How long loading may take; None is by the size of the model.
+        step_seconds: How long nothing may be heard of a reply; None is by the size of the model.
+    """
 
     context: int | None = None
     threads: int | None = None
     spinning: bool = True
     kept_bytes: int | None = None
+    load_seconds: float | None = None
+    step_seconds: float | None = None
 
 
 class EngineClient:
@@ -76,9 +106,12 @@ class EngineClient:
         self._reader: asyncio.Task[None] | None = None
         self._starting: asyncio.Task[ModelInfo] | None = None
         self._listeners: list[OnProgress] = []
-        self._queues: dict[int, asyncio.Queue[wire.Answer | EngineError]] = {}
+        self._queues: dict[int, asyncio.Queue[wire.Answer | EdgechatError]] = {}
         self._number = 0
-        self._running = 0
+        self._graces: dict[int, asyncio.TimerHandle] = {}
+        self._ended: dict[int, EdgechatError] = {}
+        self._heard = 0.0
+        self._step_seconds = 0.0
         self._turn = asyncio.Lock()
         self._info: ModelInfo | None = None
         self._closed = False
@@ -151,11 +184,14 @@ class EngineClient:
             options.kept_bytes,
             str(source.root or ""),
         )
+        size = await asyncio.to_thread(_size, source.root or source.folder)
+        most = options.load_seconds or LOAD_SECONDS + size / SLOWEST_BYTES
+        self._step_seconds = options.step_seconds or 3 * LOAD_SECONDS + size / SLOWEST_BYTES
         number, answers = self._open()
         try:
             await self._write(number, load)
             while True:
-                answer = await self._next(answers)
+                answer = await self._next(answers, most)
                 if isinstance(answer, ModelInfo):
                     self._info = answer
                     logs.log.info(
@@ -172,7 +208,7 @@ class EngineClient:
             await self._end()
             raise
         finally:
-            del self._queues[number]
+            self._close(number)
 
     async def stream(self, request: Request) -> AsyncGenerator[Event, None]:
         """See `Engine.stream`."""
@@ -180,7 +216,6 @@ class EngineClient:
         async with self._turn:
             number, answers = self._open()
             finished = False
-            self._running = number
             try:
                 await self._write(number, wire.Generate(request))
                 while not finished:
@@ -188,25 +223,29 @@ class EngineClient:
                     finished = isinstance(answer, Finished)
                     if isinstance(answer, TextDelta | Progress | Finished):
                         yield answer
+            except StoppedError:
+                finished = True
+                yield Finished("cancelled", Usage(0, 0, 0), Timings(0.0, 0.0, 0.0))
             except EdgechatError:  # of whatever kind, it is the worker's last answer
                 finished = True
                 raise
             finally:
-                self._running = 0
-                if not finished:
-                    await self._drain(number, answers)
-                del self._queues[number]
+                try:
+                    if not finished:
+                        await self._drain(number, answers)
+                finally:
+                    self._close(number)
 
-    async def _drain(self, number: int, answers: asyncio.Queue[wire.Answer | EngineError]) -> None:
+    async def _drain(self, number: int, answers: asyncio.Queue[wire.Answer | EdgechatError]) -> None:
         """The reader of a stream went away: end the reply, so that the next one starts on a quiet worker."""
-        with contextlib.suppress(EngineError):
-            await self._write(number, wire.Stop())
-            try:
-                async with asyncio.timeout(GRACE_SECONDS):
-                    while not isinstance(await self._next(answers), Finished):
-                        pass
-            except TimeoutError:
-                await self._end()
+        try:
+            with contextlib.suppress(EdgechatError):
+                await self._stop(number)
+                while not isinstance(await self._next(answers), Finished):
+                    pass
+        except asyncio.CancelledError:  # nobody waits for a quiet end any more
+            self._kill(_stopped())
+            raise
 
     async def count(self, messages: tuple[Message, ...]) -> int:
         """See `Engine.count`."""
@@ -239,13 +278,32 @@ class EngineClient:
                 await self._write(number, wire.Stop())
             raise
         finally:
-            del self._queues[number]
+            self._close(number)
 
     async def stop(self) -> None:
         """See `Engine.stop`."""
-        if self._running:
+        for number in tuple(self._queues):
             with contextlib.suppress(EngineError):  # a worker that died has stopped
-                await self._write(self._running, wire.Stop())
+                await self._stop(number)
+
+    async def _stop(self, number: int) -> None:
+        """Ask for the end of that request, and end the worker if it does not come."""
+        if number not in self._graces:
+            loop = asyncio.get_running_loop()
+            self._graces[number] = loop.call_later(GRACE_SECONDS, self._give_up, number)
+        await self._write(number, wire.Stop())
+
+    def _give_up(self, number: int) -> None:
+        if number in self._queues:
+            self._kill(_stopped())
+
+    def _kill(self, reason: EdgechatError) -> None:
+        """End the worker at once, whatever it computes; everyone who waits for it hears the reason."""
+        process = self._process
+        if process is not None and process.returncode is None:
+            self._ended[process.pid] = reason
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
 
     async def aclose(self) -> None:
         """See `Engine.aclose`."""
@@ -256,18 +314,37 @@ class EngineClient:
                 await self._starting
         await self._end()
 
-    def _open(self) -> tuple[int, asyncio.Queue[wire.Answer | EngineError]]:
+    def _open(self) -> tuple[int, asyncio.Queue[wire.Answer | EdgechatError]]:
         self._number += 1
-        answers: asyncio.Queue[wire.Answer | EngineError] = asyncio.Queue()
+        answers: asyncio.Queue[wire.Answer | EdgechatError] = asyncio.Queue()
         self._queues[self._number] = answers
+        self._heard = asyncio.get_running_loop().time()
         return self._number, answers
 
-    @staticmethod
-    async def _next(answers: asyncio.Queue[wire.Answer | EngineError]) -> wire.Answer:
-        answer = await answers.get()
+    def _close(self, number: int) -> None:
+        del self._queues[number]
+        if (grace := self._graces.pop(number, None)) is not None:
+            grace.cancel()
+
+    async def _next(
+        self, answers: asyncio.Queue[wire.Answer | EdgechatError], load_seconds: float | None = None
+    ) -> wire.Answer:
+        """The next answer; a worker that is not heard of for too long is ended."""
+        clock = asyncio.get_running_loop().time
+        most = load_seconds or self._step_seconds
+        while True:
+            try:
+                async with asyncio.timeout_at(self._heard + most):
+                    answer = await answers.get()
+                break
+            except TimeoutError:
+                if clock() - self._heard >= most:
+                    self._kill(_endless(most, loading=load_seconds is not None))
+                    answer = await answers.get()
+                    break
         if isinstance(answer, wire.Failure):
             raise answer.error()
-        if isinstance(answer, EngineError):
+        if isinstance(answer, EdgechatError):
             raise answer
         return answer
 
@@ -287,6 +364,7 @@ class EngineClient:
         try:
             while line := await process.stdout.readline():
                 answer = wire.decode_answer(line)
+                self._heard = asyncio.get_running_loop().time()
                 if answer.id in self._queues:
                     self._queues[answer.id].put_nowait(answer.body)
                 elif isinstance(answer.body, Progress):
@@ -296,12 +374,13 @@ class EngineClient:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
         code = await process.wait()
+        reason = failure or self._ended.pop(process.pid, None) or _death(code)
         if self._process is process:
             self._process = None
             self._info = None
-            logs.log.error("the model process %d ended by itself: %s", process.pid, _death(code).message)
+            logs.log.error("the model process %d ended: %s %s", process.pid, reason.title, reason.message)
         for answers in self._queues.values():
-            answers.put_nowait(failure or _death(code))
+            answers.put_nowait(reason)
 
     async def _end(self) -> None:
         """End the worker if there is one, kindly first."""
@@ -312,7 +391,7 @@ class EngineClient:
         assert process.stdin is not None
         process.stdin.close()
         try:
-            await asyncio.wait_for(process.wait(), 2.0)
+            await asyncio.wait_for(process.wait(), END_SECONDS)
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
@@ -371,6 +450,40 @@ def _open_log() -> IO[bytes]:
     except OSError:
         # A log that cannot be written must not keep anyone from chatting.
         return Path(os.devnull).open("wb")
+
+
+def _size(folder: Path) -> int:
+    """Bytes of a model's files, as far as they can be seen."""
+    size = 0
+    for path in itertools.islice(folder.rglob("*"), 10_000):
+        with contextlib.suppress(OSError):
+            size += path.stat().st_size
+    return size
+
+
+def _stopped() -> StoppedError:
+    return StoppedError(
+        "The model was stopped",
+        "It did not stop by itself in time, so it was ended.",
+        "The next message loads it again.",
+    )
+
+
+def _endless(seconds: float, *, loading: bool) -> EdgechatError:
+    """Nothing was heard of the worker for that long."""
+    long = f"{round(seconds / 60)} minutes" if seconds >= 120 else f"{round(seconds)} seconds"
+    if loading:
+        return ModelError(
+            "The model does not finish loading",
+            f"After {long} it was still not loaded, so it was ended.",
+            "A model from somebody else may be made to load for ever: use another one. "
+            "On a very slow device, close other programs and try again.",
+        )
+    return EngineError(
+        "The model does not go on",
+        f"Nothing came of it for {long}, so it was ended.",
+        "Send the message again to start a new one; if it stays, use another model.",
+    )
 
 
 def _see_log() -> str:

@@ -93,6 +93,10 @@ class Prefilled(msgspec.Struct, frozen=True, tag="prefilled"):
     tokens: int
 
 
+class Alive(msgspec.Struct, frozen=True, tag="alive"):
+    """Said now and then, under the number 0, while a long computation goes on step by step."""
+
+
 class Failure(msgspec.Struct, frozen=True, tag="failure"):
     """An EdgechatError on its way to the other process."""
 
@@ -115,7 +119,7 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
 
 
 Command = Load | Generate | Count | ShowPrompt | Prefill | TakeFingerprint | Stop
-Answer = ModelInfo | Progress | TextDelta | Finished | Counted | Prompt | Prefilled | Fingerprint | Failure
+Answer = ModelInfo | Progress | TextDelta | Finished | Counted | Prompt | Prefilled | Fingerprint | Alive | Failure
 
 
 class CommandLine(msgspec.Struct, frozen=True):

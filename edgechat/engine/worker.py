@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edgechat.engine import wire
+from edgechat.engine import sizing, wire
 from edgechat.engine.base import Progress, Request, TextDelta
 from edgechat.errors import EdgechatError, EngineError
-from edgechat.runtime import parent, sandbox
+from edgechat.runtime import limits, parent, sandbox
 
 if TYPE_CHECKING:
     from edgechat.engine.base import LoadedModel
@@ -38,13 +38,24 @@ BATCH_SECONDS = 0.04
 that cost a twentieth of the speed. No eye sees forty milliseconds, and the first token never waits."""
 
 
+PULSE_SECONDS = 5.0
+"""How often a computation that tells nothing else tells that it goes on."""
+
+
 class Inbox:
     """Commands as they come in, without a thread: between two calls of the engine it looks whether anything came.
 
     Looking takes a microsecond; a thread would have to wait for the GIL, which the engine holds while it computes.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, pulse: Callable[[], None] = lambda: None) -> None:
+        """Nothing is read yet.
+
+        Args:
+            descriptor: Where commands come from.
+            pulse: Called whenever a computation asks whether it is to stop, which is after each step of it.
+        """
+        self._pulse = pulse
         self._descriptor = descriptor
         self._rest = b""
         self._commands: deque[wire.CommandLine] = deque()
@@ -62,6 +73,7 @@ class Inbox:
 
     def stopped(self, number: int) -> bool:
         """Whether that request is to end now."""
+        self._pulse()
         self._look()
         return self._closed or number in self._stopped
 
@@ -134,15 +146,21 @@ def main(started_by: str = "") -> int:
     faulthandler.enable()  # a crash in native code tells in which call it was, and nothing of what was computed
     out = os.dup(1)
     os.dup2(2, 1)  # whatever a native library prints must not mix with the events
-    inbox = Inbox(0)
+    heard = 0.0
 
     def send(number: int, body: wire.Answer) -> None:
+        nonlocal heard
+        heard = time.perf_counter()
         data = memoryview(wire.encode(wire.AnswerLine(number, body)))
         while data:
             data = data[os.write(out, data) :]
 
+    def pulse() -> None:
+        if time.perf_counter() - heard > PULSE_SECONDS:
+            send(0, wire.Alive())
+
     try:
-        _serve(inbox, send)
+        _serve(Inbox(0, pulse), send)
     except BrokenPipeError:
         return 0  # the parent is gone
     return 0
@@ -155,6 +173,7 @@ def _serve(inbox: Inbox, send: _Send) -> None:
         with _told(line.id, send):
             if isinstance(line.body, wire.Load):
                 make = _loader(line.body)
+                limits.bound_memory(sizing.available_memory(), Path(line.body.folder))
                 confinement = _confine(line.body)
                 model = make()
                 send(line.id, msgspec.structs.replace(model.info, confinement=str(confinement)))

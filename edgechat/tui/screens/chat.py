@@ -257,12 +257,17 @@ class ChatScreen(StartingScreen):
     # What the user can do
 
     def action_stop(self) -> None:
-        """Stop the reply; without one, drop the selection."""
+        """Stop the reply, or the loading of the model; without either, drop the selection."""
         if self._sending:
             self._stop_asked = True
             self._show(Activity.STOPPING)
             self.run_worker(self._stop(), name="stop")
-        elif not self.app.cancel_switch():
+        elif self.app.cancel_switch():
+            return
+        elif self.loading_model:
+            self._show(Activity.STOPPING)
+            self.run_worker(self._stop(), name="stop")
+        else:
             self.clear_selection()
 
     async def _stop(self) -> None:

@@ -48,7 +48,7 @@ class ReadingScreen(BranchingScreen):
 
     def action_stop(self) -> None:
         """Stop a reply or a model's loading, or leave what is edited or selected; with nothing of the kind, read."""
-        if self.sending or self.editing or self.app.switching or self.get_selected_text():
+        if self.sending or self.loading_model or self.editing or self.app.switching or self.get_selected_text():
             super().action_stop()
         elif self.composer.has_focus:
             self.call_next(self.action_read)

@@ -58,6 +58,11 @@ class StartingScreen(WritingScreen):
         """Whether a message was taken whose reply is not over."""
         return self._sending
 
+    @property
+    def loading_model(self) -> bool:
+        """Whether the model is being loaded."""
+        return self._starting and self.session.info is None
+
     def on_mount(self) -> None:
         """Leave the first paint alone, then go on."""
         self.call_after_refresh(self._settle)
