@@ -76,6 +76,8 @@ def chat(
     )
     settings = read()
     config = settings.config
+    if demo:  # what the scripted engine says is no chat of the user's
+        config = msgspec.structs.replace(config, history=False)
     i18n.use(config.language)
     logs.begin(config.log_level)
     said = config.system

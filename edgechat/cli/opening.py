@@ -58,10 +58,16 @@ def open_database(tell: Callable[[str], None]) -> Database:
 
     path = paths.history_path()
     try:
-        return Database.open(path)
+        database = Database.open(path)
     except DamagedError as error:
         set_aside(path, error, tell)
-    return Database.open(path)
+        database = Database.open(path)
+    if not database.locked:
+        from edgechat.i18n import _
+
+        words = _("The disk of {folder} has no file locks: open these chats with one edgechat at a time.")
+        tell(words.format(folder=path.parent))
+    return database
 
 
 def set_aside(path: Path, error: DamagedError, tell: Callable[[str], None]) -> None:

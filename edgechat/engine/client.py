@@ -35,7 +35,7 @@ from edgechat.engine.base import (
     Usage,
 )
 from edgechat.engine.fingerprint import Fingerprint
-from edgechat.errors import EdgechatError, EngineError, ModelError
+from edgechat.errors import EdgechatError, EngineError, ModelError, StorageError
 from edgechat.extras import install_command
 
 OnProgress = Callable[[Progress], None]
@@ -439,15 +439,15 @@ def _environment(kind: Kind) -> dict[str, str]:
 def _open_log() -> IO[bytes]:
     """The log of the workers, begun anew when it has grown past LOG_LIMIT."""
     path = paths.log_path("worker")
-    paths.make_private(path.parent)
 
     def private(name: str, flags: int) -> int:
         return os.open(name, flags, 0o600)
 
     try:
+        paths.make_private(path.parent)
         fresh = path.exists() and path.stat().st_size > LOG_LIMIT
         return open(path, "wb" if fresh else "ab", opener=private)
-    except OSError:
+    except (OSError, StorageError):
         # A log that cannot be written must not keep anyone from chatting.
         return Path(os.devnull).open("wb")
 

@@ -13,13 +13,18 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgechat.errors import DamagedError, StorageError
+from edgechat.history.connection import connect
 from edgechat.history.damage import COMPANIONS, damage, mark_suspect, suspect_path
 from edgechat.paths import make_private
+
+if TYPE_CHECKING:
+    from edgechat.history.database import Database
 
 KEPT = 7
 """Backups that are kept, one a day."""
@@ -48,11 +53,15 @@ def _number(backup: Path) -> tuple[int, str]:
     return (int(found[1] or 0), found[2]) if found else (0, "")
 
 
-def back_up(path: Path) -> Path | None:
+def back_up(path: Path, database: Database | None = None) -> Path | None:
     """Make today's backup and drop those that are too many.
 
     Today is told by the clock; where that stands still or starts in 1970 each time, what was said since the last backup
     decides.
+
+    Args:
+        path: The history.
+        database: The same, open; it stands still meanwhile where no locks keep it apart from who copies it.
 
     Returns:
         The backup; None if none is due, or there is nothing to keep.
@@ -70,7 +79,7 @@ def back_up(path: Path) -> Path | None:
     _clear(folder, path.stem)
     try:
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        with closing(_read_only(path)) as source, closing(sqlite3.connect(part)) as copy:
+        with _source(path, database) as source, closing(connect(part)) as copy:
             if not source.execute("SELECT EXISTS (SELECT 1 FROM conversation)").fetchone()[0]:
                 return None
             source.backup(copy)
@@ -94,10 +103,16 @@ def back_up(path: Path) -> Path | None:
     return today
 
 
+def _source(path: Path, database: Database | None) -> AbstractContextManager[sqlite3.Connection]:
+    if database is not None and not database.locked:
+        return database.reading()
+    return closing(connect(path, read_only=True))
+
+
 def _overdue(path: Path, newest: Path) -> bool:
     """Whether much has changed since the newest backup, or something while the clock went back."""
     try:
-        with closing(_read_only(path)) as now, closing(_read_only(newest)) as then:
+        with closing(connect(path, read_only=True)) as now, closing(connect(newest, read_only=True)) as then:
             changes, _ = _changes(now)
             before, seen = _changes(then)
     except sqlite3.Error:
@@ -201,7 +216,7 @@ def _own_copy(aside: Path, part: Path) -> None:
     for end in ("", "-wal"):
         if Path(f"{aside}{end}").is_file():
             _copy(Path(f"{aside}{end}"), Path(f"{part}{end}"))
-    with closing(sqlite3.connect(part, isolation_level=None)) as db:
+    with closing(connect(part, isolation_level=None)) as db:
         db.execute("PRAGMA journal_mode = DELETE").fetchone()  # takes over the log
         if not migrations.version(db, part):
             raise FileNotFoundError(aside)  # nothing is left in it
@@ -229,7 +244,3 @@ def _free_name(path: Path) -> Path:
         free = path.with_stem(f"{path.stem}-{number}")
         number += 1
     return free
-
-
-def _read_only(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from edgechat.errors import DamagedError, StorageError
 from edgechat.history import damage, migrations, search
+from edgechat.history.connection import Lease, connect, has_locks
 from edgechat.paths import make_private
 
 if TYPE_CHECKING:
@@ -31,10 +32,13 @@ class Database:
 
     Attributes:
         path: The file; ":memory:" for a history that is not kept.
+        locked: Whether others are kept out while it is written; False on a disk without file locks.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, lease: Lease | None = None) -> None:
         self.path = path
+        self.locked = lease is None
+        self._lease = lease
         self._connection = connection
         self._lock = Lock()
 
@@ -49,17 +53,21 @@ class Database:
         make_private(path.parent)
         with _in_words(path, opening=True):
             _refuse_damage(path)
+            lease = None if has_locks(path) else Lease(path)
             _create(path)
             completed = damage.completed(path)
-            connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            connection = connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:
                 # Refuses a foreign or newer file before anything is changed; in one transaction, so that what another
                 # instance is making of a new file is seen as it was or as it will be, not half.
                 with _transaction(connection, "BEGIN"):
                     _check_version(connection, path)
                 _hide_from_others(path)
-                _use_wal(connection)
-                if completed:
+                if lease is None:
+                    _use_wal(connection)
+                else:  # a log needs locks
+                    connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+                if completed and lease is None:
                     _refuse_lost_transactions(connection, path, completed)
                 search.register(connection)
                 # On macOS a plain fsync leaves the data in the disk's own cache; elsewhere this does nothing.
@@ -73,8 +81,10 @@ class Database:
                 connection.execute("PRAGMA foreign_keys = ON")
             except BaseException:
                 connection.close()
+                if lease is not None:
+                    lease.release()
                 raise
-        return cls(path, connection)
+        return cls(path, connection, lease)
 
     @classmethod
     def in_memory(cls) -> Database:
@@ -117,6 +127,8 @@ class Database:
         """Close the file; a second call does nothing."""
         with self._lock, _in_words(self.path):
             self._connection.close()
+            if self._lease is not None:
+                self._lease.release()
 
 
 def _refuse_damage(path: Path) -> None:
@@ -191,7 +203,7 @@ def _refuse_lost_transactions(connection: sqlite3.Connection, path: Path, comple
     _, seen, _ = connection.execute("PRAGMA wal_checkpoint (PASSIVE)").fetchone()
     if 0 <= seen < completed and (words := damage.log_damage(path)):
         # The last connection that is closed deletes the log; one that only reads cannot.
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as reader:
+        with closing(connect(path, read_only=True)) as reader:
             reader.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
             reader.execute("BEGIN")
             reader.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()

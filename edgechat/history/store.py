@@ -332,7 +332,7 @@ class HistoryStore:
         """
         if self._database.path.name == ":memory:":
             return
-        back_up(self._database.path)
+        back_up(self._database.path, self._database)
         self.shelf.purge(KEPT_DAYS)
         self._bury()
 

@@ -142,7 +142,6 @@ async def _install(on_progress: Callable[[int, int, str], None]) -> ModelFolder:
     import asyncio
 
     log = paths.log_path("install")
-    paths.make_private(log.parent)
     with _opened(log) as errors:
         try:
             child = await asyncio.create_subprocess_exec(
@@ -218,9 +217,10 @@ async def _end(child: Process) -> None:
 
 def _opened(log: Path) -> BinaryIO:
     try:
+        paths.make_private(log.parent)
         return log.open("wb")
-    except OSError as error:
-        raise StorageError("Log cannot be written", f"{log}: {error.strerror or error}.") from error
+    except (OSError, StorageError):  # nobody is kept from a model by a log
+        return Path(os.devnull).open("wb")
 
 
 def _last_line(log: Path) -> str:

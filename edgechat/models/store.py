@@ -19,8 +19,8 @@ from pathlib import Path
 
 from edgechat import paths
 from edgechat.errors import EdgechatError, ModelError, StorageError
+from edgechat.locks import FileLock, locked
 from edgechat.models.copying import copy_files, need_space, sync_folder, sync_tree, writing
-from edgechat.models.locks import FileLock, locked
 from edgechat.models.manifest import (
     MANIFEST,
     Manifest,
@@ -361,9 +361,12 @@ class ModelStore:
 
     def _sweep_staging(self, folder: Path) -> None:
         owner = FileLock(folder.with_name(folder.name + ".lock"))
-        if owner.acquire():  # nobody holds it: the process that made the folder is dead
+        if not owner.acquire():
+            return
+        if owner.certain:  # nobody holds it: the process that made the folder is dead
             _delete(folder)
-            owner.release()
+        owner.release()
+        if owner.certain:
             owner.path.unlink(missing_ok=True)
 
 

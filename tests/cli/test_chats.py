@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from edgechat.cli.chats import chats
 from edgechat.errors import ExitCode, StorageError
 from edgechat.history.backup import back_up
 from edgechat.history.store import HistoryStore
+from edgechat.paths import own_command
 from tests.chats import chat
 from tests.terminal import needs_tmux
 
@@ -216,24 +218,19 @@ def test_a_damaged_history_is_set_aside_and_told(lighthouse: str, store: History
     assert "set aside" in result.stderr
 
 
+def test_the_demo_leaves_the_history_alone(lighthouse: str, store: HistoryStore, own_home: Path) -> None:
+    ended = subprocess.run(
+        own_command("--demo", "--plain"), input="Not a chat of mine\n", capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0
+    assert "not kept" in ended.stderr
+    assert [chat.title for chat in store.list_conversations()] == ["Tell me of a lighthouse."]
+    assert main.run(["--demo", "--plain", "--chat", lighthouse]) == ExitCode.USAGE
+
+
 @needs_tmux
-def test_a_chat_is_opened_by_its_number(store: HistoryStore, lighthouse: str, own_home: Path) -> None:
-    chat_of(store, "Another", "one")
-    with chat(own_home, "--demo", "--chat", lighthouse) as terminal:
-        terminal.wait_for("A keeper lived in it.")
-        terminal.wait_for("ready")
-        terminal.wait_for("F7 goes on with scripted")  # it was held with another model
-        terminal.press("F7")
-        terminal.wait_for_the_end_of("F7 goes on with scripted")
-        terminal.press("And then?", "Enter")
-        terminal.wait_for("no model is running")
-        terminal.press("C-q")
-        terminal.wait_for("exit code 0")
-    assert [turn.user for turn in store.conversation(int(lighthouse)).turns] == [
-        "Tell me of a lighthouse.",
-        "And then?",
-    ]
-    with chat(own_home, "--demo", "--chat", "99") as terminal:
+def test_a_chat_that_is_not_there_is_told(own_home: Path) -> None:
+    with chat(own_home, "--chat", "99") as terminal:
         terminal.wait_for("no chat 99")
         terminal.wait_for(f"exit code {int(ExitCode.STORAGE)}")
 

@@ -1,0 +1,88 @@
+"""How SQLite is asked to open a file of the history: the one place that knows of disks without file locks.
+
+There SQLite is told to take none, and a file beside the history names the process that has it open, so that two
+edgechats do not write it at once. A process that is gone, as its name tells, has it open no more.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from edgechat import locks
+from edgechat.errors import StorageError
+from edgechat.history import writer
+
+
+def has_locks(path: Path) -> bool:
+    """Whether the disk with the history has file locks."""
+    return locks.work_in(path.absolute().parent)
+
+
+def connect(path: Path, *, read_only: bool = False, **options: Any) -> sqlite3.Connection:
+    """Open a file; nothing is read yet.
+
+    Args:
+        path: The file; made if there is none, unless it is only to be read.
+        read_only: Change nothing.
+        **options: Those of `sqlite3.connect`.
+
+    Raises:
+        sqlite3.Error: It cannot be opened.
+    """
+    unlocked = not has_locks(path)
+    uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}{'&vfs=unix-none' if unlocked else ''}"
+    connection: sqlite3.Connection = sqlite3.connect(uri, uri=True, **options)
+    if unlocked:
+        # Before anything is read: the index of a log cannot be shared where there are no locks.
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    return connection
+
+
+class Lease:
+    """The file that says who has a history open, where no lock can."""
+
+    def __init__(self, path: Path) -> None:
+        """Take it.
+
+        Raises:
+            StorageError: Another edgechat has it, on this machine or on another.
+            OSError: The file cannot be made.
+        """
+        self.path = Path(f"{path}-open")
+        self._mine = f"{os.uname().nodename} {writer.this_process()}"
+        for _ in range(2):
+            try:
+                descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            except FileExistsError:
+                self._clear(path)
+                continue
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(self._mine)
+            return
+        raise self._taken(path, "another edgechat")
+
+    def _clear(self, path: Path) -> None:
+        """Take away the file of a process that is gone."""
+        host, _, process = self.path.read_text("utf-8", "replace").partition(" ")
+        if host not in ("", os.uname().nodename):
+            raise self._taken(path, f"the machine {host}")
+        if writer.lives(process):
+            raise self._taken(path, f"process {process.partition(':')[0]}")
+        self.path.unlink(missing_ok=True)
+
+    def _taken(self, path: Path, who: str) -> StorageError:
+        return StorageError(
+            "Chat history is open elsewhere",
+            f"{path} is on a disk without file locks, and {who} has it open.",
+            f"Close edgechat there. If it is not running any more, delete {self.path}.",
+        )
+
+    def release(self) -> None:
+        """Give it back."""
+        with suppress(OSError):
+            if self.path.read_text("utf-8", "replace") == self._mine:
+                self.path.unlink()

@@ -1,0 +1,160 @@
+"""Homes that cannot be written, are none, or lie on a disk without file locks: one can chat, and is told so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from edgechat.history.store import HistoryStore
+from edgechat.paths import own_command
+
+CASES = Path(__file__).resolve().parents[3] / "shared" / "cases"
+ASK = ["ask", "--temperature", "0", "--max-tokens", "4", "Say yes."]
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def start(
+    arguments: Sequence[str], *, words: str = "", before: Sequence[str] = (), **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*before, *own_command(*arguments)],
+        input=words,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def read_only(home: Path) -> list[str]:
+    """What starts a program for which a folder cannot be written, whoever runs it."""
+    script = f'mount --bind "{home}" "{home}" && mount -o remount,ro,bind "{home}" && exec "$@"'
+    before = ["unshare", "-m", "sh", "-c", script, "sh"]
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*before, "true"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("mounting is not allowed here")
+    return before
+
+
+@pytest.fixture(params=["read-only", "a file", "a missing drive"])
+def poor(request: pytest.FixtureRequest, tmp_path: Path, default_model: Path) -> Run:
+    """Runs edgechat with the real model in a home where nothing can be kept."""
+    home = tmp_path / "poor"
+    before: list[str] = []
+    if request.param == "read-only":
+        home.mkdir()
+        before = read_only(home)
+    elif request.param == "a file":
+        home.write_text("x")
+    else:
+        home = Path("/proc/no drive/edgechat")
+
+    def run(*arguments: str, words: str = "") -> subprocess.CompletedProcess[str]:
+        return start(
+            arguments, words=words, before=before, EDGECHAT_HOME=str(home), EDGECHAT_MODEL_URI=str(default_model)
+        )
+
+    return run
+
+
+def test_one_can_chat_where_nothing_can_be_kept(poor: Run) -> None:
+    for arguments in (["ask", "--no-history", *ASK[1:]], ASK):
+        ended = poor(*arguments)
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stdout.strip()
+        assert ("nothing of this chat is kept" in ended.stderr) == (arguments is ASK)
+    ended = poor("--plain", words="Say yes.\n")
+    assert (ended.returncode, "nothing of this chat is kept" in ended.stderr) == (0, True)
+    assert ended.stdout.strip()
+
+
+def test_what_needs_no_home_does_without_and_the_rest_says_why(poor: Run) -> None:
+    for arguments, codes in (["personas"], {0, 2}), (["keys"], {0}), (["doctor"], {1}), (["chats", "list"], {5}):
+        ended = poor(*arguments)
+        assert ended.returncode in codes, (arguments, ended.stderr)
+        assert "Traceback" not in ended.stderr
+    assert "EDGECHAT_HOME" in poor("chats", "list").stderr
+    # What was asked for cannot be had: that is an error, and no chat begins in its place.
+    ended = poor("--plain", "--chat", "1", words="hi\n")
+    assert ended.returncode == 5
+    assert not ended.stdout
+
+
+@pytest.fixture
+def no_locks(tmp_path: Path) -> dict[str, str]:
+    """Variables that let every lock fail, as on a network drive that has none."""
+    source, library = CASES / "nolock.c", tmp_path / "nolock.so"
+    if not source.is_file() or shutil.which("gcc") is None:
+        pytest.skip("needs the library that refuses locks, and a compiler")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return {"LD_PRELOAD": str(library)}
+
+
+def test_a_home_without_locks_keeps_chats_and_says_so(home_with_model: Path, no_locks: dict[str, str]) -> None:
+    ended = start(ASK, **no_locks)
+    assert ended.returncode == 0, ended.stderr
+    assert "no file locks" in ended.stderr
+    assert "Another program" not in ended.stderr
+    assert start(["ask", "--no-history", *ASK[1:]], **no_locks).returncode == 0
+    listed = start(["chats", "list"], **no_locks)
+    assert (listed.returncode, "Say yes." in listed.stdout) == (0, True)
+    # The file is the same on a disk with locks, and goes back.
+    assert "Say yes." in start(["chats", "list"]).stdout
+    assert "Say yes." in start(["chats", "list"], **no_locks).stdout
+    files = {file.name for file in (home_with_model / "data").iterdir()}
+    assert files == {"history.db", "backups", "models"} - ({"backups"} if "backups" not in files else set())
+
+
+WRITER = """
+import os, sys, time
+from pathlib import Path
+from edgechat.history.store import HistoryStore
+store = HistoryStore.open(Path(sys.argv[1]))
+chat = store.create_conversation().id
+store.add_turn(chat, None, "kept")
+print("open", flush=True)
+time.sleep(600)
+"""
+
+
+def test_without_locks_one_process_has_the_history_until_it_is_gone(own_home: Path, no_locks: dict[str, str]) -> None:
+    path = own_home / "data" / "history.db"
+    environment = {**os.environ, **no_locks}
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path)], env=environment, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "open\n"
+        refused = start(["chats", "list"], **no_locks)
+        assert refused.returncode == 5
+        assert f"process {writer.pid}" in refused.stderr
+        chat = start(["--plain"], words="", **no_locks)
+        assert "nothing of this chat is kept" in chat.stderr
+        writer.kill()
+    listed = start(["chats", "list"], **no_locks)
+    assert (listed.returncode, "kept" in listed.stdout) == (0, True), listed.stderr
+    store = HistoryStore.open(path)
+    assert len(store.list_conversations()) == 1
+    store.close()
+
+
+def test_a_history_opened_on_another_machine_is_left_to_it(own_home: Path, no_locks: dict[str, str]) -> None:
+    assert start(["chats", "list"], **no_locks).returncode == 0
+    lease = own_home / "data" / "history.db-open"
+    lease.write_text("another-machine 1:2.0:3")
+    refused = start(["chats", "list"], **no_locks)
+    assert refused.returncode == 5
+    assert "another-machine" in refused.stderr
+    assert str(lease) in refused.stderr
+    lease.unlink()  # as the hint says
+    assert start(["chats", "list"], **no_locks).returncode == 0
