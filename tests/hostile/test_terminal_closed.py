@@ -40,7 +40,13 @@ class Closed:
         self.ours, theirs = os.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 90, 0, 0))
         environment = {**os.environ, "EDGECHAT_HOME": str(home), "TERM": "xterm-256color", "COLORTERM": "truecolor"}
-        self.process = subprocess.Popen(command, env=environment, preexec_fn=lambda: os.login_tty(theirs))  # noqa: PLW1509 - nothing else does
+
+        def prepare() -> None:
+            os.login_tty(theirs)
+            for number in (signal.SIGHUP, signal.SIGINT):  # which whoever runs the tests may ignore
+                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+        self.process = subprocess.Popen(command, env=environment, preexec_fn=prepare)  # noqa: PLW1509 - nothing else can
         os.close(theirs)
         self.out = bytearray()
 

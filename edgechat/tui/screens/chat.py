@@ -17,6 +17,8 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.geometry import Size
+from textual.message import Message
 from textual.widgets import Static
 
 from edgechat import logs
@@ -103,6 +105,7 @@ class ChatScreen(StartingScreen):
         self._prompt = 0
         self._first_fragment = 0.0
         self._last_guess = 0.0
+        self._fitted: Size | None = None
 
     def compose(self) -> ComposeResult:
         """The parts that make the first paint; everything slow waits for `_settle`."""
@@ -343,8 +346,15 @@ class ChatScreen(StartingScreen):
             self.composer.focus()
             self.composer.insert(event.character)
 
+    def check_message_enabled(self, message: Message) -> bool:
+        """Whether to take a message: a size that this screen has already is no news, though Textual tells it twice."""
+        if isinstance(message, events.Resize) and message.size == self._fitted:
+            return False
+        return super().check_message_enabled(message)
+
     def on_resize(self, event: events.Resize) -> None:
         """Say so when there is too little room."""
+        self._fitted = event.size
         small = event.size.width < LEAST[0] or event.size.height < LEAST[1]
         note = self.query_one("#too-small", Static)
         note.display = small

@@ -81,8 +81,7 @@ class MainScreen(OpenedScreen):
         return self.app.size.width >= ROOM
 
     def on_resize(self, event: events.Resize) -> None:
-        """Give the list its place, or take it."""
-        super().on_resize(event)
+        """Give the list its place, or take it; the handler of the chat screen runs by itself after this one."""
         if event.size.width >= ROOM:
             self._over = False
         self._place_sidebar(event.size.width >= ROOM)
