@@ -17,7 +17,7 @@ from edgechat.chat.conversation import Conversation, Reply, ReplyState, Turn
 from edgechat.engine.base import Finished, Progress, StoppedError, TextDelta, Timings, Usage
 from edgechat.engine.fitting import WindowMoved
 from edgechat.errors import EdgechatError, StorageError
-from edgechat.i18n import _
+from edgechat.i18n import _, source_of
 from edgechat.journal import Journal
 from edgechat.logs import log
 from edgechat.prompting import PromptedChat
@@ -140,7 +140,7 @@ class AnsweringChat(PromptedChat):
         except StoppedError:  # what has come stays
             ready = False
         except EdgechatError as error:
-            words = " ".join(part for part in (f"{error.title}.", error.message) if part)
+            words = " ".join(part for part in (f"{source_of(error.title)}.", source_of(error.message)) if part)
             log.warning("a reply failed: %s", type(error).__name__)
             if self._leaving:  # it is the end of the engine that failed the reply, and the user's wish
                 await self._close(ReplyState.STOPPED, None, ttft)

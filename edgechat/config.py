@@ -207,6 +207,15 @@ def check_value(key: str, text: str) -> Any:
         raise ConfigError("Setting not usable", _plain(error)) from error
 
 
+def in_bounds(key: str, value: Any) -> bool:
+    """Whether a setting may have that value."""
+    try:
+        msgspec.convert({key: value}, Config)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
 def _device(path: Path) -> tuple[dict[str, Any], frozenset[str]]:
     """The values of the device's file and the keys it locks."""
     values = _read(path)

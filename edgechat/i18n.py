@@ -32,6 +32,7 @@ class _Spoken:
     language = ""
     catalogue: gettext.GNUTranslations | None = None
     templates: Templates | None = None
+    sources: Templates | None = None
 
 
 def use(language: str | None = None) -> str:
@@ -46,7 +47,7 @@ def use(language: str | None = None) -> str:
     """
     wanted = [language] if language and language != "auto" else list(_of_the_user(os.environ))
     _Spoken.language, path = _first_known(wanted)
-    _Spoken.catalogue = _Spoken.templates = None
+    _Spoken.catalogue = _Spoken.templates = _Spoken.sources = None
     if path is not None:
         import gettext  # only who reads another language pays for it
 
@@ -112,6 +113,33 @@ def told(text: str) -> str:
 
         _Spoken.templates = Templates(_Spoken.catalogue)
     return _Spoken.templates.translate(text)
+
+
+def source_of(text: str) -> str:
+    """The English text behind one that is put together already, for what is kept; as it is if unknown.
+
+    Some errors are put into words where they are raised. Kept like that, they would speak that language for ever.
+    """
+    if not _Spoken.language:
+        use()
+    if _Spoken.catalogue is None or not text:
+        return text
+    if _Spoken.sources is None:
+        from edgechat.templates import Templates
+
+        _Spoken.sources = Templates(_Spoken.catalogue, back=True)
+    return _Spoken.sources.translate(text)
+
+
+def retold(kept: str) -> str:
+    """The words of an error that was kept, a title and a message, in the language in use."""
+    at = -1
+    while (at := kept.find(". ", at + 1)) >= 0:
+        title = kept[:at]
+        if (words := told(title)) != title:
+            return f"{words}. {told(kept[at + 2 :])}"
+    whole = told(kept.removesuffix("."))
+    return f"{whole}." if kept.endswith(".") and not whole.endswith(".") else whole
 
 
 def in_words(title: str, message: str = "", hint: str = "") -> str:

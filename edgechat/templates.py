@@ -13,26 +13,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gettext import GNUTranslations
 
-PLACE = re.compile(r"\{(\w+)\}")
+PLACE = re.compile(r"\{(\w+)(?::[^{}]*)?\}")
 
 
 class Templates:
     """The texts with places of one catalogue."""
 
-    def __init__(self, catalogue: GNUTranslations) -> None:
+    def __init__(self, catalogue: GNUTranslations, *, back: bool = False) -> None:
         """Find them.
 
         Args:
             catalogue: Whose texts are looked for.
+            back: Go from the catalogue's language to the source texts.
         """
-        self._catalogue = catalogue
+        entries = [(words, text) if back else (text, words) for text, words in _entries(catalogue)]
+        self._whole = dict(entries)
         # Of several that fit, the one that says most is the right one.
         self._known = sorted(
-            (
-                (max(PLACE.split(text)[::2], key=len), text, words)
-                for text, words in _entries(catalogue)
-                if PLACE.search(text)
-            ),
+            ((max(PLACE.split(text)[::2], key=len), text, words) for text, words in entries if PLACE.search(text)),
             key=lambda known: -len("".join(PLACE.split(known[1])[::2])),
         )
 
@@ -41,8 +39,7 @@ class Templates:
 
         Places within it that are texts of the catalogue themselves are translated too.
         """
-        whole = self._catalogue.gettext(text)
-        if whole != text:
+        if (whole := self._whole.get(text)) is not None:
             return whole
         for longest, source, words in self._known:
             if len(longest) < 3 or longest not in text:  # a few letters fit everything
@@ -55,7 +52,7 @@ class Templates:
     def _filled(self, words: str, values: dict[str, str]) -> str:
         def value(place: re.Match[str]) -> str:
             text = values.get(f"p_{place[1]}", place[0])
-            return self._catalogue.gettext(text) if text else text
+            return self._whole.get(text, text)
 
         return PLACE.sub(value, words)
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import click
 
@@ -17,7 +17,7 @@ from edgechat.cli.terminal import ERASE, control
 from edgechat.config import load_settings
 from edgechat.engine.base import Finished, Progress, Prompt, TextDelta
 from edgechat.engine.prompt_text import part_lines, summary_words
-from edgechat.errors import ConfigError, ExitCode
+from edgechat.errors import ConfigError, EdgechatError, ExitCode
 from edgechat.personas import system_message
 from edgechat.prompting import sampling_of
 from edgechat.runtime import deadline
@@ -139,6 +139,11 @@ async def _ask(session: Session, text: str, *, show_prompt: bool) -> Finished:
                         _show(await session.prompt_parts())
                     return event.finished
         raise AssertionError("a reply ends with TurnClosed or an error")
+    except EdgechatError:
+        if not any(turn.reply is not None and turn.reply.text for turn in session.conversation.turns):
+            with suppress(EdgechatError):  # the first error is the one to tell
+                await session.delete_chat()  # nothing was said in it that the shell does not have
+        raise
     except asyncio.CancelledError:
         _write(end)
         raise

@@ -18,8 +18,10 @@ from edgechat.chat.text import printable, storable
 from edgechat.cli.chats_carry import export_chats, import_chats
 from edgechat.cli.history_command import HistoryGroup
 from edgechat.cli.narration import json_option, narrate, print_json
+from edgechat.cli.options import SettingType
 from edgechat.cli.terminal import write_line
 from edgechat.errors import ExitCode, StorageError
+from edgechat.i18n import retold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -254,11 +256,11 @@ def pin_turn(chat: int, number: int, off: bool) -> None:
 @chats.command("set")
 @id_argument
 @click.option("--system", metavar="TEXT", help="Its system message; empty for none.")
-@click.option("--temperature", type=click.FloatRange(0, 2), help="0 always takes the likeliest word.")
-@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), help="Choose among words of this probability.")
-@click.option("--repetition-penalty", type=click.FloatRange(0.1, 10), help="1 is none.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Makes replies repeatable.")
-@click.option("--max-tokens", type=click.IntRange(1), help="Upper bound of a reply.")
+@click.option("--temperature", type=SettingType("temperature"), help="0 always takes the likeliest word.")
+@click.option("--top-p", type=SettingType("top_p"), help="Choose among words of this probability.")
+@click.option("--repetition-penalty", type=SettingType("repetition_penalty"), help="1 is none.")
+@click.option("--seed", type=SettingType("seed"), help="Makes replies repeatable.")
+@click.option("--max-tokens", type=SettingType("max_tokens"), help="Upper bound of a reply.")
 @click.option("--defaults", is_flag=True, help="First forget what was set for it before, but for the system message.")
 def set_chat(chat: int, system: str | None, defaults: bool, **given: Any) -> None:
     """Give the chat ID a system message and settings of its own.
@@ -340,7 +342,8 @@ def _lines(chat: Conversation) -> Iterator[str]:
             count = f" ({turn.active + 1} of {len(turn.replies)})" if len(turn.replies) > 1 else ""
             state = "" if turn.reply.state == "complete" else f" [{turn.reply.state}]"
             thumb = {1: " [good]", -1: " [bad]", 0: ""}[turn.reply.rating]
-            yield f"\n{turn.reply.model or 'Reply'}{count}{state}{thumb}:\n\n{turn.reply.text or turn.reply.error}"
+            said = turn.reply.text or retold(turn.reply.error)
+            yield f"\n{turn.reply.model or 'Reply'}{count}{state}{thumb}:\n\n{said}"
             if turn.reply.note:
                 yield f"\nNote: {turn.reply.note}"
 

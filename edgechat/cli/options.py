@@ -47,3 +47,22 @@ def history_option(command: F) -> F:
         type=bool,
         help="Keep nothing of what is said.",
     )(command)
+
+
+class SettingType(click.ParamType[Any]):
+    """A value that the settings would take for a key; their bounds are the only ones."""
+
+    name = "value"
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value that a text stands for."""
+        from edgechat.config import check_value
+        from edgechat.errors import ConfigError
+
+        try:
+            return check_value(self._key, str(value))
+        except ConfigError as error:
+            self.fail(f"{error.message}.", param, ctx)

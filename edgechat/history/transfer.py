@@ -25,10 +25,11 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
+from edgechat.config import in_bounds
 from edgechat.errors import StorageError, TransferError
 from edgechat.history.transfer_chatgpt import read_chatgpt
 from edgechat.history.transfer_foreign import decode
-from edgechat.history.transfer_form import FORMAT, VERSION, CarriedChat, fault
+from edgechat.history.transfer_form import FORMAT, VERSION, CarriedChat, CarriedSettings, fault
 from edgechat.history.transfer_items import LARGEST_ITEM, LIST_KEY, Items, Readable
 from edgechat.history.transfer_llm import read_llm
 from edgechat.history.transfer_openwebui import read_openwebui
@@ -86,7 +87,8 @@ def import_chats(
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as waiting:
         staged: list[tuple[float, int, int]] = []
         with _in_words(name), _opened(source) as (file, path):
-            for chat, ours in _chats(file, path, notes, told):
+            for whole, ours in _chats(file, path, notes, told):
+                chat = _bounded(whole, notes)
                 packed = msgspec.msgpack.encode(chat)
                 # Our own files are in the order of the history; of others the chat changed last comes last.
                 staged.append((0.0 if ours else chat.updated, waiting.tell(), len(packed)))
@@ -100,6 +102,19 @@ def import_chats(
                 yield msgspec.msgpack.decode(waiting.read(length), type=CarriedChat)
 
         return _add(database, unpacked(), len(staged), notes, dry_run=dry_run)
+
+
+def _bounded(chat: CarriedChat, notes: Counter[str]) -> CarriedChat:
+    """A chat without settings that no model can be asked for; what the user's settings say takes their place."""
+    settings = chat.settings
+    if settings is None:
+        return chat
+    given = {name: value for name, value in msgspec.structs.asdict(settings).items() if value is not None}
+    wrong = [name for name, value in given.items() if not in_bounds(name, value)]
+    for name in wrong:
+        notes[f"values of {name!r} are out of range and were left out"] += 1
+    kept = {name: value for name, value in given.items() if name not in wrong}
+    return msgspec.structs.replace(chat, settings=CarriedSettings(**kept) if kept else None)
 
 
 def _add(

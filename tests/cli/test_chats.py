@@ -239,3 +239,47 @@ def test_chat_and_continue_exclude_each_other(capsys: pytest.CaptureFixture[str]
     assert main.run(["--continue", "--chat", "1"]) == ExitCode.USAGE
     assert main.run(["--chat", "1", "ask", "x"]) == ExitCode.USAGE
     assert "--chat goes without a command" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--repetition-penalty", "9"),
+        ("--repetition-penalty", "0"),
+        ("--temperature", "2.1"),
+        ("--temperature", "nan"),
+        ("--top-p", "0"),
+        ("--seed", "-1"),
+        ("--seed", str(2**31)),
+        ("--max-tokens", "0"),
+    ],
+)
+def test_a_chat_may_have_what_the_settings_may_have(
+    lighthouse: str, store: HistoryStore, flag: str, value: str
+) -> None:
+    refused = CliRunner().invoke(chats, ["set", lighthouse, flag, value])
+    assert refused.exit_code == ExitCode.USAGE
+    assert "is to be" in refused.stderr
+    assert store.conversation(int(lighthouse)).settings == ChatSettings()
+
+
+def test_imported_settings_out_of_range_are_left_out(own_home: Path, tmp_path: Path) -> None:
+    settings = {"temperature": -3.0, "top_p": 7.0, "repetition_penalty": 9.0, "seed": -5, "max_tokens": 40}
+    chat = {"title": "x", "created": 1.0, "updated": 1.0, "settings": settings}
+    file = tmp_path / "chats.json"
+    file.write_text(json.dumps({"format": "edgechat-chats", "version": 1, "chats": [chat]}))
+    result = run("import", str(file))
+    assert "'seed' are out of range and were left out" in result.stderr
+    again = HistoryStore.open(paths.history_path())
+    assert again.conversation(1).settings == ChatSettings(max_tokens=40)
+    again.close()
+
+
+def test_a_question_that_could_not_be_asked_leaves_no_chat(own_home: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    for model in (tmp_path / "broken", tmp_path / "none"):
+        ended = subprocess.run(
+            own_command("ask", "--model-uri", str(model), "hi"), capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == ExitCode.MODEL, ended.stderr
+    assert json.loads(run("list", "--json").stdout) == []

@@ -13,7 +13,7 @@ from textual.widgets import Static
 from edgechat.chat.conversation import Reply, ReplyState, Turn
 from edgechat.chat.text import printable
 from edgechat.errors import EdgechatError, EngineError, FaultError, ModelError, RequestError
-from edgechat.i18n import N_, _, told
+from edgechat.i18n import N_, _, retold, told
 from edgechat.tui import glyphs
 from edgechat.tui.direction import DirectedText
 from edgechat.tui.themes import MUTED
@@ -100,12 +100,12 @@ def mark_of(reply: Reply) -> str:
         case ReplyState.STOPPED:
             return _("stopped")
         case ReplyState.INTERRUPTED if reply.error:
-            return _("interrupted: {cause}").format(cause=reply.error)
+            return _("interrupted: {cause}").format(cause=retold(reply.error))
         case ReplyState.INTERRUPTED | ReplyState.STREAMING:
             return _("interrupted: the program ended while this was written")
         case ReplyState.LENGTH:
             return _("cut at the length limit")
         case ReplyState.FAILED:
-            return _("failed: {cause}").format(cause=reply.error) if reply.error else _("failed")
+            return _("failed: {cause}").format(cause=retold(reply.error)) if reply.error else _("failed")
         case ReplyState.COMPLETE:
             return "" if reply.text.strip() else _("the model answered with nothing")

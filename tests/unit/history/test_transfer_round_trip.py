@@ -71,7 +71,11 @@ def chats(draw: st.DrawFn) -> CarriedChat:
     leaf = draw(st.integers(0, len(turns) - 1)) if turns else None
     settings = {
         name: draw(st.none() | strategy)
-        for name, strategy in (("temperature", TIME), ("top_p", TIME), ("seed", st.integers(-(2**63), 2**63 - 1)))
+        for name, strategy in (
+            ("temperature", st.floats(0, 2)),
+            ("top_p", st.floats(0.001, 1)),
+            ("seed", st.integers(0, 2**31 - 1)),
+        )
         if name in COLUMNS["conversation"]
     }
     chosen = replace(CarriedSettings(), **settings)
