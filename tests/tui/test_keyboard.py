@@ -29,7 +29,9 @@ def keys(*pieces: bytes, charset: str = "utf-8") -> list[str]:
 
 
 def typed(*pieces: bytes, charset: str = "utf-8") -> str:
-    return "".join(key.character or "" for key in read(*pieces, charset=charset) if isinstance(key, events.Key))
+    found = [key for key in read(*pieces, charset=charset) if isinstance(key, events.Key)]
+    assert all(key.is_printable or key.character is None for key in found), found
+    return "".join(key.character or "" for key in found)
 
 
 def pasted(*pieces: bytes) -> list[str]:
@@ -46,6 +48,7 @@ def pasted(*pieces: bytes) -> list[str]:
         (b"\x81\xff", "utf-8", "\ufffdÿ"),
         (b"\xd0\xd2\xc9", "koi8-r", "при"),
         (b"\xf9\xec\xe5\xed", "iso8859-8", "שלום"),
+        ("a\u3000b\u200dc\u00a0d\u200f".encode(), "utf-8", "a\u3000b\u200dc\u00a0d\u200f"),
         ("grün שלום 日本 😀".encode(), "koi8-r", "grün שלום 日本 😀"),
         ("日本".encode("gb18030"), "gb18030", "日本"),
         (b"\xed\xa0\x80", "utf-8", "í\u00a0€"),

@@ -11,6 +11,7 @@ import re
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from typing import Final
+from unicodedata import category
 
 from textual import constants, events, messages
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
@@ -20,7 +21,7 @@ from textual.geometry import Size
 from textual.keys import Keys
 from textual.message import Message
 
-from edgechat.chat.text import without_controls
+from edgechat.chat.text import is_obeyed, without_controls
 from edgechat.tui.terminal.charset import Decoder
 
 ESC: Final = "\x1b"
@@ -67,6 +68,18 @@ _OTHER_KEY = re.compile(r"\x1b\[27;(\d{1,3});(\d{1,7})~")
 _NUMBERED = re.compile(r"\x1b\[(\d*)[\d:;]*[^u]\Z")
 _PLACE = re.compile(r"\x1b\[\d+;\d+R")
 _MODIFIED_F3 = re.compile(r"\x1b\[1;\d{1,2}R")
+
+
+class SignKey(events.Key):
+    """A key that types what cannot be seen and is text all the same: a wide space, a joiner of signs, a mark."""
+
+    @property
+    def is_printable(self) -> bool:
+        """Python calls these signs unprintable, and text widgets would drop them."""
+        return True
+
+
+SignKey.handler_name = events.Key.handler_name
 
 
 class Keyboard:
@@ -255,7 +268,7 @@ class Keyboard:
             found = list(self._tables._sequence_to_key_events(sequence))
         for key in found:
             if key.key != Keys.Ignore and not _is_half_a_character(key.character):
-                yield key
+                yield SignKey(key.key, key.character) if _is_unseen_sign(key.character) else key
 
     def _alt(self, character: str) -> Iterator[Message]:
         """A key with Alt, which terminals send as ESC and the key."""
@@ -304,6 +317,10 @@ class Keyboard:
         """Whether what comes after a long silence is a key, or the rest of the paste, which comes in larger pieces."""
         if len(text) == 1 or (_is_one_key(text) and text != PASTE_ENDS):
             self._pasted, self._stalled = None, False
+
+
+def _is_unseen_sign(text: str | None) -> bool:
+    return text is not None and len(text) == 1 and category(text) in ("Zs", "Cf", "Co") and not is_obeyed(text)
 
 
 def _is_one_key(text: str) -> bool:
