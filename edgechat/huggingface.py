@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgechat.errors import ModelError
+from edgechat.i18n import counted
 from edgechat.runtime.regular_files import TooLargeError, open_regular, read_regular
 
 CONFIG = "config.json"
@@ -215,7 +216,7 @@ def _tensors(file: Path) -> Iterator[tuple[str, int]]:
             raise _damaged(file, "its tensors overlap, or leave bytes out")
         end = tensor.end
     if size != 8 + length + end:
-        raise _damaged(file, f"it has {size:,} bytes in place of {8 + length + end:,}")
+        raise _damaged(file, f"it has {counted(size, 'byte')} in place of {8 + length + end:,}")
     for tensor in tensors:
         yield tensor.dtype, tensor.count
 

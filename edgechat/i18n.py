@@ -98,6 +98,17 @@ def ngettext(one: str, many: str, count: int) -> str:
     return one if count == 1 else many
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number of things in English, for what is not translated: "1 chat", "2,000 chats".
+
+    Args:
+        number: How many.
+        one: What one is called.
+        many: What several are called, if it is not that with an s.
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def told(text: str) -> str:
     """A text that is put together already, such as an error's words, in the language in use; as it is if unknown.
 

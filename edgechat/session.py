@@ -21,7 +21,7 @@ from edgechat.engine.fitting import WindowKeeper
 from edgechat.errors import EngineError, StorageError
 from edgechat.history.rows import title_of
 from edgechat.history.store import HistoryStore
-from edgechat.i18n import _
+from edgechat.i18n import ngettext
 from edgechat.logs import log
 
 __all__ = ["Session", "SessionEvent", "TurnClosed", "TurnSaved"]
@@ -199,7 +199,11 @@ class Session(AnsweringChat):
         message, replaced = storable(text)
         if not message.strip():
             raise EngineError("The message is empty", "", "Write something to be answered.")
-        words = _("{n} characters that are not text were replaced by {sign}.").format(n=replaced, sign="\ufffd")
+        words = ngettext(
+            "{n} character that is not text was replaced by {sign}.",
+            "{n} characters that are not text were replaced by {sign}.",
+            replaced,
+        ).format(n=replaced, sign="\ufffd")
         notices = (words,) if replaced else ()
         self._begin()
         self._cool()

@@ -21,7 +21,7 @@ from edgechat.cli.narration import json_option, narrate, print_json
 from edgechat.cli.options import SettingType
 from edgechat.cli.terminal import write_line
 from edgechat.errors import ExitCode, StorageError
-from edgechat.i18n import retold
+from edgechat.i18n import counted, retold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,7 +92,7 @@ def list_chats(archived: bool, limit: int, as_json: bool) -> None:
     if not found:
         narrate("no chat is archived" if archived else "no chat is kept here yet")
     for chat in found:
-        turns = f"{chat.turns:,} {'message' if chat.turns == 1 else 'messages'}"
+        turns = counted(chat.turns, "message")
         line = f"{'*' if chat.pinned else ' '} {chat.id:>5}  {_day(chat.updated)}  {turns:>13}  {_title(chat.title)}"
         click.echo(line)
 
@@ -312,8 +312,7 @@ def purge(yes: bool) -> None:
     _confirm("Take all deleted chats and messages from the disk?", yes)
     with history() as store:
         gone, turns = store.shelf.purge()
-    of_others = f"{turns:,} {'message' if turns == 1 else 'messages'} of others"
-    narrate(f"purged {gone:,} {'chat' if gone == 1 else 'chats'} and {of_others}")
+    narrate(f"purged {counted(gone, 'chat')} and {counted(turns, 'message')} of others")
 
 
 def _confirm(question: str, yes: bool) -> None:

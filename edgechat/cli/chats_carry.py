@@ -18,6 +18,7 @@ import click
 from edgechat.cli.history_command import HistoryCommand
 from edgechat.cli.narration import ProgressLine, narrate, print_json
 from edgechat.errors import StorageError, TransferError
+from edgechat.i18n import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -136,12 +137,8 @@ def import_chats(file: Path, dry_run: bool) -> None:
         result = transfer.import_chats(database, source, dry_run=dry_run, progress=told)
     for words, times in result.notes.items():
         narrate(f"{words} ({times:,})")
-    known = f"; {_count(result.known, 'chat')} there already" if result.known else ""
+    known = f"; {counted(result.known, 'chat')} there already" if result.known else ""
     click.echo(
-        f"{'would import' if dry_run else 'imported'} {_count(result.chats, 'chat')} with "
-        f"{_count(result.turns, 'turn')} and {_count(result.replies, 'reply', 'replies')}{known}"
+        f"{'would import' if dry_run else 'imported'} {counted(result.chats, 'chat')} with "
+        f"{counted(result.turns, 'turn')} and {counted(result.replies, 'reply', 'replies')}{known}"
     )
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"

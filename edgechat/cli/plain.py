@@ -305,7 +305,7 @@ class PlainChat:
         size = "?" if tokens is None else f"{tokens:,}"
         context = "?" if info is None else f"{info.context:,}"
         self._narrate(
-            _("{name} goes along with the next message: {tokens} tokens of {context}, {used:,} of them in use.").format(
+            _("{name} goes along with the next message: {tokens} of {context} tokens, {used:,} of them in use.").format(
                 name=attachment.name, tokens=size, context=context, used=self._session.context_used
             )
         )

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from edgechat.chat.decoding import Decoded, NotTextError, decoded
 from edgechat.errors import ConfigError
+from edgechat.i18n import counted
 
 LARGEST = 64 * 1024 * 1024
 """Bytes that are read at the most: millions of tokens, more than any model here can hold."""
@@ -47,7 +48,7 @@ def piped_text(tell: Callable[[str], None], *, question: bool, wanted: bool | No
         return ""
     text = _text(data, tell)
     if question and wanted is None and text.strip() and _is_shared(number):
-        count = f"{len(text):,} {'character' if len(text) == 1 else 'characters'}"
+        count = counted(len(text), "character")
         tell(f"{count} of standard input went along with the question; in a loop that reads it, add --no-stdin")
     return text
 

@@ -14,6 +14,7 @@ import click
 from edgechat.cli.history_command import HistoryCommand
 from edgechat.cli.narration import ProgressLine, json_option, narrate, print_json
 from edgechat.errors import StorageError
+from edgechat.i18n import counted
 
 if TYPE_CHECKING:
     from edgechat.history.database import Database
@@ -96,4 +97,4 @@ def _chosen(database: Database, ids: tuple[int, ...], everything: bool) -> list[
 
 
 def _count(replies: int) -> str:
-    return f"{replies:,} {'reply' if replies == 1 else 'replies'}"
+    return counted(replies, "reply", "replies")

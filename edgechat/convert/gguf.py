@@ -17,6 +17,7 @@ from edgechat.chat.text import one_line as shown
 from edgechat.convert.gguf_header import GgufHeader, malformed, read_header
 from edgechat.errors import ConvertError
 from edgechat.extras import install_command
+from edgechat.i18n import counted
 from edgechat.runtime.regular_files import open_regular
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def _token_ids(header: GgufHeader, vocabulary: int) -> TokenIds:
     if not isinstance(tokens, tuple) or not tokens:
         raise malformed("The file holds no tokens.")
     if len(tokens) > vocabulary:
-        raise malformed(f"The file lists {len(tokens)} tokens and embeds {vocabulary}.")
+        raise malformed(f"The file lists {counted(len(tokens), 'token')} and embeds {vocabulary}.")
     kinds = kinds if isinstance(kinds, tuple) and len(kinds) == len(tokens) else (_CONTROL,) * len(tokens)
     named = [index for index, token in enumerate(tokens) if token in END_NAMES and kinds[index] == _CONTROL]
     declared = [_declared(header, key, len(tokens)) for key in ("eos", "eot", "eom")]
@@ -187,7 +188,7 @@ def _declared(header: GgufHeader, role: str, count: int) -> int | None:
         return None
     index = header.integer(key)
     if not 0 <= index < count:
-        raise malformed(f"The metadata key {key} is {index}; there are {count} tokens.")
+        raise malformed(f"The metadata key {key} is {index}; the number of tokens is {count}.")
     return index
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from edgechat.chat.text import one_line as shown
 from edgechat.errors import ConvertError
+from edgechat.i18n import counted
 from edgechat.runtime.regular_files import open_regular
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ class _Scanner:
         name = self._string()
         (count,) = self._unpack("I")
         if not 0 < count <= _MAX_DIMENSIONS:
-            raise malformed(f"Tensor {shown(name)} has {count} dimensions.")
+            raise malformed(f"Tensor {shown(name)} has {counted(count, 'dimension')}.")
         shape = self._unpack("Q" * count)[::-1]
         number, offset = self._unpack("IQ")
         type_name = _TYPE_NAMES.get(number, f"number {number}")

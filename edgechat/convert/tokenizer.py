@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from edgechat.chat.text import one_line as shown
 from edgechat.convert.pretokenizers import PRE_TOKENIZERS, PreTokenizer
 from edgechat.errors import ConvertError
+from edgechat.i18n import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,7 +135,7 @@ def read_vocabulary(metadata: Mapping[str, object]) -> Vocabulary:
     else:
         scores = tuple(fields.array("scores", float)[: len(tokens)])
         if len(scores) != len(tokens):
-            raise _refused(f"It has {len(tokens)} tokens but {len(scores)} scores.")
+            raise _refused(f"It has {counted(len(tokens), 'token')} but {counted(len(scores), 'score')}.")
         if not all(map(math.isfinite, scores)):
             raise _refused("Some of its token scores are not numbers.")
     special = {}
@@ -143,7 +144,7 @@ def read_vocabulary(metadata: Mapping[str, object]) -> Vocabulary:
         if number is None:
             continue
         if not 0 <= number < len(tokens):
-            raise _refused(f"tokenizer.ggml.{key}_token_id is {number}, but there are {len(tokens)} tokens.")
+            raise _refused(f"tokenizer.ggml.{key}_token_id is {number}, but the number of tokens is {len(tokens)}.")
         special[role] = number
     if "unk" not in special and TokenType.UNKNOWN in types:
         special["unk"] = types.index(TokenType.UNKNOWN)
@@ -233,7 +234,7 @@ def _tokens(fields: _Fields) -> tuple[tuple[str, ...], tuple[TokenType, ...]]:
     tokens = fields.array("tokens", str)
     numbers = fields.array("token_type", int)
     if len(tokens) != len(numbers):
-        raise _refused(f"It has {len(tokens)} tokens but {len(numbers)} token types.")
+        raise _refused(f"It has {counted(len(tokens), 'token')} but {counted(len(numbers), 'token type')}.")
     known = {int(kind): kind for kind in TokenType}
     if strange := set(numbers) - known.keys():
         raise _refused(f"Token type {min(strange)} is not known.")

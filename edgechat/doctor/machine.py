@@ -48,7 +48,7 @@ def hardware() -> Iterator[Finding]:
     found = processor()
     name = speeds.cpu_name() or platform.machine()
     yield Finding(found.id, found.title, found.state, f"{shown(name)}; {found.detail}", found.hint)
-    detail = _("{threads} compute by default; {cores} cores, {logical} logical").format(
+    detail = _("threads by default: {threads}; cores: {cores}, logical: {logical}").format(
         threads=sizing.threads(), cores=cores or "?", logical=logical or "?"
     )
     yield Finding("threads", N_("Threads"), "ok", detail)
@@ -96,7 +96,7 @@ def terminal() -> Iterator[Finding]:
     facts = [
         f"TERM={shown(term) or '-'}",
         f"COLORTERM={shown(environment.get('COLORTERM', '')) or '-'}",
-        _("{columns} columns, {rows} rows").format(columns=size.columns, rows=size.lines)
+        _("columns: {columns}, rows: {rows}").format(columns=size.columns, rows=size.lines)
         if size.columns
         else _("size unknown"),
         encoding or _("encoding unknown"),

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edgechat.engine.base import Prompt, PromptPart
-from edgechat.i18n import _
+from edgechat.i18n import ngettext
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,5 +59,9 @@ def part_lines(prompt: Prompt) -> Iterator[PartLine]:
 def summary_words(prompt: Prompt) -> str:
     """How long it is and how much of it was computed before."""
     new = prompt.tokens - prompt.cached
-    words = _("{n:,} tokens: {cached:,} computed before (=), {new:,} new (+)")
+    words = ngettext(
+        "{n:,} token: {cached:,} computed before (=), {new:,} new (+)",
+        "{n:,} tokens: {cached:,} computed before (=), {new:,} new (+)",
+        prompt.tokens,
+    )
     return words.format(n=prompt.tokens, cached=prompt.cached, new=new)

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from edgechat.errors import ModelError, RegistryError
 from edgechat.huggingface import CONFIG
+from edgechat.i18n import counted
 from edgechat.models.copying import need_space, sync_file, sync_folder, writing
 from edgechat.models.genai_config import GENAI_CONFIG
 from edgechat.models.manifest import MANIFEST, Manifest, Progress, hash_file, read_manifest, write_atomically
@@ -234,7 +235,7 @@ class _Transfer:
         if found != size:
             raise RegistryError(
                 "Download broke off",
-                f"{shown(name)} of {self._asked} came with {found:,} bytes in place of {size:,}.",
+                f"{shown(name)} of {self._asked} came with {counted(found, 'byte')} in place of {size:,}.",
                 "Pull once more; the files that are whole are not fetched again.",
             )
         if manifest is not None and not _is_right(half, name, manifest):

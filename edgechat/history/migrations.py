@@ -325,7 +325,7 @@ def version(db: sqlite3.Connection, path: Path) -> int:
     if bool(taken) != bool(tables) or taken < 0 or (not tables and pages > 1):
         raise DamagedError(
             "Chat history is damaged",
-            f"{path} has version {taken} in its header, and {tables} tables.",
+            f"{path} has version {taken} in its header, and tables: {tables}.",
             "Start edgechat again: it sets the file aside, and the newest backup takes its place.",
         )
     if taken > len(MIGRATIONS):

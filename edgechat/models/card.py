@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from edgechat.i18n import N_
+from edgechat.i18n import N_, counted
 from edgechat.models.words import shown, size_text
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def card_lines(model: ModelFolder, check: Check, speed: tuple[float, int] | None
     )
     yield N_("Weights"), shown(model.quantisation) or "not told"
     yield N_("Size"), size_text(model.size_bytes)
-    yield N_("Context"), f"{model.context_length:,} tokens" if model.context_length else "not told"
+    yield N_("Context"), counted(model.context_length, "token") if model.context_length else "not told"
     yield N_("Licence"), shown(model.licence) or "not told"
     if card is None:
         bare = "Hugging Face" if model.kind == "transformers" else "ONNX GenAI"

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgechat.errors import ModelError, StorageError
+from edgechat.i18n import counted
 from edgechat.models.manifest import CHUNK, Digest, Progress
 from edgechat.models.tree import ModelFile
 from edgechat.models.words import shown, size_text
@@ -77,7 +78,7 @@ def copy_files(
         if size != file.size:
             raise ModelError(
                 "Model changed while it was read",
-                f"{shown(file.relative)} was {file.size} bytes long, then {size}.",
+                f"{shown(file.relative)} was {counted(file.size, 'byte')} long, then {size:,}.",
                 "Wait until whatever writes the folder has finished, then try again.",
             )
         done += size

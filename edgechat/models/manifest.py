@@ -19,6 +19,7 @@ from typing import Literal
 
 from edgechat import paths
 from edgechat.errors import ModelError, StorageError
+from edgechat.i18n import counted
 from edgechat.models.tree import ModelFile, leaves, walk
 from edgechat.models.words import shown
 from edgechat.runtime.regular_files import open_regular, read_regular
@@ -373,7 +374,7 @@ def _compare(file: ModelFile, digest: Digest, count: _Counter) -> Problem | None
 
 
 def _other_size(file: ModelFile, digest: Digest) -> Problem:
-    return Problem("changed", file.relative, f"{file.size:,} bytes instead of {digest.size:,}")
+    return Problem("changed", file.relative, f"{counted(file.size, 'byte')} instead of {digest.size:,}")
 
 
 def write_atomically(path: Path, raw: bytes) -> None:

@@ -69,8 +69,12 @@ def stats_lines(session: Session) -> Iterator[str]:
         written = sum(reply.completion_tokens for reply in replies)
         read = sum(reply.prompt_tokens for reply in replies)
         cached = sum(reply.cached_tokens for reply in replies)
-        yield _("written: {n:,} tokens").format(n=written)
-        yield _("read: {n:,} tokens, {cached:,} of them computed before").format(n=read, cached=cached)
+        yield ngettext("written: {n:,} token", "written: {n:,} tokens", written).format(n=written)
+        yield ngettext(
+            "read: {n:,} token, {cached:,} of them computed before",
+            "read: {n:,} tokens, {cached:,} of them computed before",
+            read,
+        ).format(n=read, cached=cached)
         timed = [reply for reply in replies if reply.seconds > 0 and reply.completion_tokens > 1]
         if timed:
             speed = sum(reply.completion_tokens - 1 for reply in timed) / sum(reply.seconds for reply in timed)

@@ -15,7 +15,7 @@ import pytest
 
 from edgechat import i18n
 from edgechat.errors import EdgechatError
-from edgechat.i18n import _, ngettext, told
+from edgechat.i18n import _, counted, ngettext, told
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = re.compile(r"\{[^{}]*\}")
@@ -156,3 +156,60 @@ def _entries(path: Path) -> dict[object, str]:
     with path.open("rb") as file:
         table: dict[object, str] = gettext.GNUTranslations(file)._catalog  # type: ignore[attr-defined]
     return {key: words for key, words in table.items() if key}
+
+
+NOUNS = (
+    "bytes|cells|characters|chats|columns|cores|days|files|folders|hours|layers|lines|messages|models|replies|rows|"
+    "seconds|steps|tables|threads|times|tokens|turns|words"
+)
+COUNTED = re.compile(rf"\{{(\w+)(?::[^}}]*)?\}} (?:{NOUNS})\b")
+
+NEVER_ONE = {
+    "context": "no model's context holds one token",
+    "of": "no model's context holds one token",
+    "busy_seconds": "a constant",
+    "most_files": "a constant",
+    "speed": "a number with decimals",
+    "size": "more than a megabyte",
+    "used": "more than a window",
+}
+"""Places that stand before the name of several things, and why that is right."""
+
+NEVER_ONE_IN = {
+    "{n} tokens": "the context",
+    "{n} tokens of context": "the context",
+    "speed: {n:.1f} tokens a second": "a number with decimals",
+    "context: {n:,} tokens, of {of:,} it was made for": "the context",
+    "{name} is ready. Its context holds {n:,} tokens.": "the context",
+    "It has {tokens:,} tokens; the context holds {context:,}, the reply included.": "more than the context",
+    "It has {tokens} tokens; the context holds {context}, the reply included.": "more than the context",
+    "weights {weights}, {tokens:,} tokens of context {cache}; {free} are free": "the context",
+}
+
+
+def test_every_count_has_a_form_for_one(tool: ModuleType) -> None:
+    wrong = [
+        text
+        for text, found in tool.texts().items()
+        if not found.plural and text not in NEVER_ONE_IN
+        for place in COUNTED.findall(text)
+        if place not in NEVER_ONE
+    ]
+    assert wrong == []
+
+
+def test_counts_that_are_not_translated_have_a_form_for_one() -> None:
+    number = re.compile(rf"\{{(?!counted)[^{{}}]*(?:len\(|count|size|number|total)[^{{}}]*\}} (?:{NOUNS})\b")
+    wrong = [
+        f"{path.name}: {line.strip()}"
+        for path in sorted((ROOT / "edgechat" / "cli").glob("*.py"))
+        if not path.name.startswith("bench")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if number.search(line) and "if len(ids) == 1" not in line
+    ]
+    assert wrong == []
+
+
+def test_one_thing_is_one() -> None:
+    assert [counted(number, "chat") for number in (0, 1, 2, 2000)] == ["0 chats", "1 chat", "2 chats", "2,000 chats"]
+    assert counted(2, "reply", "replies") == "2 replies"
