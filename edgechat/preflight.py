@@ -94,8 +94,8 @@ class Need:
 
     @property
     def least(self) -> int:
-        """Bytes without which it cannot be used at all: the weights and the smallest context."""
-        return self.weights + self.each * min(self.tokens, sizing.MINIMUM_CONTEXT)
+        """Bytes without which it cannot be used at all: the weights, what computes with them, the smallest context."""
+        return sizing.worker_bytes(self.weights) + self.each * min(self.tokens, sizing.MINIMUM_CONTEXT)
 
 
 def preflight(
@@ -187,7 +187,7 @@ def _memory(need: Need) -> Finding:
             _("It needs at least {least}: {numbers}.").format(least=size_text(need.least), numbers=numbers),
             _("Close other programs, or use a smaller model."),
         )
-    if need.weights + need.cache + sizing.RESERVE > need.free:
+    if sizing.worker_bytes(need.weights) + need.cache + sizing.RESERVE > need.free:
         return finding(
             "warn",
             _("Tight: {numbers}. The context will be shorter.").format(numbers=numbers),

@@ -7,6 +7,7 @@ process later, in the middle of a reply. So the context is settled before, and t
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from edgechat.runtime import cgroups
 
 DEFAULT_CONTEXT = 8192
 """Tokens held unless a setting asks for more; enough for a long talk, little enough for a small machine."""
@@ -25,6 +28,9 @@ RESERVE = 256 * 1024 * 1024
 """Bytes of memory left to everything else."""
 
 MINIMUM_CONTEXT = 256
+
+RUNTIME = 100 * 1000 * 1000
+"""Bytes a worker takes beside weights and context: Python and the libraries, measured with the smallest model."""
 
 KEPT_CHATS = 4
 """Chats whose KV is kept at the most; each takes the memory of a whole context."""
@@ -48,7 +54,7 @@ class Context:
 
 
 def threads() -> int:
-    """One per physical core this process may run on.
+    """One per physical core this process may run on, as far as its groups give it the time.
 
     Two threads on one core share its arithmetic units and gain nothing; onnxruntime-genai's own default, half the
     logical cores, leaves half of a machine without hyper-threading idle.
@@ -58,42 +64,26 @@ def threads() -> int:
         allowed = len(os.sched_getaffinity(0))
     except AttributeError:  # only Linux can say
         allowed = physical
-    return max(1, min(physical, allowed))
+    # With more threads than time for them all of them stand still for a part of each tenth of a second.
+    quota = math.ceil(cgroups.processors() or physical)
+    return max(1, min(physical, allowed, quota))
 
 
 def available_memory() -> int:
-    """Bytes this process may still take: the system's, or what its cgroup leaves where that is less."""
+    """Bytes this process may still take: the least of what the system, its groups and its own limits leave."""
     free = int(psutil.virtual_memory().available)
+    bounds = (cgroups.memory_left(), _address_space_left())
+    return min([free, *(bound for bound in bounds if bound is not None)])
+
+
+def _address_space_left() -> int | None:
+    """What `ulimit -v` leaves, of which mapped files take their part; None where there is no such limit."""
     try:
-        groups = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return free  # not Linux
-    for line in groups:
-        _, controllers, own = line.split(":", 2)
-        if not controllers:
-            top, names = Path("/sys/fs/cgroup"), ("memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):  # version 1, on older machines
-            top = Path("/sys/fs/cgroup/memory")
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-        else:
-            continue
-        folder = top / own.lstrip("/")
-        # A limit of any group above holds too; the topmost group of a machine has none.
-        for group in (folder, *folder.parents):
-            with contextlib.suppress(OSError, ValueError):
-                free = min(free, _left(group, *names))
-            if group == top:
-                break
-    return free
-
-
-def _left(group: Path, limit: str, used: str, idle: str) -> int:
-    """Bytes a memory group leaves. What it holds of files it has read and does not use is given back when needed."""
-    taken = int((group / used).read_text(encoding="ascii"))
-    with contextlib.suppress(OSError):
-        stat = (group / "memory.stat").read_text(encoding="ascii").split()
-        taken -= int(stat[stat.index(idle) + 1]) if idle in stat else 0
-    return max(0, int((group / limit).read_text(encoding="ascii")) - taken)
+        import resource
+    except ImportError:
+        return None  # Windows
+    soft, _hard = resource.getrlimit(resource.RLIMIT_AS)
+    return None if soft == resource.RLIM_INFINITY else max(0, soft - int(psutil.Process().memory_info().vms))
 
 
 def return_unneeded_memory(folder: Path) -> None:
@@ -126,6 +116,14 @@ def kv_bytes_per_token(config: dict[str, Any]) -> int:
     layers = int(decoder.get("num_hidden_layers", 0))
     heads = int(decoder.get("num_key_value_heads", decoder.get("num_attention_heads", 0)))
     return 2 * layers * heads * int(decoder.get("head_size", 0)) * 4
+
+
+def worker_bytes(weights: int) -> int:
+    """Bytes that loaded weights take with all that is needed to compute with them, the context aside.
+
+    Measured on Linux: with 114 MB of weights the worker holds 76 MB more than those, with 2.4 GB of them 320 MB.
+    """
+    return weights + weights // 10 + RUNTIME
 
 
 def kept_chats(cache: int, free: int, budget: int | None) -> int:

@@ -10,7 +10,7 @@ import pytest
 from edgechat.errors import ModelError
 from edgechat.models.manifest import write_manifest
 from edgechat.models.mlmodel import open_model
-from edgechat.preflight import Finding, cpu_features, lines, need, preflight, processor, refuse_too_large
+from edgechat.preflight import Finding, Need, cpu_features, lines, need, preflight, processor, refuse_too_large
 
 GB = 1_000_000_000
 
@@ -55,6 +55,13 @@ def test_a_model_that_cannot_fit_is_refused_with_numbers(default_model: Path) ->
     assert "50.0 MB are free" in caught.value.message
     assert "weights 114 MB" in caught.value.message
     assert caught.value.hint
+
+
+def test_what_computes_with_the_weights_counts_too() -> None:
+    """Weights of 2.4 GB in 2.6 GB were admitted, and then killed by the system."""
+    found = Need(2_400_000_000, 786_432, 4096, 2_600_000_000)
+    assert found.least > found.free
+    assert Need(2_400_000_000, 786_432, 4096, 3_200_000_000).least < 3_200_000_000
 
 
 def test_a_truncated_file_is_seen_without_reading_it(folder: Path) -> None:

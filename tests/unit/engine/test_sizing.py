@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import subprocess
+import sys
 from typing import Any
 
 import psutil
@@ -11,6 +12,7 @@ import pytest
 
 from edgechat.engine import sizing
 from edgechat.engine.sizing import DEFAULT_CONTEXT, LONGROPE_LIMIT, MINIMUM_CONTEXT, RESERVE, Context, settle_context
+from edgechat.runtime import cgroups
 
 PLENTY = 64 * 2**30
 
@@ -58,40 +60,19 @@ def test_one_thread_a_core_this_process_may_use() -> None:
         assert sizing.threads() <= len(os.sched_getaffinity(0))
 
 
-def test_a_limit_of_any_group_above_holds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    top = tmp_path / "cgroup"
-    own = top / "user.slice" / "app.scope"
-    own.mkdir(parents=True)
-    (own / "memory.max").write_text("max\n")
-    (own / "memory.current").write_text("5000\n")
-    (own.parent / "memory.max").write_text("300000\n")
-    (own.parent / "memory.current").write_text("100000\n")
-    entry = tmp_path / "self"
-    entry.write_text("0::/user.slice/app.scope\n")
-    places = {"/sys/fs/cgroup": top, "/proc/self/cgroup": entry}
-    monkeypatch.setattr(sizing, "Path", lambda name: places.get(str(name)) or Path(name))
-    assert sizing.available_memory() == 200_000
+def test_what_groups_leave_bounds_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cgroups, "memory_left", lambda: 1000)
+    assert sizing.available_memory() == 1000
+    monkeypatch.setattr(cgroups, "memory_left", lambda: None)
+    assert sizing.available_memory() > 1000
 
 
-def test_groups_of_older_machines_hold_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    top = tmp_path / "cgroup"
-    own = top / "memory" / "docker" / "abc"
-    own.mkdir(parents=True)
-    (own / "memory.limit_in_bytes").write_text("300000\n")
-    (own / "memory.usage_in_bytes").write_text("100000\n")
-    (own / "memory.stat").write_text("cache 60000\ntotal_cache 60000\ntotal_inactive_file 50000\n")
-    (own.parent / "memory.limit_in_bytes").write_text("9223372036854771712\n")
-    (own.parent / "memory.usage_in_bytes").write_text("100000\n")
-    entry = tmp_path / "self"
-    entry.write_text("9:name=systemd:/\n4:memory:/docker/abc\n0::/\n")
-    places = {"/sys/fs/cgroup": top, "/sys/fs/cgroup/memory": top / "memory", "/proc/self/cgroup": entry}
-    monkeypatch.setattr(sizing, "Path", lambda name: places.get(str(name)) or Path(name))
-    assert sizing.available_memory() == 250_000
-
-
-def test_without_groups_the_system_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(sizing, "Path", lambda name: tmp_path / "nothing")
-    assert sizing.available_memory() > 0
+@pytest.mark.skipif(os.name != "posix", reason="there is no such limit")
+def test_a_limit_of_address_space_bounds_it_too() -> None:
+    code = "import resource; resource.setrlimit(resource.RLIMIT_AS, (3 * 10**9, 3 * 10**9)); "
+    code += "from edgechat.engine import sizing; print(sizing.available_memory())"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert 0 < int(ended.stdout) < 3 * 10**9
 
 
 def test_chats_are_kept_within_the_memory_there_is() -> None:
