@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from edgechat.cli.package import package
 from edgechat.errors import ConfigError, ConvertError, EdgechatError, ModelError, RegistryError, StorageError
+from edgechat.extras import install_command
 from edgechat.models.manifest import verify_manifest
 from edgechat.models.mlmodel import open_model
 from edgechat.paths import own_command
@@ -146,7 +147,7 @@ def test_without_onnx_the_extra_is_named(default_gguf: Path, tmp_path: Path) -> 
     command = [sys.executable, "-c", code, "package", str(default_gguf), "--out", str(tmp_path / "out")]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 3
-    assert "edgechat[convert]" in ended.stderr
+    assert install_command("convert") in ended.stderr
     assert not (tmp_path / "out").exists()
 
 
