@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from textual import events
 from textual.message import Message
@@ -14,11 +16,13 @@ from textual.pilot import Pilot
 
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.history.store import HistoryStore
+from edgechat.paths import own_command
 from edgechat.session import Session
 from edgechat.tui.app import EdgechatApp
 from edgechat.tui.terminal.keyboard import Keyboard
 from edgechat.tui.widgets.composer import Composer
 from tests.hostile.conftest import Campaign, sample
+from tests.hostile.test_terminal_closed import Closed
 from tests.tui.helpers import app_of, ready
 
 A_CASE = 100
@@ -177,3 +181,27 @@ def test_no_bytes_harm(campaign: Callable[[str, str], Campaign], tmp_path: Path)
         return asyncio.run(asyncio.wait_for(attack(number, tmp_path / f"{number}.db"), 300))
 
     started.run(sample(2, 1000), run)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_no_bytes_end_a_real_terminals_chat(tmp_path: Path) -> None:
+    """The same through the driver: it runs on, has sent nothing, and leaves with Ctrl+Q and code 0."""
+    dice = random.Random(11)
+    closed = Closed(own_command("--demo"), tmp_path)
+    family: list[psutil.Process] = []
+    try:
+        while b"ready" not in closed.out:
+            closed.read(0.2)
+        family = closed.family()
+        for _ in range(sample(40, 1000).stop):
+            closed.type(noise(dice).translate(None, b"\r\n\x03\x07\x11"))
+            closed.read(0.01)
+            assert closed.process.poll() is None, closed.out[-2000:]
+        closed.read(3.0)
+        closed.type(b"\x11")
+        left, _ = closed.left(family)
+        assert left == []
+        assert closed.process.returncode == 0
+        assert b"Traceback" not in closed.out
+    finally:
+        closed.clean(family)
