@@ -59,7 +59,7 @@ class Templates:
 
 def _entries(catalogue: GNUTranslations) -> list[tuple[str, str]]:
     # The one thing gettext does not offer: which texts it has. The attribute is as old as the module.
-    table: dict[object, str] = catalogue._catalog  # type: ignore[attr-defined]
+    table: dict[object, str] = getattr(catalogue, "_catalog", {})
     return [(text, words) for text, words in table.items() if isinstance(text, str) and text and words]
 
 
