@@ -9,6 +9,10 @@ umask 077
 
 offset=@OFFSET@ size=@SIZE@ sha256=@SHA256@ files=@FILES@ kilobytes=@KILOBYTES@ glibc=@GLIBC@ program=@PROGRAM@
 user=$(id -u)
+# The group of this user alone, as most systems make one, may write too.
+own_group=-; [ "$(id -gn 2>/dev/null)" = "$(id -un 2>/dev/null)" ] && own_group=$(id -g)
+# In a container of a user's own the system's files belong to nobody it knows.
+unknown=-; { read -r _ _ ids </proc/self/uid_map && [ "$ids" -lt 4294967295 ] && unknown=65534; } 2>/dev/null
 name=edgechat-@VERSION@-$(printf %.12s "$sha256")
 
 # Messages go to the terminal, or to a dialog for whoever has double-clicked.
@@ -86,9 +90,43 @@ own() { # a folder of this user's, in which nobody else can put anything
   }
 }
 
+other() { # whether somebody else can change what lies in a folder, or has it: neither this user nor the system
+  ls -ldn -- "$1" 2>/dev/null | {
+    IFS=' ' read -r rights _ owner group _ || exit 0
+    [ "$owner" = 0 ] || [ "$owner" = "$user" ] || [ "$owner" = "$unknown" ] || exit 0
+    case $rights in
+      l* | *[tT] | *[tT][.+@]) exit 1 ;; # only who has put a name there can take it away
+      d????-??-*) exit 1 ;;
+      d????w??-*) if [ "$group" = 0 ] || [ "$group" = "$own_group" ]; then exit 1; fi ;;
+    esac
+    exit 0
+  }
+}
+
+trusted() ( # nobody else can put another folder in the place of this one: each step on the way is looked at
+  steps=0 at='' rest=$1/
+  if other /; then exit 1; fi
+  while [ -n "$rest" ]; do
+    name=${rest%%/*} rest=${rest#*/}
+    case $name in
+      "" | .) continue ;;
+      ..) at=${at%/*} && continue ;;
+    esac
+    if other "$at/$name"; then exit 1; fi
+    if [ -L "$at/$name" ]; then
+      steps=$((steps + 1))
+      [ "$steps" -lt 40 ] || exit 1
+      to=$(readlink -- "$at/$name") || exit 1
+      case $to in /*) rest=$to/$rest at='' ;; *) rest=$to/$rest ;; esac
+    else
+      at=$at/$name
+    fi
+  done
+)
+
 mine() { # what lies there is started: it must not be somebody else's
   case $1 in */edgechat-"$user"/cache/unpacked) own "${1%/cache/unpacked}" || return 1 ;; esac
-  own "$1"
+  own "$1" && trusted "$1"
 }
 
 usable() { # can be written to, and programs in it can be started
@@ -194,9 +232,9 @@ unpack() {
   if [ -z "$place" ]; then
     [ -z "$room" ] || fail 5 "Not enough space to unpack" "$((kilobytes / 1024)) MB are needed:$room
   Free some, or set EDGECHAT_UNPACK to a folder on another disk."
-    fail 5 "There is no place to unpack to" "None of these can be written to and started from:
+    fail 5 "There is no place to unpack to" "None of these can be written to and started from, with every folder above in the hands of this user or the system:
 $(places | sed 's/^/    /')
-  Set EDGECHAT_UNPACK to a folder on a disk that is not mounted read-only or noexec."
+  Set EDGECHAT_UNPACK to a folder of your own, or to /var/tmp, on a disk that is not mounted read-only or noexec."
   fi
   # Numbers of processes mean something on one system alone, and there in one container.
   space=$(readlink /proc/self/ns/pid 2>/dev/null)
