@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,67 @@ def test_it_starts_itself_whatever_lies_in_the_working_directory(tmp_path: Path)
 def test_a_frozen_binary_is_its_own_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     assert paths.own_command("_worker") == [sys.executable, "_worker"]
+
+
+@pytest.fixture
+def user(open_folder: Path) -> Iterator[Path]:
+    """A folder of a user without rights, who this process is meanwhile."""
+    if os.name != "posix" or os.geteuid() != 0:
+        pytest.skip("needs root, to be other users")
+    open_folder.chmod(0o755)
+    paths._require_own.cache_clear()
+    os.seteuid(61_001)
+    try:
+        yield open_folder
+    finally:
+        os.seteuid(0)
+        paths._require_own.cache_clear()
+
+
+def made(path: Path, owner: int, mode: int) -> Path:
+    os.seteuid(0)
+    path.mkdir()
+    path.chmod(mode)
+    os.chown(path, owner, owner)
+    os.seteuid(61_001)
+    return path
+
+
+@pytest.mark.parametrize(("owner", "mode"), [(61_002, 0o755), (61_002, 0o1777), (0, 0o777), (61_001, 0o777)])
+def test_a_home_in_the_hands_of_others_is_refused(
+    user: Path, monkeypatch: pytest.MonkeyPatch, owner: int, mode: int
+) -> None:
+    above = made(user / "above", owner, mode)
+    own = made(above / "own", 61_001, 0o700)
+    monkeypatch.setenv("EDGECHAT_HOME", str(own / "edgechat"))
+    with pytest.raises(StorageError, match=re.escape(f"{above} ")):
+        paths.data_dir()
+
+
+@pytest.mark.parametrize(("owner", "mode"), [(0, 0o755), (0, 0o1777), (61_001, 0o755), (61_001, 0o1777)])
+def test_a_home_of_ones_own_is_taken(user: Path, monkeypatch: pytest.MonkeyPatch, owner: int, mode: int) -> None:
+    own = made(made(user / "above", owner, mode) / "own", 61_001, 0o700)
+    monkeypatch.setenv("EDGECHAT_HOME", str(own / "edgechat"))
+    assert paths.data_dir() == own / "edgechat" / "data"
+
+
+def test_links_on_the_way_to_a_home_are_followed_step_by_step(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = made(user / "own", 61_001, 0o700)
+    theirs = made(user / "theirs", 61_002, 0o755)
+    os.seteuid(0)
+    (theirs / "second").symlink_to(own)
+    (user / "first").symlink_to("theirs/second")
+    (user / "plain").symlink_to("own")
+    os.seteuid(61_001)
+    monkeypatch.setenv("EDGECHAT_HOME", str(user / "plain"))
+    assert paths.data_dir() == user / "plain" / "data"
+    monkeypatch.setenv("EDGECHAT_HOME", str(user / "first"))
+    with pytest.raises(StorageError, match="belongs to user 61002"):
+        paths.data_dir()
+
+
+def test_a_stick_without_rights_is_taken_as_it_is_mounted(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stick = made(user / "stick", 61_001, 0o777)
+    monkeypatch.setenv("EDGECHAT_HOME", str(stick))
+    monkeypatch.setattr(paths, "_without_modes", lambda path: path == stick)
+    assert paths.data_dir() == stick / "data"
