@@ -198,7 +198,8 @@ async def test_a_message_that_is_called_back(campaign: STARTS, tmp_path: Path) -
             held = composer.text
         wrong = list(obeyed("".join(app.drawn)))
         failure = f"{wrong[:3]!r}" if wrong else None
-        if number % 3 == 0 and held != text.replace("\r", "\n").replace("\0", "\ufffd"):
+        # The text area takes any end of a line for one, and writes it as its own.
+        if number % 3 == 0 and held.splitlines() != text.replace("\0", "\ufffd").splitlines():
             failure = f"the message is {held!r} in the composer, and was {text!r}"
         recalled.note(number, failure)
     recalled.judge()
