@@ -67,6 +67,7 @@ class PlainChat:
         self._interactive = sys.stdout.isatty() and sys.stdin is not None and sys.stdin.isatty()
         self._lines = Lines(interactive=self._interactive)
         self._blocks: list[str] = []
+        self._before: tuple[int, Draft] | None = None
         self._told_progress = ""
         self._left = self._open_line = False
         self._code = int(ExitCode.OK)
@@ -149,9 +150,10 @@ class PlainChat:
                 self._answer(text)
 
     def _answer(self, text: str) -> None:
+        self._before = None  # what could not be stored stays the draft
         try:
             if is_command(text):
-                self._finish(obey(self, parse(text)))
+                self._finish(self._obey(text))
             else:
                 self._finish(self.follow(self._sent(message_of(text))))
         except EdgechatError as error:
@@ -166,20 +168,43 @@ class PlainChat:
     async def _sent(self, text: str) -> AsyncGenerator[SessionEvent, None]:
         """Send a message with what was attached to it, which goes along once, however the reply ends."""
         message = "\n\n".join([text, *self._blocks])
-        chat, before = self._session.conversation_id, await self._draft()
-        await self._keep(chat, joined(Draft(message), before))  # until it is in the chat
+        await self._hold(message)
         try:
             async with aclosing(self._session.send(message)) as events:
                 async for event in events:
                     if isinstance(event, TurnSaved):
                         self._blocks.clear()
-                        await self._keep(chat, before)
                     yield event
         except StorageError:
             raise  # it stays the draft
         except EdgechatError:
-            await self._keep(chat, before)  # the reason is told, and the line stands above it
+            await self._let_go()  # the reason is told, and the line stands above it
             raise
+
+    async def _obey(self, line: str) -> None:
+        """Do what a command asks for; what it says is the draft until it is done."""
+        call = parse(line)
+        if call.argument:
+            await self._hold(line)
+        try:
+            await obey(self, call)
+        except StorageError:
+            raise  # as above
+        except EdgechatError:
+            await self._let_go()
+            raise
+        await self._let_go()
+
+    async def _hold(self, text: str) -> None:
+        """Let a text that was entered be the draft until it is stored, in front of the draft before."""
+        self._before = chat, before = self._session.conversation_id, await self._draft()
+        await self._keep(chat, joined(Draft(text), before))
+
+    async def _let_go(self) -> None:
+        """The text is stored, or the user knows that it is not: the draft is the one before again."""
+        if self._before is not None:
+            (chat, before), self._before = self._before, None
+            await self._keep(chat, before)
 
     async def _draft(self) -> Draft:
         try:
@@ -248,6 +273,7 @@ class PlainChat:
             async for event in events:
                 match event:
                     case TurnSaved(_turn, notices):
+                        await self._let_go()
                         for notice in notices:
                             self._narrate(notice)
                     case Progress():

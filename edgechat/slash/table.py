@@ -7,7 +7,7 @@ command (see `slash.runner`) or knows an interface.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import Enum, auto
 from pathlib import Path
 
@@ -23,7 +23,7 @@ EXPORT_FORMATS = {"markdown": ".md", "json": ".json", "openai": ".jsonl", "phi3"
 """Forms in which a chat can be written, and how their files end."""
 
 POLICIES = ("ask", "oldest", "summarise")
-SETTINGS = tuple(field.name for field in fields(ChatSettings))
+SETTINGS = tuple(setting.name for setting in fields(ChatSettings))
 """What one chat may have otherwise than the user's settings."""
 
 
@@ -131,10 +131,12 @@ class Call:
     Attributes:
         command: Which.
         argument: All that follows its name, without the white space around it.
+        line: The command as it was written.
     """
 
     command: Command
     argument: str = ""
+    line: str = field(default="", compare=False)
 
 
 def parse(text: str) -> Call:
@@ -160,7 +162,7 @@ def parse(text: str) -> Call:
             "",
             _("To send the line as a message, write // in front of it."),
         )
-    return Call(command, argument)
+    return Call(command, argument, text)
 
 
 def find(word: str) -> Command | None:

@@ -45,6 +45,7 @@ class ScreenFront:
     def __init__(self, screen: MainScreen) -> None:
         """Stand for that screen."""
         self._screen = screen
+        self._line = ""
 
     @property
     def session(self) -> Session:
@@ -53,6 +54,7 @@ class ScreenFront:
 
     async def obey(self, call: Call) -> None:
         """Do what a command asks for. Raises EdgechatError."""
+        self._line = call.line
         action = ACTIONS.get(call.command.name)
         if action is not None and not call.argument:
             await self._screen.run_action(action)
@@ -75,7 +77,7 @@ class ScreenFront:
         """See `Front`; the screen shows the reply, and nobody waits here for its end."""
         if self._screen.sending:
             raise EngineError(_("A reply is being written"), "", _("Stop it with Esc, or wait."))
-        self._screen.send_off()
+        self._screen.send_off(self._line)
         self._screen.hold(told)
 
     async def show_chat(self) -> None:

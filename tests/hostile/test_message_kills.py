@@ -143,5 +143,45 @@ def attack(number: int) -> str | None:
     return None if said or draft else f"{how}, {way}, {ending}: the message is nowhere"
 
 
+COMMANDS = ("/rename", "/system", "/good", "/bad", "/edit", "/mistyped")
+
+
+def stored(words: str) -> bool:
+    """Whether a text is anywhere in the chat, or is a draft."""
+    store = HistoryStore.open(history_path())
+    try:
+        chat = store.latest()
+        assert chat is not None
+        drafts = (store.drafts.get(id_).text for id_ in (0, chat.id))
+        return words in repr(chat) or any(words in draft for draft in drafts)
+    finally:
+        store.close()
+
+
+def attack_command(number: int) -> str | None:
+    chance = random.Random(9000 + number)
+    begin()
+    how = "plain" if number % 4 == 3 else "tui"
+    # The linear chat refuses a mistyped command in the line below it, and keeps nothing of it.
+    command = chance.choice(COMMANDS[:-1] if how == "plain" else COMMANDS)
+    words = f"message {number}."
+    window = Window(how)
+    window.wait_for(b"ready")
+    window.read(1.0)
+    window.type(f"{command} {words}".encode())
+    window.read(1.2)
+    window.type(b"\r")
+    # In a terminal that only echoes, the line is the program's once it was read.
+    window.read(chance.uniform(0.2 if how == "plain" else 0.0, 1.5))
+    code = window.end(signal.SIGKILL)
+    if b"Traceback" in window.shown:
+        return f"{how}, {command}: a traceback, exit code {code}"
+    return None if stored(words) else f"{how}, {command}: the words are nowhere"
+
+
+def test_kills_while_a_command_is_obeyed(own_home: Path, campaign: Callable[[str, str], Campaign]) -> None:
+    campaign("B", "kills while a command is obeyed").run(sample(3, 60), attack_command)
+
+
 def test_kills(own_home: Path, campaign: Callable[[str, str], Campaign]) -> None:
     campaign("B", "ends while a message is on its way").run(sample(4, 100), attack)

@@ -74,7 +74,6 @@ class WritingScreen(ContextScreen):
         self._count_timer: Timer | None = None
         self._counting = False
         self._ratio = CHARACTERS_A_TOKEN
-        self._line = ""
         self.unkept = ""
 
     async def show_error(self, error: EdgechatError) -> None:
@@ -83,12 +82,15 @@ class WritingScreen(ContextScreen):
 
     @on(TextArea.Changed, "#composer")
     def _written(self) -> None:
-        self._look_at_draft()
-        if self._keep_timer is None:
-            self._keep_timer = self.set_timer(KEEP_EVERY, self._keep_soon)
+        self._draft_changed()
         self.measure_draft()
 
     # The draft
+
+    def _draft_changed(self) -> None:
+        self._look_at_draft()
+        if self._keep_timer is None:
+            self._keep_timer = self.set_timer(KEEP_EVERY, self._keep_soon)
 
     def _keep_soon(self) -> None:
         self._keep_timer = None
@@ -128,7 +130,7 @@ class WritingScreen(ContextScreen):
         """Show the draft of the chat that is held now, and keep that of the chat before."""
         if (chat := self.session.conversation.id) == self._draft_of:
             return
-        self._look_at_draft()
+        self._latest = self.composer.unsent_here
         await self.keep_draft()
         self._draft_of = chat
         try:
@@ -268,14 +270,22 @@ class WritingScreen(ContextScreen):
 
         try:
             call = parse(line)
-            self._line = line if call.command.name == "edit" else ""  # no other one holds words for the chat
+            if not call.argument:  # there is nothing to lose, and it may be the one that leaves
+                self._end_command(line)
             await self.obey(call)
         except EdgechatError as error:
             self.post_message(CommandFailed(line, error))
+        else:
+            self._end_command(line)
 
-    def send_off(self) -> None:
+    def _end_command(self, line: str) -> None:
+        """A command is a draft until what it says is stored or told."""
+        self.composer.end_command(line)
+        self._draft_changed()
+
+    def send_off(self, line: str) -> None:
         """What the command says goes into the chat, and is a draft until it is there."""
-        self.composer.send_off(self._line)
+        self.composer.send_off(line)
 
     async def obey(self, call: Call) -> None:
         """Do what a command asks for. Raises EdgechatError."""
@@ -284,6 +294,7 @@ class WritingScreen(ContextScreen):
     @on(CommandFailed)
     async def _show_failed_command(self, message: CommandFailed) -> None:
         if message.line:
+            self.composer.end_command(message.line)
             self.composer.give_back(message.line)
         await self.show_error(message.error)
 

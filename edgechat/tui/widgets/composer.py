@@ -124,6 +124,7 @@ class Composer(CompletingTextArea):
         self._waiting: Draft | None = None
         self._lent = ""
         self._aside = self._outgoing = Draft()
+        self._orders: list[tuple[str, Draft]] = []  # commands that are being obeyed
         self._folds = Folds()
         self._hint = self._measure = ("", "")
         self._hint_urgent = self._measure_urgent = False
@@ -145,9 +146,14 @@ class Composer(CompletingTextArea):
     def unsent(self) -> Draft:
         """All that was written here and is in no chat yet, as it can be kept.
 
-        That is more than what is seen: a message on its way into the history, one that waits while another or a
-        command is written, one that was left for those sent before.
+        That is more than what is seen: a command that is being obeyed, a message on its way into the history, one that
+        waits while another or a command is written, one that was left for those sent before.
         """
+        return joined(*(draft for _line, draft in self._orders), self.unsent_here)
+
+    @property
+    def unsent_here(self) -> Draft:
+        """What of it belongs to the chat that is shown; a command may lead to another one."""
         seen = self.draft
         if self._waiting is not None:
             lent, waiting = (seen if seen.text != self._lent else Draft()), self._waiting
@@ -190,8 +196,10 @@ class Composer(CompletingTextArea):
         if not text.strip():
             return
         if is_command(text):
+            line = self._folds.unfold(text)
+            self._orders.append((line, self.draft))
             self._leave(text)
-            self.post_message(self.Commanded(self._folds.unfold(text)))
+            self.post_message(self.Commanded(line))
             return
         if not self.accepting:
             self.post_message(self.Refused())
@@ -272,7 +280,15 @@ class Composer(CompletingTextArea):
 
     def send_off(self, line: str) -> None:
         """Take a command that says something in the chat for what is on its way, as a message is from Enter on."""
-        self._outgoing = Draft(line)
+        self._outgoing = self.end_command(line)
+
+    def end_command(self, line: str) -> Draft:
+        """A command is obeyed, or was refused: nothing in it can be lost any more. Returns it as it was written."""
+        for number, (ordered, draft) in enumerate(self._orders):
+            if ordered == line:
+                del self._orders[number]
+                return draft
+        return Draft()
 
     def let_go(self) -> None:
         """What was on its way is in the chat."""
