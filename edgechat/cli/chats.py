@@ -59,11 +59,15 @@ chats.add_command(import_chats)
 
 
 @contextmanager
-def history() -> Iterator[HistoryStore]:
-    """The user's history, open for a command, also where chats are not kept by the settings."""
+def history(*, to_read: bool = False) -> Iterator[HistoryStore]:
+    """The user's history, open for a command, also where chats are not kept by the settings.
+
+    Args:
+        to_read: The command changes nothing, and is content with a file that cannot be written.
+    """
     from edgechat.cli.opening import open_history
 
-    store = open_history(narrate)
+    store = open_history(narrate, to_read=to_read)
     try:
         yield store
     finally:
@@ -84,7 +88,7 @@ def list_chats(archived: bool, limit: int, as_json: bool) -> None:
       edgechat chats list
       edgechat chats list --json | jq -r ".[].title"
     """
-    with history() as store:
+    with history(to_read=True) as store:
         found = store.list_conversations(limit, archived=archived)
     if as_json:
         print_json([asdict(chat) for chat in found])
@@ -108,7 +112,7 @@ def show(chat: int, as_json: bool) -> None:
       edgechat chats show 12
       edgechat chats show 12 --json
     """
-    with history() as store:
+    with history(to_read=True) as store:
         found = store.conversation(chat)
     if as_json:
         print_json(asdict(found))
@@ -132,7 +136,7 @@ def search(words: tuple[str, ...], limit: int, as_json: bool) -> None:
       edgechat chats search lighthouse keeper
       edgechat chats search 日本 --limit 5
     """
-    with history() as store:
+    with history(to_read=True) as store:
         found = store.search.find(" ".join(words), limit)
     if as_json:
         print_json([asdict(hit) for hit in found])

@@ -59,7 +59,7 @@ def export_chats(ids: tuple[int, ...], form: Format, out: Path | None, schema: b
     if schema:
         print_json(form_schema())
         return
-    with closing(open_database(narrate)) as database:
+    with closing(open_database(narrate, to_read=True)) as database:
         there = chat_ids(database)
         for id_ in ids:
             if id_ not in there:

@@ -42,17 +42,21 @@ def history_for(config: Config, tell: Callable[[str], None]) -> HistoryStore:
     return HistoryStore.forgetful()
 
 
-def open_history(tell: Callable[[str], None]) -> HistoryStore:
+def open_history(tell: Callable[[str], None], *, to_read: bool = False) -> HistoryStore:
     """The user's history. Raises StorageError.
 
     A damaged file is set aside, and the newest sound copy takes its place; `tell` is given the words for it.
+
+    Args:
+        tell: Is given words for the user.
+        to_read: Nothing is to be changed, so that a file that cannot be written will do.
     """
     from edgechat.history.store import HistoryStore
 
-    return HistoryStore(open_database(tell))
+    return HistoryStore(open_database(tell, to_read=to_read))
 
 
-def open_database(tell: Callable[[str], None]) -> Database:
+def open_database(tell: Callable[[str], None], *, to_read: bool = False) -> Database:
     """The user's history, as `open_history` opens it."""
     from edgechat.history.database import Database
 
@@ -62,12 +66,28 @@ def open_database(tell: Callable[[str], None]) -> Database:
     except DamagedError as error:
         set_aside(path, error, tell)
         database = Database.open(path)
+    except StorageError as error:
+        if not to_read or not path.is_file():
+            raise
+        return _open_unwritable(path, error)
     if not database.locked:
         from edgechat.i18n import _
 
         words = _("The disk of {folder} has no file locks: open these chats with one edgechat at a time.")
         tell(words.format(folder=path.parent))
     return database
+
+
+def _open_unwritable(path: Path, error: StorageError) -> Database:
+    from edgechat.history.connection import has_locks
+    from edgechat.history.database import Database
+
+    if not has_locks(path):  # another edgechat may be writing it, unseen
+        raise error
+    try:
+        return Database.open_unwritable(path)
+    except StorageError:
+        raise error from None  # what is wrong with it is told by whoever wanted all of it
 
 
 def set_aside(path: Path, error: DamagedError, tell: Callable[[str], None]) -> None:

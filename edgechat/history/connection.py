@@ -7,10 +7,11 @@ edgechats do not write it at once. A process that is gone, as its name tells, ha
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from edgechat import locks
 from edgechat.errors import StorageError
@@ -40,6 +41,48 @@ def connect(path: Path, *, read_only: bool = False, **options: Any) -> sqlite3.C
         # Before anything is read: the index of a log cannot be shared where there are no locks.
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     return connection
+
+
+def connect_unwritable(path: Path, **options: Any) -> sqlite3.Connection:
+    """Open a file in a folder or on a disk that cannot be written, to read it, with all that its log holds.
+
+    Args:
+        path: The file.
+        **options: Those of `sqlite3.connect`.
+
+    Raises:
+        sqlite3.Error: It cannot be opened.
+        OSError: It cannot be read.
+    """
+    uri, log = f"{path.absolute().as_uri()}?mode=ro", Path(f"{path}-wal")
+    if not (log.exists() and log.stat().st_size):  # nobody has it open, and SQLite would make files beside it
+        return cast("sqlite3.Connection", sqlite3.connect(f"{uri}&immutable=1", uri=True, **options))
+    connection: sqlite3.Connection = sqlite3.connect(uri, uri=True, **options)
+    try:
+        connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        connection.close()  # the index of its log is not there and cannot be made
+    else:
+        return connection
+    import tempfile  # for the rare one
+
+    with tempfile.TemporaryDirectory(prefix="edgechat-") as folder:
+        copy = Path(folder) / path.name
+        for suffix in ("", "-wal"):
+            shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
+        with closing(sqlite3.connect(copy)) as source:
+            return copied(source, **options)
+
+
+def copied(source: sqlite3.Connection, **options: Any) -> sqlite3.Connection:
+    """All that is in a history, in memory."""
+    memory: sqlite3.Connection = sqlite3.connect(":memory:", **options)
+    try:
+        source.backup(memory)
+    except BaseException:
+        memory.close()
+        raise
+    return memory
 
 
 class Lease:

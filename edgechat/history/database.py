@@ -13,11 +13,11 @@ import time
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgechat.errors import DamagedError, StorageError
 from edgechat.history import damage, migrations, search
-from edgechat.history.connection import Lease, connect, has_locks
+from edgechat.history.connection import Lease, connect, connect_unwritable, copied, has_locks
 from edgechat.paths import make_private
 
 if TYPE_CHECKING:
@@ -85,6 +85,38 @@ class Database:
                     lease.release()
                 raise
         return cls(path, connection, lease)
+
+    @classmethod
+    def open_unwritable(cls, path: Path) -> Database:
+        """Open a file that cannot be written, to read it: whatever would change it fails.
+
+        Raises:
+            StorageError: It cannot be read, is damaged, newer, or not a history.
+        """
+        path = path.absolute()
+        with _in_words(path, opening=True):
+            options: dict[str, Any] = {
+                "timeout": BUSY_SECONDS,
+                "isolation_level": None,
+                "check_same_thread": False,
+            }
+            connection = connect_unwritable(path, **options)
+            try:
+                with _transaction(connection, "BEGIN"):
+                    is_old = migrations.version(connection, path) < len(migrations.MIGRATIONS)
+                    if words := damage.schema_damage(connection):
+                        raise _damaged(path, words)
+                if is_old:
+                    with closing(connection) as source:
+                        connection = copied(source, **options)
+                    with _transaction(connection, "BEGIN"):
+                        migrations.migrate(connection, path)
+                search.register(connection)
+                connection.execute("PRAGMA query_only = ON")
+            except BaseException:
+                connection.close()
+                raise
+        return cls(path, connection)
 
     @classmethod
     def in_memory(cls) -> Database:

@@ -158,3 +158,49 @@ def test_a_history_opened_on_another_machine_is_left_to_it(own_home: Path, no_lo
     assert str(lease) in refused.stderr
     lease.unlink()  # as the hint says
     assert start(["chats", "list"], **no_locks).returncode == 0
+
+
+WRITTEN = """
+import os, sys
+from edgechat.chat.conversation import ReplyState
+from edgechat.history.store import HistoryStore
+from edgechat.paths import history_path
+store = HistoryStore.open(history_path())
+chat = store.create_conversation(model="scripted")
+for words in sys.argv[2:]:
+    turn = store.add_turn(chat.id, None, words)
+    store.close_reply(store.add_reply(turn.id, "scripted").id, ReplyState.COMPLETE, text="answered")
+if sys.argv[1] == "killed":
+    os._exit(0)
+store.close()
+"""
+
+
+@pytest.mark.parametrize("left", ["closed", "killed", "killed and copied"])
+def test_chats_are_read_where_they_cannot_be_written(left: str, tmp_path: Path) -> None:
+    home = tmp_path / "read-only"
+    home.mkdir()
+    before = read_only(home)
+    subprocess.run(
+        [sys.executable, "-c", WRITTEN, left.partition(" ")[0], "the lighthouse keeper"],
+        check=True,
+        env={**os.environ, "EDGECHAT_HOME": str(home)},
+    )
+    if left == "killed and copied":  # the index of the log stays behind
+        (home / "data" / "history.db-shm").unlink()
+    files = {file.name: file.read_bytes() for file in (home / "data").iterdir()}
+    assert ("history.db-wal" in files) == (left != "closed")
+
+    for arguments, words in (
+        (["list"], "the lighthouse keeper"),
+        (["show", "1"], "answered"),
+        (["search", "light"], "lighthouse keeper"),
+        (["export", "--format", "markdown"], "answered"),
+    ):
+        ended = start(["chats", *arguments], before=before, EDGECHAT_HOME=str(home))
+        assert (ended.returncode, words in ended.stdout) == (0, True), (arguments, ended.stderr)
+    for arguments in (["rename", "1", "another"], ["delete", "1", "--yes"], ["pin", "1"]):
+        ended = start(["chats", *arguments], before=before, EDGECHAT_HOME=str(home))
+        assert (ended.returncode, "cannot be written" in ended.stderr) == (5, True), (arguments, ended.stderr)
+    if left == "killed and copied":
+        assert {file.name: file.read_bytes() for file in (home / "data").iterdir()} == files
