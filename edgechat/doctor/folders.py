@@ -8,17 +8,21 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from edgechat import paths
+from edgechat import locks, paths
 from edgechat.i18n import N_, _
 from edgechat.models.words import size_text
 from edgechat.preflight import Finding, State
 
 LITTLE_DISK = 200 * 1000 * 1000
 """Bytes of free disk below which chats and models may soon not be kept."""
+
+PROBE = 64 * 1024
+"""Bytes that are written to see whether there is room; they are gone at once."""
 
 
 def folders() -> Iterator[Finding]:
@@ -31,6 +35,7 @@ def folders() -> Iterator[Finding]:
     ):
         yield _folder(name, title, folder)
     yield _disk()
+    yield from _locks()
 
 
 def _folder(name: str, title: str, folder: Path) -> Finding:
@@ -54,6 +59,14 @@ def _folder(name: str, title: str, folder: Path) -> Finding:
         )
     if not stat.S_ISDIR(found.st_mode):
         return finding("fail", _("{folder} is no folder.").format(folder=folder), _("Move it away."))
+    if is_read_only(folder):
+        return finding(
+            "fail",
+            _("{folder} is on a disk that can only be read: the chats in it can be listed, and none is kept.").format(
+                folder=folder
+            ),
+            _("Set EDGECHAT_HOME to a folder you can write to."),
+        )
     if not may(folder, os.R_OK | os.W_OK | os.X_OK):
         return finding(
             "fail",
@@ -75,9 +88,52 @@ def may(path: Path, what: int) -> bool:
     return os.access(path, what, effective_ids=os.access in os.supports_effective_ids)
 
 
+def is_read_only(path: Path) -> bool:
+    """Whether the disk with a file or folder is mounted so that it can only be read."""
+    return os.name == "posix" and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
+def _locks() -> Iterator[Finding]:
+    folder = paths.data_dir()
+    if not folder.is_dir() or is_read_only(folder) or not may(folder, os.W_OK | os.X_OK):
+        return  # nobody can know
+    if locks.work_in(folder):
+        yield Finding("locks", N_("File locks"), "ok", _("Several edgechats can have the chats open."))
+        return
+    yield Finding(
+        "locks",
+        N_("File locks"),
+        "warn",
+        _("The disk of {folder} has no file locks: open these chats with one edgechat at a time.").format(
+            folder=folder
+        ),
+        _("Set EDGECHAT_HOME to a folder on a disk of this machine."),
+    )
+
+
+def _refused(folder: Path) -> str:
+    """Why nothing more can be written into a folder although it may be; "" if it can, or is none.
+
+    Free bytes do not tell: the user's share may be used up, or the disk may have no room for one more file.
+    """
+    if not folder.is_dir() or not may(folder, os.W_OK | os.X_OK):
+        return ""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(PROBE))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
 def _disk() -> Finding:
     folder = paths.data_dir()
     there = next(one for one in (folder, *folder.parents) if one.exists())
+    if words := _refused(folder):
+        detail = _("Nothing more can be written to {folder}: {words}.").format(folder=folder, words=words)
+        return Finding("disk", N_("Disk"), "fail", detail, _("Free some space: chats may not be kept."))
     free = shutil.disk_usage(there).free
     detail = _("{size} free").format(size=size_text(free))
     if free < LITTLE_DISK:

@@ -11,7 +11,7 @@ from functools import partial
 
 from edgechat import logs, paths
 from edgechat.config import Settings, config_path
-from edgechat.doctor.folders import may
+from edgechat.doctor.folders import is_read_only, may
 from edgechat.errors import EdgechatError
 from edgechat.history import backup
 from edgechat.history.damage import damage
@@ -116,6 +116,8 @@ def history() -> Iterator[Finding]:
             _("The file is damaged or cannot be read: {words}.").format(words=shown(words, 200)),
             _("The next start sets it aside and takes the newest backup; nothing in it is changed."),
         )
+    elif is_read_only(path):
+        yield finding("ok", _("sound, {size}; it can only be read").format(size=size_text(size)))
     elif not may(path, os.W_OK):
         yield finding("fail", _("{file} cannot be written to.").format(file=path), f"chmod u+w {path}")
     else:

@@ -43,27 +43,31 @@ def connect(path: Path, *, read_only: bool = False, **options: Any) -> sqlite3.C
     return connection
 
 
-def connect_unwritable(path: Path, **options: Any) -> sqlite3.Connection:
-    """Open a file in a folder or on a disk that cannot be written, to read it, with all that its log holds.
+def connect_to_read(path: Path, **options: Any) -> sqlite3.Connection:
+    """Open a file to read it, with all that its log holds, also in a folder or on a disk that cannot be written.
 
     Args:
         path: The file.
         **options: Those of `sqlite3.connect`.
 
     Raises:
-        sqlite3.Error: It cannot be opened.
-        OSError: It cannot be read.
+        sqlite3.Error: It cannot be read.
+        OSError: Its log cannot be read.
     """
-    uri, log = f"{path.absolute().as_uri()}?mode=ro", Path(f"{path}-wal")
-    if not (log.exists() and log.stat().st_size):  # nobody has it open, and SQLite would make files beside it
-        return cast("sqlite3.Connection", sqlite3.connect(f"{uri}&immutable=1", uri=True, **options))
-    connection: sqlite3.Connection = sqlite3.connect(uri, uri=True, **options)
+    connection = connect(path, read_only=True, **options)
     try:
         connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError:
-        connection.close()  # the index of its log is not there and cannot be made
+    except sqlite3.Error as error:
+        connection.close()
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            raise
     else:
         return connection
+    # SQLite could not make the index of the log beside it.
+    log = Path(f"{path}-wal")
+    if not (log.exists() and log.stat().st_size):  # nobody has it open
+        uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+        return cast("sqlite3.Connection", sqlite3.connect(uri, uri=True, **options))
     import tempfile  # for the rare one
 
     with tempfile.TemporaryDirectory(prefix="edgechat-") as folder:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from edgechat.chat.conversation import ReplyState
 from edgechat.errors import DamagedError, StorageError
 from edgechat.history import migrations
-from edgechat.history.connection import connect
+from edgechat.history.connection import connect_to_read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,7 +122,7 @@ def damage(path: Path, *, rows: bool = True) -> str:
     if words := wrong_kind(path) or log_damage(path):
         return words
     try:
-        with closing(connect(path, read_only=True)) as db:
+        with closing(connect_to_read(path)) as db:
             return next(_faults(db, path, rows), "")
     except (sqlite3.Error, *_OF_VALUES) as error:
         if not is_possible(error):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgechat.errors import DamagedError, StorageError
 from edgechat.history import damage, migrations, search
-from edgechat.history.connection import Lease, connect, connect_unwritable, copied, has_locks
+from edgechat.history.connection import Lease, connect, connect_to_read, copied, has_locks
 from edgechat.paths import make_private
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Database:
                 "isolation_level": None,
                 "check_same_thread": False,
             }
-            connection = connect_unwritable(path, **options)
+            connection = connect_to_read(path, **options)
             try:
                 with _transaction(connection, "BEGIN"):
                     is_old = migrations.version(connection, path) < len(migrations.MIGRATIONS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -204,3 +205,42 @@ def test_chats_are_read_where_they_cannot_be_written(left: str, tmp_path: Path) 
         assert (ended.returncode, "cannot be written" in ended.stderr) == (5, True), (arguments, ended.stderr)
     if left == "killed and copied":
         assert {file.name: file.read_bytes() for file in (home / "data").iterdir()} == files
+
+
+def checks(ended: subprocess.CompletedProcess[str]) -> dict[str, dict[str, str]]:
+    return {check["id"]: check for check in json.loads(ended.stdout)["checks"]}
+
+
+def test_doctor_says_what_a_home_cannot_do(tmp_path: Path, no_locks: dict[str, str]) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    subprocess.run(
+        [sys.executable, "-c", WRITTEN, "closed", "hello"],
+        check=True,
+        env={**os.environ, "EDGECHAT_HOME": str(home)},
+    )
+    doctor = ["doctor", "--json"]
+    found = checks(start(doctor, EDGECHAT_HOME=str(home)))
+    assert (found["locks"]["state"], found["disk"]["state"]) == ("ok", "ok")
+    found = checks(start(doctor, EDGECHAT_HOME=str(home), **no_locks))
+    assert (found["locks"]["state"], "no file locks" in found["locks"]["detail"]) == ("warn", True)
+    found = checks(start(doctor, before=read_only(home), EDGECHAT_HOME=str(home)))
+    assert "locks" not in found
+    assert (found["folder_data"]["state"], "only be read" in found["folder_data"]["detail"]) == ("fail", True)
+    assert (found["history"]["state"], "sound" in found["history"]["detail"]) == ("ok", True)
+
+
+@pytest.mark.parametrize("room", ["size=4m", "nr_inodes=4"])
+def test_doctor_sees_that_nothing_more_can_be_written(tmp_path: Path, room: str) -> None:
+    home = tmp_path / "full"
+    home.mkdir()
+    read_only(home)  # skips where nothing can be mounted
+    script = (
+        f'mount -t tmpfs -o mode=700,{room} none "{home}" && mkdir "{home}/data" && cd "{home}/data" && '
+        '{ head -c 5000000 /dev/zero > filler; touch 1 2 3 4 5 6; } 2> /dev/null; cd / && exec "$@"'
+    )
+    before = ["unshare", "-m", "sh", "-c", script, "sh"]
+    ended = start(["doctor", "--json"], before=before, EDGECHAT_HOME=str(home))
+    assert ended.returncode == 1
+    disk = checks(ended)["disk"]
+    assert (disk["state"], "No space left" in disk["detail"]) == ("fail", True)
