@@ -19,10 +19,18 @@ import pytest
 from edgechat.history.store import HistoryStore
 from edgechat.paths import own_command
 
-DEMO = own_command("--plain", "--demo")
+SCRIPTED = """
+from edgechat.cli import opening
+from edgechat.engine.scripted import ScriptedEngine
+opening.engine_for = lambda config: ScriptedEngine(delay=0.05)
+from edgechat.cli.main import run
+raise SystemExit(run(['--plain']))
+"""
+CHAT = [sys.executable, "-c", SCRIPTED]
+"""The linear chat on the scripted engine; unlike with `--demo` the chat is kept."""
 
 
-def piped(home: Path, lines: str, command: list[str] = DEMO, **environment: str) -> subprocess.CompletedProcess[str]:
+def piped(home: Path, lines: str, command: list[str] = CHAT, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
         input=lines,
@@ -94,7 +102,7 @@ class Typed:
 def typed(tmp_path: Path) -> Iterator[Callable[..., Typed]]:
     running: list[Typed] = []
 
-    def start(command: list[str] = DEMO, home: Path = tmp_path / "home", **environment: str) -> Typed:
+    def start(command: list[str] = CHAT, home: Path = tmp_path / "home", **environment: str) -> Typed:
         running.append(Typed(home, command, **environment))
         return running[-1]
 
@@ -296,12 +304,7 @@ def test_a_python_without_readline(typed: Callable[..., Typed]) -> None:
 # Pastes
 
 DOCSTRING = 'def area(r):\n    """Return the area."""\n    return 3.14159 * r * r\n\nprint(area(2))\n'
-NO_READLINE = [
-    sys.executable,
-    "-c",
-    "import sys\nsys.modules['readline'] = None\n"
-    "from edgechat.cli.main import run\nraise SystemExit(run(['--plain', '--demo']))",
-]
+NO_READLINE = [sys.executable, "-c", f"import sys\nsys.modules['readline'] = None\n{SCRIPTED}"]
 
 
 def sent(home: Path) -> list[str]:
@@ -310,7 +313,7 @@ def sent(home: Path) -> list[str]:
     return [] if chat is None else [turn.user for turn in chat.turns]
 
 
-@pytest.mark.parametrize("command", [DEMO, NO_READLINE], ids=["readline", "without"])
+@pytest.mark.parametrize("command", [CHAT, NO_READLINE], ids=["readline", "without"])
 @pytest.mark.parametrize(
     "pasted",
     [
@@ -386,7 +389,7 @@ def test_a_pipe_may_be_of_another_encoding(tmp_path: Path, encoding: str) -> Non
         else "Pump 3: Überdruck\nzweite Zeile\r\nü\n"
     )
     done = subprocess.run(
-        DEMO,
+        CHAT,
         input=text.encode(encoding),
         env={**os.environ, "EDGECHAT_HOME": str(tmp_path)},
         capture_output=True,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from textual import events
 
 from edgechat.chat.conversation import ReplyState
+from edgechat.engine.base import ModelInfo, Progress
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.errors import EngineError, ModelError, StorageError
 from edgechat.history.store import HistoryStore
@@ -95,13 +97,29 @@ async def test_the_composer_grows_to_a_third(make_app: MakeApp) -> None:
         assert app.chat.status_line.region.bottom == 24
 
 
+class SlowToLoad(ScriptedEngine):
+    """Loads until it is let."""
+
+    def __init__(self, replies: Sequence[str]) -> None:
+        super().__init__(replies)
+        self.loaded = asyncio.Event()
+
+    async def start(self, on_progress: Callable[[Progress], None] | None = None) -> ModelInfo:
+        if on_progress is not None:
+            on_progress(Progress("load", 0, 0))
+        await self.loaded.wait()
+        return await super().start(on_progress)
+
+
 async def test_sending_while_the_model_loads(make_app: MakeApp, history: Path) -> None:
-    app = make_app(ScriptedEngine(["Late, but here."], load_delay=0.4))
+    engine = SlowToLoad(["Late, but here."])
+    app = make_app(engine)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: activity(pilot) is Activity.LOADING)
         await pilot.press("h", "i", "enter")
         await until(pilot, lambda: bool(app.query(TurnView)))
         assert app.session.info is None
+        engine.loaded.set()
         assert app.session.conversation.turns[0].user == "hi"
         await until(pilot, lambda: not app.chat.sending)
         assert "Late, but here." in screen_text(pilot)
@@ -140,13 +158,15 @@ async def test_escape_stops_and_keeps_the_text(make_app: MakeApp, history: Path)
 
 
 async def test_escape_while_the_model_loads(make_app: MakeApp) -> None:
-    app = make_app(ScriptedEngine(["never"], load_delay=0.3))
+    engine = SlowToLoad(["never"])
+    app = make_app(engine)
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("a", "enter")
         await until(pilot, lambda: bool(app.query(TurnView)))
         await pilot.press("escape")
         await until(pilot, lambda: not app.chat.sending)
         assert "stopped" in chat_text(pilot)
+        engine.loaded.set()
         await until(pilot, lambda: app.session.info is not None)
         await say(pilot, "b")
         assert "never" in chat_text(pilot)
