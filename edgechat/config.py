@@ -130,6 +130,10 @@ def device_path() -> Path | None:
 
     In a folder where everyone can write, somebody else's file is passed over: it has to belong to the system, to this
     user, or to whom the binary belongs.
+
+    Raises:
+        ConfigError: It cannot be looked at.
+        StorageError: A folder above it is in the hands of others, who could exchange it.
     """
     for folder in paths.beside():
         path = folder / DEVICE_FILE
@@ -140,6 +144,7 @@ def device_path() -> Path | None:
         except OSError as error:
             raise ConfigError("Settings file cannot be read", f"{path}: {error.strerror or error}.") from error
         if os.name != "posix" or owner in {0, os.getuid(), *paths.owners()}:
+            paths.require_own_beside(path)
             return path
     return None
 

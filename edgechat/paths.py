@@ -8,7 +8,6 @@ data, not with the caches: on a device without a network a model that a disk cle
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 import sys
 from contextlib import suppress
@@ -18,6 +17,7 @@ from pathlib import Path
 from platformdirs import PlatformDirs
 
 from edgechat.errors import StorageError
+from edgechat.ownership import require_own
 
 APP = "edgechat"
 
@@ -56,97 +56,7 @@ def _folder(kind: str) -> Path:
     return own
 
 
-@cache
-def _require_own(folder: Path) -> None:
-    """Refuse a folder that another user could put another one in the place of, with chats and models of his.
-
-    Raises:
-        StorageError: It is in the hands of somebody who is neither this user nor the system.
-    """
-    if os.name != "posix" or (found := _stranger(folder)) is None:
-        return
-    owner = found.lstat().st_uid
-    if owner in (0, os.geteuid()):
-        raise StorageError(
-            "Folder is not yours alone",
-            f"{found} can be changed by other users, who could exchange what edgechat opens below it.",
-            f"Set EDGECHAT_HOME to a folder in your own home, or: chmod go-w {shlex.quote(str(found))}",
-        )
-    raise StorageError(
-        "Folder is not yours alone",
-        f"{found} belongs to user {owner}, who could exchange what edgechat opens below it.",
-        f"Set EDGECHAT_HOME to a folder in your own home; mount a stick (FAT, exFAT, NTFS) with uid={os.geteuid()}.",
-    )
-
-
-def _stranger(path: Path) -> Path | None:
-    """The first step on the way to a path that others can exchange, links included; None where there is none."""
-    at, rest, links = Path("/"), [*reversed(path.parts[1:])], 0
-    while rest:
-        name = rest.pop()
-        step = at.parent if name == ".." else at / name
-        try:
-            found = step.lstat()
-        except OSError:  # not there yet; whoever makes it owns it
-            return None
-        if _open_to_others(step, found):
-            return step
-        if not stat.S_ISLNK(found.st_mode):
-            at = step
-            continue
-        links += 1
-        if links > 40:
-            return step
-        target = step.readlink()
-        rest += reversed(target.parts[1:] if target.is_absolute() else target.parts)
-        at = Path("/") if target.is_absolute() else at
-    return None
-
-
-def _open_to_others(path: Path, found: os.stat_result) -> bool:
-    if found.st_uid not in (0, os.geteuid()) and not _unknown(found.st_uid):
-        return True
-    mode = found.st_mode
-    if stat.S_ISLNK(mode) or mode & stat.S_ISVTX or not mode & 0o022:
-        return False
-    if mode & 0o002:
-        return not _without_modes(path)
-    # Most systems give each user a group of his own, which may write to what is his.
-    return found.st_gid not in (0, os.getegid())
-
-
-def _unknown(uid: int) -> bool:
-    """Whether nobody can be that user: in a container, files from outside belong to users it does not have."""
-    with suppress(OSError, ValueError):
-        if uid == 65534 and Path("/proc/self/uid_map").read_text("ascii").split()[2] != "4294967295":
-            return True
-    if os.geteuid() != 0:
-        return False
-    import pwd
-
-    try:
-        pwd.getpwuid(uid)
-    except KeyError:
-        return True
-    return False
-
-
-def _without_modes(path: Path) -> bool:
-    """Whether a file system keeps no rights, as those of sticks: whoever mounted it has chosen them for all files."""
-    try:
-        mounts = Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return False
-    kinds = {}
-    for line in mounts:
-        head, _, tail = line.partition(" - ")
-        place = head.split()[4].replace("\\040", " ")
-        if path.is_relative_to(place):
-            kinds[place] = tail.split()[0]  # the last one on a place is the one that is seen
-    return bool(kinds) and kinds[max(kinds, key=len)] in _MODELESS
-
-
-_MODELESS = frozenset({"vfat", "msdos", "exfat", "ntfs", "ntfs3", "fuseblk", "9p", "drvfs", "cifs", "smb3"})
+_require_own = cache(require_own)
 
 
 def temporary_home() -> Path | None:
@@ -182,6 +92,7 @@ def temporary_home() -> Path | None:
             f"{folder}, which would be used in its place, is not this user's alone.",
             "Set EDGECHAT_HOME to a folder for edgechat's files.",
         )
+    _require_own(folder)
     return folder
 
 
@@ -201,6 +112,17 @@ def _single_file(own: Path) -> Path | None:
     # Believed only by what a single file unpacked: elsewhere the variable would lead away from a device's own settings.
     single = os.environ.get(SINGLE_FILE)
     return Path(single) if single and (own / UNPACKED).is_file() else None
+
+
+def require_own_beside(path: Path) -> None:
+    """Refuse what lies beside the packaged binary where somebody else could exchange it, or has put it there.
+
+    Who the binary belongs to is trusted as the system is: it is his program that runs.
+
+    Raises:
+        StorageError: It, or a folder above it, is in the hands of others.
+    """
+    require_own(path, owners())
 
 
 def owners() -> frozenset[int]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from edgechat import locks, paths
 from edgechat.i18n import N_, _
 from edgechat.models.words import size_text
+from edgechat.ownership import chmod, without_modes
 from edgechat.preflight import Finding, State
 
 LITTLE_DISK = 200 * 1000 * 1000
@@ -78,9 +79,23 @@ def _folder(name: str, title: str, folder: Path) -> Finding:
         return finding(
             "warn",
             _("Others can look into {folder} (its mode is {mode:o}).").format(folder=folder, mode=mode),
-            f"chmod 700 {folder}",
+            remedy("700", folder),
         )
     return finding("ok", str(folder))
+
+
+def remedy(change: str, path: Path) -> str:
+    """How the rights of a file are changed where it lies: not every file system keeps them."""
+    if is_read_only(path):
+        return _("The disk is mounted read-only: mount it for writing, or set EDGECHAT_HOME to a folder on another.")
+    owner = path.stat().st_uid
+    if without_modes(path):
+        return _("This file system (FAT, exFAT, NTFS) keeps no rights: mount it with uid={uid},umask=077.").format(
+            uid=os.geteuid()
+        )
+    if os.geteuid() not in (0, owner):
+        return _("It belongs to user {owner}: set EDGECHAT_HOME to a folder of your own.").format(owner=owner)
+    return chmod(change, path)
 
 
 def may(path: Path, what: int) -> bool:

@@ -11,7 +11,7 @@ from functools import partial
 
 from edgechat import logs, paths
 from edgechat.config import Settings, config_path
-from edgechat.doctor.folders import is_read_only, may
+from edgechat.doctor.folders import is_read_only, may, remedy
 from edgechat.errors import EdgechatError
 from edgechat.history import backup
 from edgechat.history.damage import damage
@@ -119,7 +119,7 @@ def history() -> Iterator[Finding]:
     elif is_read_only(path):
         yield finding("ok", _("sound, {size}; it can only be read").format(size=size_text(size)))
     elif not may(path, os.W_OK):
-        yield finding("fail", _("{file} cannot be written to.").format(file=path), f"chmod u+w {path}")
+        yield finding("fail", _("{file} cannot be written to.").format(file=path), remedy("u+w", path))
     else:
         yield finding("ok", _("sound, {size}").format(size=size_text(size)))
     newest = next(iter(backup.backups(path)), None)

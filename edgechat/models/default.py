@@ -58,11 +58,15 @@ def model_beside() -> ModelFolder | None:
 
     Raises:
         ModelError: There is one, and it cannot be opened.
+        StorageError: There is one, and somebody else has put it there or could exchange it.
     """
     found = [folder / BESIDE for folder in paths.beside() if (folder / BESIDE).is_dir()]
     # A folder that merely happens to be called so, as beside a download, does not stand before the model inside.
     found.sort(key=lambda path: not ((path / MLMODEL).is_file() or (path / GENAI_CONFIG).is_file()))
-    return open_model(found[0]) if found else None
+    if not found:
+        return None
+    paths.require_own_beside(found[0])
+    return open_model(found[0])
 
 
 def no_model() -> ModelError:

@@ -6,10 +6,11 @@ import getpass
 import json
 import os
 import platform
+import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 from edgechat import doctor, logs, paths
 from edgechat.config import Settings, config_path
 from edgechat.doctor import machine
+from edgechat.doctor.folders import remedy
 from edgechat.doctor.hiding import hider
 from edgechat.history.store import HistoryStore
 from edgechat.paths import history_path, own_command
@@ -262,3 +264,38 @@ def test_keys_and_personas_that_are_none_are_told() -> None:
     assert "edgechat keys" in found["keys"].hint
     assert "bad.md" in found["personas"].detail
     assert {found["keys"].state, found["personas"].state} == {"warn"}
+
+
+def test_how_rights_are_changed_fits_the_disk(mounted: Callable[..., Path]) -> None:
+    assert remedy("700", mounted("-t", "tmpfs", "tmpfs")).startswith("chmod 700 ")
+    assert "read-only" in remedy("700", mounted("-t", "tmpfs", "-o", "ro", "tmpfs"))
+
+
+def test_a_stick_that_keeps_no_rights_is_mounted_with_them(mounted: Callable[..., Path], tmp_path: Path) -> None:
+    if shutil.which("mkfs.vfat") is None:
+        pytest.skip("no dosfstools here")
+    image = tmp_path / "stick"
+    image.write_bytes(bytes(8 << 20))
+    subprocess.run(["mkfs.vfat", str(image)], check=True, stdout=subprocess.DEVNULL)
+    assert "umask=077" in remedy("700", mounted("-t", "vfat", "-o", "loop", str(image)))
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Mounts something on a folder of its own; skips where that cannot be."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("needs root, to mount")
+    places: list[Path] = []
+
+    def mount(*arguments: str) -> Path:
+        place = tmp_path / f"mounted {len(places)}"
+        place.mkdir()
+        ended = subprocess.run(["mount", *arguments, str(place)], capture_output=True, text=True, check=False)
+        if ended.returncode:
+            pytest.skip(f"cannot be mounted here: {ended.stderr.strip()}")
+        places.append(place)
+        return place
+
+    yield mount
+    for place in places:
+        subprocess.run(["umount", str(place)], check=True)

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from edgechat import paths
+from edgechat import ownership, paths
+from edgechat.config import device_path
 from edgechat.errors import StorageError
+from edgechat.models.default import model_beside
 
 
 def test_every_missing_parent_is_private(tmp_path: Path) -> None:
@@ -162,5 +164,75 @@ def test_links_on_the_way_to_a_home_are_followed_step_by_step(user: Path, monkey
 def test_a_stick_without_rights_is_taken_as_it_is_mounted(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stick = made(user / "stick", 61_001, 0o777)
     monkeypatch.setenv("EDGECHAT_HOME", str(stick))
-    monkeypatch.setattr(paths, "_without_modes", lambda path: path == stick)
+    monkeypatch.setattr(ownership, "without_modes", lambda path: path == stick)
     assert paths.data_dir() == stick / "data"
+
+
+@pytest.mark.parametrize(("owner", "mode"), [(61_002, 0o755), (0, 0o777), (61_001, 0o777)])
+def test_a_temporary_home_below_what_others_can_exchange_is_refused(
+    user: Path, monkeypatch: pytest.MonkeyPatch, owner: int, mode: int
+) -> None:
+    above = made(user / "above", owner, mode)
+    temporary = made(above / "tmp", 0, 0o1777)
+    monkeypatch.delenv("EDGECHAT_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(user / "gone"))
+    monkeypatch.setattr(os, "getuid", os.geteuid)
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    with pytest.raises(StorageError, match=re.escape(f"{above} ")):
+        paths.temporary_home()
+
+
+def test_a_temporary_home_in_the_hands_of_the_system_is_taken(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    temporary = made(user / "tmp", 0, 0o1777)
+    monkeypatch.delenv("EDGECHAT_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(user / "gone"))
+    monkeypatch.setattr(os, "getuid", os.geteuid)
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    assert paths.temporary_home() == temporary / "edgechat-61001"
+
+
+@pytest.mark.parametrize("name", ["model", "edgechat.toml"])
+@pytest.mark.parametrize(("owner", "mode"), [(61_002, 0o755), (0, 0o777), (61_001, 0o777)])
+def test_what_lies_beside_the_binary_below_what_others_can_exchange_is_refused(
+    user: Path, monkeypatch: pytest.MonkeyPatch, owner: int, mode: int, name: str
+) -> None:
+    """Of a binary that is the user's own, and of one of the system's."""
+    above = made(user / "above", owner, mode)
+    folder = made(above / "edgechat", 61_001, 0o755)
+    os.seteuid(0)
+    (folder / "model").mkdir()
+    (folder / "edgechat.toml").write_text("temperature = 0.5")
+    (folder / "edgechat").touch()
+    os.seteuid(61_001)
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(sys, "executable", str(folder / "edgechat"))
+    with pytest.raises(StorageError, match=re.escape(f"{above} ")) as caught:
+        if name == "model":
+            model_beside()
+        else:
+            device_path()
+    assert "move edgechat" in caught.value.hint
+
+
+def test_what_lies_beside_a_binary_of_the_devices_owner_is_his_to_say(
+    user: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = made(user / "stick", 61_002, 0o755)
+    os.seteuid(0)
+    for name in ("edgechat", "edgechat.toml"):
+        (folder / name).touch()
+        os.chown(folder / name, 61_002, 61_002)
+    os.seteuid(61_001)
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(sys, "executable", str(folder / "edgechat"))
+    assert device_path() == folder / "edgechat.toml"
+
+
+def test_another_users_model_beside_the_binary_is_refused(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = made(user / "tmp", 0, 0o1777)
+    made(folder / "model", 61_002, 0o755)
+    (folder / "edgechat").touch()
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(sys, "executable", str(folder / "edgechat"))
+    with pytest.raises(StorageError, match="user 61002"):
+        model_beside()
