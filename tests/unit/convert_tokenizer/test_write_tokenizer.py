@@ -273,7 +273,7 @@ class TestRefused:
         ("change", "words"),
         [
             ({"scores": None}, "scores"),
-            ({"scores": [0.5]}, "1 scores"),
+            ({"scores": [0.5]}, "1 score\\."),
             ({"scores": [float("nan")] * 265}, "not numbers"),
             ({"unknown_token_id": 265}, "unknown_token_id"),
         ],

@@ -128,10 +128,17 @@ for _ in range(rounds):
                 os._exit(1)
         os.close(writing)
         children.append((pid, reading))
-    if chance.random() < 0.9:  # else while they open the file
-        select.select([reading for _, reading in children], [], [])
-    time.sleep(chance.uniform(0.0, 0.08))
     confirmed = b""
+    heard = {reading: b"" for _, reading in children}
+    if chance.random() < 0.9:  # else while they open the file
+        # So far by what was confirmed, not by the clock: on a busy machine nothing would have been written.
+        wanted = chance.randrange(1, 24)
+        while sum(part.count(b"\\n") for part in heard.values()) < wanted:
+            for reading in select.select(list(heard), [], [])[0]:
+                part = os.read(reading, 4096)
+                assert part, "a writer failed"
+                heard[reading] += part
+    time.sleep(chance.uniform(0.0, 0.02))
     for pid, _ in children:
         os.kill(pid, signal.SIGKILL)
     for pid, reading in children:
@@ -139,7 +146,7 @@ for _ in range(rounds):
         assert os.WIFSIGNALED(status), "a writer failed"
         killed += 1
         with os.fdopen(reading, "rb") as told:
-            confirmed += told.read()
+            confirmed += heard[reading] + told.read()
     store = HistoryStore.open(path)
     chats, replies = {}, {}
     for line in confirmed.splitlines(keepends=True):
@@ -214,9 +221,11 @@ def test_a_killed_writer_loses_nothing_that_was_confirmed(tmp_path: Path) -> Non
         with start(WRITER, str(path)) as process:
             assert process.stdout is not None
             chat = int(process.stdout.readline().split()[1])
-            time.sleep(chance.uniform(0, 0.2))
+            # By what was confirmed, and a moment: on a busy machine the clock alone would kill it before it wrote.
+            confirmed = [process.stdout.readline().strip() for _ in range(chance.randrange(40))]
+            time.sleep(chance.uniform(0, 0.02))
             process.kill()
-            history.append((chat, process.stdout.read().split()))
+            history.append((chat, confirmed + process.stdout.read().split()))
         store = HistoryStore.open(path)
         for earlier in history:
             check(store, *earlier)
