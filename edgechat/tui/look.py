@@ -24,6 +24,7 @@ from edgechat.i18n import _, in_words, right_to_left
 from edgechat.tui import direction, glyphs
 from edgechat.tui.filters import Colourless, Simplified, Visible
 from edgechat.tui.narrow import allow_any_width
+from edgechat.tui.removal import remove_whole
 from edgechat.tui.terminal.order import InputOrder
 from edgechat.tui.themes import MONO, fitting_theme, own_themes, without_colour
 
@@ -47,6 +48,7 @@ class LookApp(App[None]):
             settings: For its theme, its motion and its keys.
         """
         allow_any_width()
+        remove_whole()
         self._order = InputOrder(self, super().post_message)
         super().__init__()
         self.settings = settings

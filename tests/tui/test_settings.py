@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import tomllib
 from pathlib import Path
@@ -281,3 +282,18 @@ async def test_what_was_typed_last_is_saved_however_fast_one_saves(make_app: Mak
         shown.action_save()  # as a key that comes before the message of the change
         await until(pilot, lambda: not isinstance(pilot.app.screen, SettingsScreen))
     assert tomllib.loads(config_path().read_text("utf-8"))["temperature"] == 0.1
+
+
+async def test_what_is_laid_out_anew_may_be_interrupted(make_app: MakeApp) -> None:
+    """A worker that is cancelled while it takes parts away neither ends them nor the app that waits for them too."""
+    async with make_app(ScriptedEngine()).run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        choice = screen(pilot).query_one("#scope", Choice)
+        for _ in range(20):  # as fast as keys that come in one piece
+            choice.action_step(1)
+            for _ in range(7):
+                await asyncio.sleep(0)
+        await pilot.press("escape")
+        await until(pilot, lambda: pilot.app.screen is app_of(pilot).chat)
+        assert pilot.app._running
+        await say(pilot, "still here")
