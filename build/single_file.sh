@@ -107,19 +107,19 @@ trusted() ( # nobody else can put another folder in the place of this one: each 
   steps=0 at='' rest=$1/
   if other /; then exit 1; fi
   while [ -n "$rest" ]; do
-    name=${rest%%/*} rest=${rest#*/}
-    case $name in
+    part=${rest%%/*} rest=${rest#*/}
+    case $part in
       "" | .) continue ;;
       ..) at=${at%/*} && continue ;;
     esac
-    if other "$at/$name"; then exit 1; fi
-    if [ -L "$at/$name" ]; then
+    if other "$at/$part"; then exit 1; fi
+    if [ -L "$at/$part" ]; then
       steps=$((steps + 1))
       [ "$steps" -lt 40 ] || exit 1
-      to=$(readlink -- "$at/$name") || exit 1
+      to=$(readlink -- "$at/$part") || exit 1
       case $to in /*) rest=$to/$rest at='' ;; *) rest=$to/$rest ;; esac
     else
-      at=$at/$name
+      at=$at/$part
     fi
   done
 )
