@@ -5,165 +5,257 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from textual import events
+from textual._context import active_message_pump
+from textual.app import App
 from textual.message import Message
-from textual.pilot import Pilot
 
+from edgechat.chat.text import without_controls
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.history.store import HistoryStore
 from edgechat.paths import own_command
 from edgechat.session import Session
 from edgechat.tui.app import EdgechatApp
-from edgechat.tui.terminal.keyboard import Keyboard
+from edgechat.tui.terminal.driver import TerminalDriver
 from edgechat.tui.widgets.composer import Composer
-from tests.hostile.conftest import Campaign, sample
+from edgechat.tui.widgets.status import Activity
+from tests.hostile.byte_noise import PASTE_BEGINS, noise, paste
+from tests.hostile.conftest import LONG, Campaign, sample
 from tests.hostile.test_terminal_closed import Closed
-from tests.tui.helpers import app_of, ready
 
-A_CASE = 100
+A_CASE = 1000 if LONG else 150
 """Chunks of bytes in one run of the app."""
 
-WORDS = ["hello ", "grün ", "שלום ", "日本語 ", "😀", "a\u0301", "\u3000", "x"]
-LEAVES = {"ctrl+q", "ctrl+c", "ctrl+g"}
-"""Keys that may do what they say: leave, or open an editor."""
-SENDS = {"enter", "ctrl+m", "ctrl+j", "alt+enter", "shift+enter"}
+SIZE = (90, 24)
+SEND = "enter"
+LEAVES = {"ctrl+q", "ctrl+g"}
+"""Keys that may do what they say: leave, or open an editor. They are left out, so that a run goes on."""
+
+PAUSES = (0.0, 0.0, 0.0, 0.001, 0.04, 0.09, 0.11, 0.29, 0.31, 0.49, 0.51, 0.99, 1.01, 1.9, 2.1, 5.0)
+"""Seconds between chunks, on the clock of the driver: beside each of its bounds."""
+
+_ENTER = re.compile(rb"\r|13[\d:;]*[u~]|57414|OM")
+"""All that can be Enter; more than is."""
 
 
-def noise(dice: random.Random) -> bytes:
-    """A chunk that means nothing, or not what it seems to."""
-    kind = dice.randrange(12)
-    if kind == 0:
-        return dice.randbytes(dice.randrange(1, 40)).replace(b"\r", b"").replace(b"\n", b"")
-    if kind == 1:
-        return bytes([dice.randrange(0x80, 0x100)])
-    if kind == 2:
-        numbers = b";".join(b"%d" % dice.choice([0, 1, 5, 27, 65, 10**9, 10**30]) for _ in range(dice.randrange(6)))
-        return (
-            b"\x1b["
-            + dice.choice([b"", b"<", b"?", b">", b"="])
-            + numbers
-            + dice.choice(b"mMuRtcnyZ~ABCD@`$").to_bytes()
-        )
-    if kind == 3:
-        x, y = dice.choice([0, 1, 5, 40, 200, 99999]), dice.choice([0, 1, 5, 20, 99, 99999])
-        return b"\x1b[<%d;%d;%d" % (dice.choice([0, 1, 2, 32, 35, 64, 65, 128]), x, y) + dice.choice([b"M", b"m"])
-    if kind == 4:
-        return (
-            dice.choice([b"\x1b]0;", b"\x1bP1$r", b"\x1b_G", b"\x1b]l"])
-            + b"/quit title"
-            + dice.choice([b"\x07", b"\x1b\\", b""])
-        )
-    if kind == 5:
-        return dice.choice(
-            [b"\x1b[?62;1c", b"\x1b[0n", b"\x1b[9;9R", b"\x1b[?2026;2$y", b"\x1b[I", b"\x1b[O", b"\x1b[201~"]
-        )
-    if kind == 6:
-        inside = "".join(
-            dice.choice([*WORDS, "\r", "\n/quit\n", "\x1b[31m", "\x1b[A", "\x03", "file://[x", "/tmp/\x00", "~no/x"])
-            for _ in range(6)
-        )
-        return b"\x1b[200~" + inside.encode() + b"\x1b[201~"
-    if kind == 7:
-        return dice.choice(["\ud7ff", "\ue000", "\ufffe", "\U0010ffff", "\u202e", "\x85", "\x9b"]).encode()
-    if kind == 8:
-        return dice.choice(
-            [
-                b"\x1b[A",
-                b"\x1b[B",
-                b"\x1bOC",
-                b"\x1b[D",
-                b"\x1b[3~",
-                b"\x7f",
-                b"\t",
-                b"\x1b[Z",
-                b"\x1b[5~",
-                b"\x1b[1;2D",
-            ]
-        )
-    if kind == 9:
-        return dice.choice([b"\x1b", b"\x1b\x1b", b"\x1b[", b"\x1bO", b"\x1b[1;", b"\x1b[<0;1", b"\x1b[M"])
-    return dice.choice(WORDS).encode()
+class TypedDriver(TerminalDriver):
+    """Edgechat's driver with its keyboard, at a terminal whose bytes and clock are the test's.
+
+    Attributes:
+        now: What the clock says.
+        keys: The keys that were read.
+        pastes: The pastes that were read.
+    """
+
+    can_suspend = False
+
+    def __init__(self, app: App[Any], **options: Any) -> None:
+        super().__init__(app, **options)
+        self.now = 0.0
+        self.keys: list[str] = []
+        self.pastes: list[str] = []
+
+    def start_application_mode(self) -> None:
+        """There is no terminal to take."""
+        self._send_size()
+
+    def _get_terminal_size(self) -> tuple[int, int]:
+        return SIZE
+
+    def type(self, data: bytes, pause: float = 0.0) -> None:
+        """Bytes come after a pause."""
+        self.now += pause
+        if self._keyboard.deadline is not None and self.now >= self._keyboard.deadline:
+            self._deliver(self._keyboard.expire(self.now))
+        self._deliver(self._keyboard.feed(data, self.now))
+
+    def rest(self) -> None:
+        """Nothing comes for long: the keyboard is in the state in which it began, but for a paste without an end."""
+        for _ in range(2):
+            self.type(b"", 10.0)
+        if self._keyboard._pasted is not None:
+            self.type(b"\x1b[201~")
+
+    def send_message(self, message: Message) -> None:
+        """Give it to the app, unless it would end the run."""
+        if isinstance(message, events.Key):
+            if message.key in LEAVES:
+                return
+            self.keys.append(message.key)
+        elif isinstance(message, events.Paste):
+            self.pastes.append(message.text)
+        super().send_message(message)
 
 
-class Sent:
-    """The keys that came and may send something."""
+class Witness:
+    """Sees every message in the app, and whether what is sent was written and then sent by a key or a click.
+
+    Attributes:
+        sent: What was sent.
+        wrong: What was sent in another way.
+    """
 
     def __init__(self) -> None:
-        self.keys = 0
+        self.sent: list[str] = []
+        self.wrong: list[str] = []
+        self._acts: list[str] = []
+        self._last: Message | None = None
 
-    def count(self, found: list[Message]) -> None:
-        """Count the keys among what was read that may send something."""
-        self.keys += sum(isinstance(each, events.Key) and each.key in SENDS for each in found)
+    def see(self, message: Message) -> None:
+        """A part of the app is about to handle a message."""
+        if isinstance(message, events.Click) or (isinstance(message, events.Key) and message.key == SEND):
+            app = active_message_pump.get().app
+            assert isinstance(app, EdgechatApp)
+            self._acts.append(app.chat.composer.message)
+        elif isinstance(message, Composer.Submitted) and message is not self._last:
+            self._last = message
+            self.sent.append(message.text)
+            if message.text in self._acts or f"/{message.text}" in self._acts:
+                self._acts.clear()
+            else:
+                self.wrong.append(f"{message.text!r} was sent, and written was {self._acts[-3:]!r}")
+        elif isinstance(message, Composer.Commanded) and message is not self._last:
+            self._last = message
+            if not self._acts:
+                self.wrong.append(f"{message.line!r} was obeyed, and nobody pressed a key")
+            self._acts.clear()
+
+
+class Run:
+    """One run of the app, and what was typed into it."""
+
+    def __init__(self, dice: random.Random, history: Path) -> None:
+        self.dice = dice
+        self.witness = Witness()
+        self.engine = ScriptedEngine(["A short reply."])
+        self.app = EdgechatApp(Session(self.engine, HistoryStore.open(history)))
+        self.app.driver_class = TypedDriver
+        self.typed = bytearray()
+        self.chunks = 0
+
+    @property
+    def driver(self) -> TypedDriver:
+        assert isinstance(self.app._driver, TypedDriver)
+        return self.app._driver
+
+    async def type(self, data: bytes, pause: float = 0.0) -> None:
+        """Type, and wait until it was handled, though not until it is drawn."""
+        self.typed += data
+        self.driver.type(data, pause)
+        await self._handled()
+
+    def _is_handled(self) -> bool:
+        order = self.app._order
+        return not (order._waiting or order._task or self.app._message_queue.qsize())
+
+    async def _handled(self) -> None:
+        for turn in range(1000):
+            await asyncio.sleep(0 if turn < 100 else 0.005)
+            if self._is_handled():
+                break
+
+    async def until(self, condition: Callable[[], bool], seconds: float = 120) -> None:
+        """Wait for something, which may take its time on a busy machine."""
+        end = asyncio.get_running_loop().time() + seconds
+        while not condition():
+            assert asyncio.get_running_loop().time() < end, "it never came true"
+            await asyncio.sleep(0.01)
+
+    async def noise(self, count: int) -> str | None:
+        """Type so many chunks. Returns what went wrong."""
+        while self.chunks < count and self.app._exception is None and not self.app._exit and self.app._running:
+            if self.dice.random() < 0.03:
+                if wrong := await self._paste():
+                    return wrong
+            else:
+                for piece in noise(self.dice):
+                    await self.type(piece, self.dice.choice(PAUSES))
+                    self.chunks += 1
+        self.driver.rest()
+        await self._handled()
+        return None
+
+    async def _paste(self) -> str | None:
+        """A paste is a paste from end to end, whatever is in it and however it is cut."""
+        self.driver.rest()
+        keys, pastes = len(self.driver.keys), len(self.driver.pastes)
+        pieces, text = paste(self.dice)
+        come = b""
+        for piece in pieces:  # a mark that begins is waited for no longer than a key is
+            pauses = (0.0, 0.01, 1.9) if PASTE_BEGINS in come else (0.0, 0.01, 0.05)
+            self.driver.type(piece, self.dice.choice(pauses))
+            come += piece
+            self.chunks += 1
+        found = self.driver.pastes[pastes:]
+        if len(self.driver.keys) > keys:
+            return f"keys came from the paste {pieces}: {self.driver.keys[keys:]}"
+        if text is not None and found != ([without_controls(text)] if without_controls(text) else []):
+            return f"the paste {pieces} came as {found}"
+        await self._handled()
+        return None
+
+    def judge(self) -> str | None:
+        """What was sent by none of what was typed."""
+        if not self.app._running and not self.app._exit:
+            return f"it ended of itself after {bytes(self.typed[-200:])!r}"
+        enters, possible = self.driver.keys.count(SEND), len(_ENTER.findall(self.typed))
+        if enters > possible:
+            return f"{enters} times Enter of {possible} that were typed"
+        asked = {message.content for request in self.engine.requests for message in request.messages[-1:]}
+        if strange := asked - set(self.witness.sent):
+            return f"the model was asked {sorted(strange)[:3]!r}, which nobody sent"
+        return "; ".join(self.witness.wrong[:3]) or None
+
+    async def ask(self) -> str | None:
+        """After all that, what is typed arrives as it is, and Enter sends it."""
+        chat = self.app.chat
+        for _ in range(100):
+            if self.app.screen is chat and self.app.focused is chat.composer and not chat.sending:
+                break
+            if self.app.screen is chat:
+                chat.composer.focus()
+            else:
+                await self.type(b"\x1b", 1.0)
+                self.driver.rest()
+            await asyncio.sleep(0.05)
+        await self.until(lambda: not chat.composer.message_queue_size)  # the last of the noise may still be on its way
+        await asyncio.sleep(0.1)
+        chat.composer.clear()
+        await self.type("typed שלום\u3000x\x1b[D!".encode(), 1.0)
+        try:
+            await self.until(lambda: chat.composer.text == "typed שלום\u3000!x")
+        except AssertionError:
+            return f"what was typed arrived as {chat.composer.text!r} in {self.app.screen!r}"
+        await self.type(b"\r", 1.0)
+        try:
+            await self.until(lambda: self.witness.sent[-1:] == ["typed שלום\u3000!x"])
+            await self.until(
+                lambda: any(each.messages[-1].content == "typed שלום\u3000!x" for each in self.engine.requests)
+            )
+        except AssertionError:
+            return f"what was typed was not sent: {self.witness.sent[-1:]!r} in {self.app.screen!r}"
+        return None
 
 
 async def attack(number: int, history: Path) -> str | None:
-    dice = random.Random(number)
-    keyboard, sent = Keyboard("utf-8"), Sent()
-    app = EdgechatApp(Session(ScriptedEngine(["A short reply."]), HistoryStore.open(history)))
-    submitted: set[int] = set()
-
-    def see(message: Message) -> None:
-        if isinstance(message, (Composer.Submitted, Composer.Commanded)):
-            submitted.add(id(message))
-            seen.append(message)  # so that no other gets its id
-
-    seen: list[Message] = []
-    done: list[bytes] = []
+    run = Run(random.Random(number), history)
     try:
-        async with app.run_test(size=(90, 24), message_hook=see) as pilot:
-            await ready(pilot)
-            now = 0.0
-
-            def give(found: list[Message]) -> None:
-                found = [each for each in found if not (isinstance(each, events.Key) and each.key in LEAVES)]
-                sent.count(found)
-                for each in found:
-                    if not isinstance(each, events.MouseEvent) or app.size.contains(each.x, each.y):
-                        each.set_sender(app)
-                        app.post_message(each)
-
-            for _ in range(A_CASE):
-                done.append(noise(dice))
-                now += dice.choice([0.0, 0.001, 0.2, 3.0])
-                if keyboard.deadline is not None and now >= keyboard.deadline:
-                    give(keyboard.expire(now))
-                give(keyboard.feed(done[-1], now))
-                if dice.random() < 0.1:
-                    await pilot.pause(0)
-            while keyboard.deadline is not None:
-                give(keyboard.expire(keyboard.deadline))
-            await pilot.pause()
-            if len(submitted) > sent.keys:
-                return f"{len(submitted)} sent by {sent.keys} keys"
-            return await _what_is_typed_arrives(pilot, keyboard)
+        async with run.app.run_test(headless=False, size=SIZE, message_hook=run.witness.see):
+            await run.until(lambda: run.app.chat.status_line.status.activity is Activity.READY)
+            wrong = await run.noise(A_CASE) or run.judge()
+            if wrong is None and not run.app._exit:
+                wrong = await run.ask() or run.judge()
+            return wrong
     except Exception as error:  # whatever it is, it is what is looked for
-        return f"{type(error).__name__}: {str(error)[:200]} after {done[-5:]}"
-
-
-async def _what_is_typed_arrives(pilot: Pilot[None], keyboard: Keyboard) -> str | None:
-    app = app_of(pilot)
-    while app._order._task is not None:
-        await pilot.pause(0.02)
-    for _ in range(8):
-        if app.screen is app.chat and app.focused is app.chat.composer:
-            break
-        await pilot.press("escape")
-        if app.screen is app.chat:
-            app.chat.composer.focus()
-            await pilot.pause()
-    app.chat.composer.clear()
-    for message in keyboard.feed("typed שלום\u3000x\x1b[D!".encode(), 1e6):
-        app.post_message(message)
-    for _ in range(200):
-        if app.chat.composer.text == "typed שלום\u3000!x":
-            return None
-        await pilot.pause(0.02)
-    return f"what was typed arrived as {app.chat.composer.text!r} in {app.screen!r}"
+        return f"{type(error).__name__}: {str(error)[:200]} after {bytes(run.typed[-200:])!r}"
 
 
 @pytest.fixture(autouse=True)
@@ -171,21 +263,22 @@ def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("EDITOR", "true")
     monkeypatch.setenv("EDGECHAT_CLIPBOARD", "none")
+    monkeypatch.setattr("textual.screen.UPDATE_PERIOD", 0.25)  # what is drawn is not what is looked at here
 
 
 def test_no_bytes_harm(campaign: Callable[[str, str], Campaign], tmp_path: Path) -> None:
-    """A hundred chunks a case, through the keyboard that the driver reads with, into the whole app."""
-    started = campaign("C", f"random bytes typed, {A_CASE} chunks a case")
+    """Through the driver and its keyboard into the whole app. A case is one run of the app."""
+    started = campaign("C", f"random bytes typed, {A_CASE:,} chunks a case")
 
     def run(number: int) -> str | None:
-        return asyncio.run(asyncio.wait_for(attack(number, tmp_path / f"{number}.db"), 300))
+        return asyncio.run(asyncio.wait_for(attack(number, tmp_path / f"{number}.db"), 3600))
 
-    started.run(sample(2, 1000), run)
+    started.run(sample(2, 100), run)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
 def test_no_bytes_end_a_real_terminals_chat(tmp_path: Path) -> None:
-    """The same through the driver: it runs on, has sent nothing, and leaves with Ctrl+Q and code 0."""
+    """The same through a real terminal: it runs on, and leaves with Ctrl+Q and code 0."""
     dice = random.Random(11)
     closed = Closed(own_command("--demo"), tmp_path)
     family: list[psutil.Process] = []
@@ -194,11 +287,16 @@ def test_no_bytes_end_a_real_terminals_chat(tmp_path: Path) -> None:
             closed.read(0.2)
         family = closed.family()
         for _ in range(sample(40, 1000).stop):
-            closed.type(noise(dice).translate(None, b"\r\n\x03\x07\x11"))
+            closed.type(b"".join(noise(dice)).translate(None, b"\r\n\x03\x07\x11").replace(b"/quit", b"/quiz"))
             closed.read(0.01)
             assert closed.process.poll() is None, closed.out[-2000:]
         closed.read(3.0)
-        closed.type(b"\x11")
+        closed.type(b"\x1b[201~")  # in a paste without an end, Ctrl+Q would be text
+        closed.read(3.0)
+        closed.type(b"\x11")  # which takes its turn after all that came before
+        end = time.monotonic() + 120
+        while closed.process.poll() is None and time.monotonic() < end:
+            closed.read(0.5)
         left, _ = closed.left(family)
         assert left == []
         assert closed.process.returncode == 0
