@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from textual.widgets import OptionList
 
 from edgechat.config import Config, Settings
 from edgechat.engine.scripted import ScriptedEngine
@@ -174,3 +175,17 @@ def test_the_look_is_chosen_without_importing_what_chooses_keys_and_writes_setti
     )
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+async def test_a_list_without_room_has_no_pages(make_app: MakeApp) -> None:
+    """Paging through the commands in a window that shows none of them changes nothing."""
+    async with make_app(ScriptedEngine()).run_test(size=(100, 30)) as pilot:
+        await ready(pilot)
+        await pilot.press("ctrl+p")
+        options = pilot.app.screen.query_one(OptionList)
+        await until(pilot, lambda: options.option_count > 5)
+        await pilot.resize_terminal(3, 1)
+        options.styles.display = "none"
+        await pilot.pause()
+        await pilot.press("pagedown", "pageup")
+        assert pilot.app.is_running
