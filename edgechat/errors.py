@@ -105,3 +105,8 @@ class TransferError(EdgechatError):
 
 class DamagedError(StorageError):
     """The history's file is not what was written to it: cut, overwritten, or never a database."""
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether it is the failure of a library in Rust, which is none of Python's `Exception`s."""
+    return type(error).__name__ == "PanicException"

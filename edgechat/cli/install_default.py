@@ -4,9 +4,9 @@ It is started by `models.default` and speaks JSON lines on standard output: `{"d
 the end `{"ready": path}`, or `{"error": {"title", "message", "hint"}}` and a non-zero exit code. Tracebacks of what
 nobody foresaw go to standard error, which is the install log.
 
-A model is installed as a whole or not at all, whatever ends this process. When the parent dies, its pipe closes and
-nobody listens; the installation goes on in silence, for the next start wants its result and would otherwise begin from
-nothing. Only a signal stops it.
+A model is installed as a whole or not at all, whatever ends this process. It ends with the parent that said who it is:
+nothing goes on computing behind the back of a user who has left. Where nobody did, the installation goes on in silence
+when nobody listens any more, and only a signal stops it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from edgechat.models.default import DEFAULT_NAME, embedded_gguf, no_model
 from edgechat.models.manifest import ensure_intact
 from edgechat.models.store import ModelStore
 from edgechat.models.words import size_text
+from edgechat.runtime import parent
 
 _TOTAL = 100
 # Where the time goes: converting, then saving, hashing and waiting for the disk.
@@ -38,8 +39,11 @@ _GROWTH = 1.25
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-def main() -> int:
+def main(started_by: str = "") -> int:
     """Install the default model, telling how it goes.
+
+    Args:
+        started_by: The process id of the parent, with which this one ends.
 
     Returns:
         The exit code; see `errors.ExitCode`.
@@ -48,6 +52,8 @@ def main() -> int:
     speaker = _Speaker()
     try:
         with _stoppable():
+            if started_by:
+                parent.end_with(int(started_by), signal.SIGTERM)
             path = _install(ModelStore(), speaker)
     except EdgechatError as error:
         speaker.error(error)

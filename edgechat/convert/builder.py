@@ -172,13 +172,13 @@ def _build(place: Path, source: Path, layers: int, tell: Progress) -> None:
     out = place / "out"
     command = [
         # -P: a folder named torch in the working directory must change nothing. -u: each line as it is printed.
-        *(sys.executable, "-P", "-u", "-m", "edgechat.convert.builder_child"),
+        *(sys.executable, "-P", "-u", "-m", "edgechat.convert.builder_child", str(os.getpid())),
         *("-i", str(place / "source"), "-o", str(out), "-c", str(place / "cache")),
         *("-p", "int4", "-e", "cpu", "--extra_options", *_OPTIONS),
     ]
     log = place / "log"
     with log.open("wb") as errors:
-        # Its standard input is held open for as long as it is wanted; it ends when that ends.
+        # Where the system cannot end it with this process, it ends when its standard input does.
         child = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

@@ -13,16 +13,23 @@ import threading
 from importlib.util import find_spec
 from pathlib import Path
 
+from edgechat.runtime import parent
 
-def _end_with_parent() -> None:
+
+def _end_with_input() -> None:
     # Not through sys.stdin, whose lock a thread may not hold when Python ends.
     os.read(0, 1)
     os._exit(1)
 
 
 def main() -> None:
-    """Run the builder with this process's own arguments. A failure ends the process with its traceback."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    """Run the builder with this process's own arguments. A failure ends the process with its traceback.
+
+    The first argument is the process id of the parent, with which this process ends.
+    """
+    if os.name == "nt":
+        threading.Thread(target=_end_with_input, daemon=True).start()
+    parent.end_with(int(sys.argv.pop(1)))
     package = find_spec("onnxruntime_genai")  # found, not imported: the builder does not need the engine
     assert package is not None
     assert package.submodule_search_locations is not None

@@ -47,6 +47,9 @@ LOG_LIMIT = 1024 * 1024
 GRACE_SECONDS = 1.5
 """How long what was stopped may take to end before the worker is ended: a user waits three seconds at the most."""
 
+LAST_GRACE_SECONDS = 2.4
+"""How long it may take where the worker tells of its steps, and the next is to end by then."""
+
 END_SECONDS = 1.0
 """How long a worker may take to end when nothing is wanted of it any more."""
 
@@ -110,7 +113,7 @@ class EngineClient:
         self._number = 0
         self._graces: dict[int, asyncio.TimerHandle] = {}
         self._ended: dict[int, EdgechatError] = {}
-        self._heard = 0.0
+        self._heard = self._step = 0.0
         self._step_seconds = 0.0
         self._turn = asyncio.Lock()
         self._info: ModelInfo | None = None
@@ -290,11 +293,18 @@ class EngineClient:
         """Ask for the end of that request, and end the worker if it does not come."""
         if number not in self._graces:
             loop = asyncio.get_running_loop()
-            self._graces[number] = loop.call_later(GRACE_SECONDS, self._give_up, number)
+            last = loop.time() + LAST_GRACE_SECONDS
+            self._graces[number] = loop.call_later(GRACE_SECONDS, self._give_up, number, last)
         await self._write(number, wire.Stop())
 
-    def _give_up(self, number: int) -> None:
-        if number in self._queues:
+    def _give_up(self, number: int, last: float) -> None:
+        """End the worker, unless its steps are slow and one that ends in time is under way."""
+        if number not in self._queues:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._heard + 1.5 * self._step <= last:
+            self._graces[number] = loop.call_at(last, self._give_up, number, 0.0)
+        else:
             self._kill(_stopped())
 
     def _kill(self, reason: EdgechatError) -> None:
@@ -360,11 +370,12 @@ class EngineClient:
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
-        failure: EngineError | None = None
+        failure: EdgechatError | None = None
         try:
             while line := await process.stdout.readline():
                 answer = wire.decode_answer(line)
-                self._heard = asyncio.get_running_loop().time()
+                now = asyncio.get_running_loop().time()
+                self._step, self._heard = now - self._heard, now
                 if answer.id in self._queues:
                     self._queues[answer.id].put_nowait(answer.body)
                 elif isinstance(answer.body, Progress):
@@ -374,7 +385,7 @@ class EngineClient:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
         code = await process.wait()
-        reason = failure or self._ended.pop(process.pid, None) or _death(code)
+        reason = failure or self._ended.pop(process.pid, None) or _death(code, loading=self._info is None)
         if self._process is process:
             self._process = None
             self._info = None
@@ -490,7 +501,7 @@ def _see_log() -> str:
     return f"Send the message again to start a new one. Its last words are in {paths.log_path('worker')}."
 
 
-def _death(code: int) -> EngineError:
+def _death(code: int, *, loading: bool) -> EdgechatError:
     """What an unasked-for end of the worker means, in plain words."""
     if code == -getattr(signal, "SIGKILL", 9):
         return EngineError(
@@ -501,7 +512,13 @@ def _death(code: int) -> EngineError:
         )
     if code < 0:
         with contextlib.suppress(ValueError):
-            return EngineError(
-                "The model process crashed", f"It was ended by signal {signal.Signals(-code).name}.", _see_log()
-            )
+            name = signal.Signals(-code).name
+            if loading:
+                return ModelError(
+                    "The model process crashed",
+                    f"It was ended by signal {name} while the model was loaded.",
+                    "Copy the model again from its source, or use another one. Its last words are in "
+                    f"{paths.log_path('worker')}.",
+                )
+            return EngineError("The model process crashed", f"It was ended by signal {name}.", _see_log())
     return EngineError("The model process ended", f"Its exit code was {code}.", _see_log())

@@ -21,10 +21,40 @@ from edgechat.errors import EdgechatError, EngineError, ModelError
 PREFILL_CHUNK = 64
 """Prompt tokens computed in one call. Larger chunks are no faster, and a stop waits for the end of one."""
 
+_LEAST_CHUNK = 8
+_CHUNK_SECONDS = 0.75
+"""What one call may take: half of the time a stop has, see `client.GRACE_SECONDS`."""
+
 LONGEST_TOKEN = 256
 """Characters no token has more of; the longest known, a run of spaces, has 162."""
 
 VERIFY = "Copy the model again from its source; `edgechat models verify` shows what differs."
+
+
+class Pace:
+    """How many tokens of a prompt are computed in one call: fewer on a device that is slow for its model.
+
+    A stop waits for the end of a call, and a worker in which it takes too long is ended with all that it has computed.
+
+    Attributes:
+        size: Tokens of the next call; few at first, which tells how fast the device is.
+    """
+
+    def __init__(self) -> None:
+        self.size = _LEAST_CHUNK
+
+    def note(self, tokens: int, seconds: float) -> None:
+        """Learn from a call. Twice the tokens take twice the time at the most, so that growing is safe."""
+        fitting = int(tokens * _CHUNK_SECONDS / max(seconds, 1e-6))
+        if fitting < tokens:
+            self.size = _power(min(self.size, fitting))
+        elif tokens >= self.size:
+            self.size = _power(max(self.size, fitting))
+
+
+def _power(size: int) -> int:
+    """The power of two up to that size, within bounds."""
+    return max(_LEAST_CHUNK, min(PREFILL_CHUNK, 1 << max(size, 1).bit_length() - 1))
 
 
 def fit(request: Request, context: int, encode: Callable[[Sequence[Message]], list[int]]) -> tuple[list[int], int]:

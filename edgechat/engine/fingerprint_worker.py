@@ -6,6 +6,7 @@ and whatever the model does ends with the worker.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 from pathlib import Path
@@ -42,7 +43,10 @@ def take_fingerprint(folder: Path, known: Fingerprint | None = None) -> Fingerpr
     if size * _LOADED > sizing.available_memory():
         raise EngineError("No fingerprint", "There is not enough memory to load the model.")
     with subprocess.Popen(
-        paths.own_command("_worker"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        paths.own_command("_worker", str(os.getpid())),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     ) as child:
         guard = threading.Timer(_SECONDS, child.kill)
         guard.start()

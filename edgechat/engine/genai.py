@@ -37,6 +37,7 @@ from edgechat.engine.batch import BatchWriter, choose_filler
 from edgechat.engine.common import (
     PREFILL_CHUNK,
     VERIFY,
+    Pace,
     choose_form,
     fit,
     known_ahead,
@@ -132,6 +133,7 @@ class GenaiModel:
             # Other programs may have taken it since.
             room=lambda: sizing.available_memory() > kv + sizing.RESERVE,
         )
+        self._pace = Pace()
         self._ahead: tuple[tuple[Message, ...], list[int]] | None = None
         self._seed: int | None = None
         self._top_k = Sampling().top_k
@@ -338,14 +340,15 @@ class GenaiModel:
     def _opened_reply(self, begun: str = "") -> GrowingReply:
         return GrowingReply(self._tokenizer.create_stream().decode, self.codec, begun)
 
-    @staticmethod
-    def _compute(cache: Cache, prompt: list[int], stopped: Callable[[], bool]) -> Iterator[int]:
+    def _compute(self, cache: Cache, prompt: list[int], stopped: Callable[[], bool]) -> Iterator[int]:
         """Compute the rest of a prompt chunk by chunk, unless stopped; yield how many of its tokens are held."""
         while len(cache.tokens) < len(prompt) and not stopped():
             held = len(cache.tokens)
-            size = PREFILL_CHUNK - 1 if len(prompt) - held == PREFILL_CHUNK + 1 else PREFILL_CHUNK  # see _FEWEST
+            size = self._pace.size - 1 if len(prompt) - held == self._pace.size + 1 else self._pace.size  # see _FEWEST
             chunk = prompt[held : held + size]
+            began = time.perf_counter()
             cache.generator.append_tokens(chunk)
+            self._pace.note(len(chunk), time.perf_counter() - began)
             cache.tokens += chunk
             cache.ready = True
             yield len(cache.tokens)

@@ -15,7 +15,7 @@ from tokenizers.decoders import DecodeStream
 
 from edgechat.chat.template import Piece
 from edgechat.engine.base import PromptPart
-from edgechat.errors import EngineError, ModelError
+from edgechat.errors import EngineError, ModelError, is_panic
 
 REPLIES_KEPT = 4096
 """Replies whose own ids are remembered: a few megabytes at the most."""
@@ -68,6 +68,9 @@ class TokenCodec:
                 if not token.special
             ]
         )
+        # What a file says of filling up and cutting off is for training; 2^31 ids of filling would be written out.
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
         self.control_ids = {token.content: number for number, token in added.items()}
         self._strips = frozenset(token.content for token in added.values() if token.rstrip)
         self._tokenizer.encode_special_tokens = True
@@ -76,7 +79,7 @@ class TokenCodec:
         self._replies: OrderedDict[str, tuple[int, ...]] = OrderedDict()
         self._encoded: OrderedDict[str, tuple[int, ...]] = OrderedDict()
         self._encoded_ids = 0
-        ids = self._tokenizer.encode("a", add_special_tokens=False).ids
+        ids = self._ids_of("a")
         self.prepends_space = bool(ids) and str(self._tokenizer.id_to_token(ids[0])).startswith("\u2581")
 
     @property
@@ -88,11 +91,12 @@ class TokenCodec:
         """Ids of text, every character of it taken literally.
 
         Raises:
-            EngineError: A control id came out after all; sending it would let the text steer the model.
+            EngineError: The tokenizer fails, or a control id came out after all; sending that would let the text steer
+                the model.
         """
         ids = self._encoded.get(text)
         if ids is None:
-            ids = tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
+            ids = self._ids_of(text)
             if not self._reserved.isdisjoint(ids):
                 raise EngineError("Text was taken for a control token", "This tokenizer cannot keep the two apart.")
             if len(ids) < ENCODED_KEPT // 2:
@@ -103,6 +107,18 @@ class TokenCodec:
         else:
             self._encoded.move_to_end(text)
         return ids
+
+    def _ids_of(self, text: str) -> tuple[int, ...]:
+        try:
+            return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        except BaseException as error:
+            if not isinstance(error, Exception) and not is_panic(error):
+                raise
+            raise EngineError(
+                "The tokenizer failed",
+                f"A text could not be turned into tokens: {_short(error)}.",
+                "It is the model's own; use another model, or send another text.",
+            ) from error
 
     def decoder(self) -> Callable[[int], str]:
         """A decoder for one reply: from each id to the characters it completes, control tokens left out.

@@ -24,7 +24,7 @@ import msgspec
 
 from edgechat.engine import sizing, wire
 from edgechat.engine.base import Progress, Request, TextDelta
-from edgechat.errors import EdgechatError, EngineError
+from edgechat.errors import EdgechatError, EngineError, ModelError, is_panic
 from edgechat.runtime import limits, parent, sandbox
 
 if TYPE_CHECKING:
@@ -204,11 +204,27 @@ def _told(number: int, send: _Send) -> Iterator[None]:
         raise
     except EdgechatError as error:
         send(number, wire.Failure.of(error))
-    except Exception as error:  # the parent must hear of it; the traceback goes to the log
+    except BaseException as error:  # the parent must hear of it; the traceback goes to the log
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         import traceback
 
         traceback.print_exc()
-        send(number, wire.Failure.of(EngineError("The engine failed", f"{type(error).__name__}: {error}.")))
+        send(number, wire.Failure.of(_in_words(error)))
+
+
+def _in_words(error: BaseException) -> EdgechatError:
+    """What nobody foresaw. A library that lies in an unusual place is not found any more after the confinement."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    if isinstance(error, PermissionError | ImportError):
+        return ModelError("The model cannot read what it needs", f"{text}.", _OUTSIDE)
+    return EngineError("The engine failed", f"{text}.")
+
+
+_OUTSIDE = (
+    "The process that holds a model may read that model's folder and the libraries of edgechat, and nothing else: put "
+    "what it needs into the folder. `edgechat doctor` tells of this confinement."
+)
 
 
 def _loader(load: wire.Load) -> Callable[[], LoadedModel]:

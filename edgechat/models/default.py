@@ -149,7 +149,7 @@ async def _install(on_progress: Callable[[int, int, str], None]) -> ModelFolder:
     with _opened(log) as errors:
         try:
             child = await asyncio.create_subprocess_exec(
-                *paths.own_command(INSTALL_COMMAND),
+                *paths.own_command(INSTALL_COMMAND, str(os.getpid())),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,

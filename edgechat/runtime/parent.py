@@ -20,30 +20,32 @@ GRACE_SECONDS = 3.0
 _PDEATHSIG = 1
 
 
-def end_with(parent: int) -> None:
+def end_with(parent: int, number: int = getattr(signal, "SIGKILL", 9)) -> None:
     """End this process when its parent ends. Call it before there are threads.
 
     Args:
-        parent: The parent's process id, as the parent itself told it; it may have ended since.
+        parent: The parent's process id, as the parent itself told it; it may have ended since. The thread that started
+            this process has to live as long as this is wanted.
+        number: The signal that ends it.
     """
     if sys.platform == "win32":
         return
     if sys.platform == "linux":
-        _ask_the_kernel()
+        _ask_the_kernel(number)
     else:
-        watch(parent)
+        watch(parent, number)
     if os.getppid() != parent:
         os._exit(1)  # before it could be asked for
 
 
-def _ask_the_kernel() -> None:
+def _ask_the_kernel(number: int) -> None:
     import ctypes
 
     with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PDEATHSIG, int(number), 0, 0, 0)
 
 
-def watch(parent: int) -> None:
+def watch(parent: int, number: int = getattr(signal, "SIGKILL", 9)) -> None:
     """Start a process that ends this one some time after that parent has ended; it ends with this one."""
     if sys.platform == "win32":
         return
@@ -55,7 +57,7 @@ def watch(parent: int) -> None:
         wait_for_either(parent, child)
         time.sleep(GRACE_SECONDS)
         if os.getppid() == child:  # else it has ended, and the number may be another's
-            os.kill(child, signal.SIGKILL)
+            os.kill(child, number)
     finally:
         os._exit(0)
 

@@ -15,10 +15,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from edgechat import paths
 from edgechat.chat.conversation import Message, ReplyState
 from edgechat.cli.opening import engine_for
 from edgechat.config import load_config
-from edgechat.engine.base import Finished, Request, StoppedError, TextDelta
+from edgechat.engine.base import Finished, Progress, Request, StoppedError, TextDelta
 from edgechat.engine.client import EngineClient, EngineOptions, ModelSource
 from edgechat.errors import EngineError, ModelError
 from edgechat.history.store import HistoryStore
@@ -62,29 +63,43 @@ def wait_until(done: Callable[[], bool], seconds: float = GONE_SECONDS) -> bool:
     return True
 
 
+def heeding(command: list[str]) -> list[str]:
+    """Let a program heed what whoever runs the tests may ignore, as `nohup` and the jobs of a shell do."""
+    code = "import os, signal, sys\n"
+    code += "for one in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM): signal.signal(one, signal.SIG_DFL)\n"
+    return [sys.executable, "-S", "-c", code + "os.execvp(sys.argv[1], sys.argv[1:])", *command]
+
+
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 def test_no_worker_is_left_behind(
-    endless: dict[str, Path], own_home: Path, campaign: Callable[[str, str], Campaign]
+    endless: dict[str, Path], default_genai: Path, own_home: Path, campaign: Callable[[str, str], Campaign]
 ) -> None:
-    """The program is ended at random moments: as its worker starts, loads for ever, or computes for ever."""
+    """The program is ended at random moments: as its worker starts, loads for ever, or computes for ever.
+
+    And as a real model reads a long question, or writes a long answer.
+    """
     fight = campaign("A", "ends of the program while its worker computes")
 
     def attack(seed: int) -> str | None:
         chance = random.Random(seed)
-        number, when = SIGNALS[seed % 4], ("load", "reply")[seed // 4 % 2]
+        number, when = SIGNALS[seed % 4], ("load", "reply", "reading", "writing")[(seed + seed // 4) % 4]
+        asked = "word " * 6000 if when == "reading" else "Tell me a very long story about a lighthouse keeper."
         program = subprocess.Popen(
-            own_command("ask", "--no-history", "--model-uri", str(endless[when]), "hello"),
+            heeding(own_command("ask", "--no-history", "--model-uri", str(endless.get(when, default_genai)), asked)),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        assert program.stdout is not None
         try:
             if not wait_until(lambda: bool(workers()) or program.poll() is not None, 60):
                 return "no worker came"
-            time.sleep(chance.choice((0, chance.random() / 4, chance.random() * 2)))
+            if when == "writing" and not program.stdout.read(1):
+                return "nothing was written"
+            time.sleep(chance.choice((0, chance.random() / 4, chance.random() * (4 if when == "reading" else 2))))
             program.send_signal(number)
             began = time.monotonic()
             if not wait_until(lambda: program.poll() is not None and not workers()):
@@ -92,17 +107,36 @@ def test_no_worker_is_left_behind(
             return None if time.monotonic() - began < GONE_SECONDS else "it took too long"
         finally:
             program.kill()
-            program.wait()
+            program.communicate()
             for one in workers():
                 one.kill()
 
     fight.run(sample(8, 200), attack)
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 128 + signal.SIGTERM)])
+def test_a_job_in_the_background_of_a_shell(tiny_phi3: Path, endless: dict[str, Path], number: int, code: int) -> None:
+    """A shell has it ignore Ctrl+C: it goes on then, as any other program, and ends when it is told to."""
+    model = tiny_phi3 if number == signal.SIGINT else endless["load"]
+    command = own_command("ask", "--no-history", "--max-tokens", "8", "--model-uri", str(model), "hello")
+    job = subprocess.Popen(
+        heeding(["sh", "-c", '"$@" & echo $!; wait $!; echo $?', "sh", *command]),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert job.stdout is not None
+    program = int(job.stdout.readline())
+    assert wait_until(lambda: bool(workers()), 60)
+    os.kill(program, number)
+    out, _ = job.communicate(timeout=60)
+    assert int(out.split()[-1]) == code
+    assert workers() == []
+
+
 @pytest.mark.parametrize("when", ["load", "reply"])
 def test_ctrl_c_ends_a_question(endless: dict[str, Path], when: str) -> None:
     program = subprocess.Popen(
-        own_command("ask", "--model-uri", str(endless[when]), "hello"),
+        heeding(own_command("ask", "--model-uri", str(endless[when]), "hello")),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -233,6 +267,46 @@ async def test_stopping_a_load_that_is_nearly_over_loses_nothing(tiny_phi3: Path
         pid = engine.pid
         await engine.stop()
         assert (await engine.start()).context == 256
+        assert engine.pid == pid
+    finally:
+        await engine.aclose()
+
+
+SLOW_WORKER = """
+import ctypes
+from edgechat.engine import genai, worker
+class Slow:  # each token of a prompt takes a while, in which Python's lock is held
+    def __init__(self, generator): self._generator = generator
+    def __getattr__(self, name): return getattr(self._generator, name)
+    def append_tokens(self, tokens):
+        ctypes.PyDLL(None).usleep({} * len(tokens))
+        self._generator.append_tokens(tokens)
+make = genai.GenaiModel._make_generator
+def make_slow(self):
+    generator, params = make(self)
+    return Slow(generator), params
+genai.GenaiModel._make_generator = make_slow
+raise SystemExit(worker.main())
+"""
+
+
+@pytest.mark.parametrize("microseconds", [30_000, 100_000])
+async def test_stopping_a_slow_device_costs_no_reload(
+    tiny_phi3: Path, monkeypatch: pytest.MonkeyPatch, microseconds: int
+) -> None:
+    """A chunk of 64 tokens would take two or six seconds: fewer are computed at once, so that a stop finds its end."""
+    code = SLOW_WORKER.format(microseconds)
+    monkeypatch.setattr(paths, "own_command", lambda *_: [sys.executable, "-P", "-c", code])
+    engine = EngineClient(ModelSource(tiny_phi3, "m"), EngineOptions(context=512))
+    try:
+        await engine.start()
+        pid = engine.pid
+        asked = Request((Message("user", "word " * 60),), max_tokens=4)
+        async for event in engine.stream(asked):
+            if isinstance(event, Progress):
+                await engine.stop()
+        assert isinstance(event, Finished)
+        assert event.reason == "cancelled"
         assert engine.pid == pid
     finally:
         await engine.aclose()

@@ -1,0 +1,92 @@
+"""A tokenizer or a chat template that never comes to an end is ended, and its user told why."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edgechat.chat.conversation import Message
+from edgechat.engine.base import Finished, Request
+from edgechat.engine.client import EngineClient, EngineOptions, ModelSource
+from edgechat.errors import EdgechatError
+from edgechat.paths import own_command
+from tests.hostile.conftest import Campaign, sample
+from tests.hostile.endless_texts import TEMPLATES, TOKENIZERS, with_template, with_tokenizer
+from tests.hostile.test_worker_kills import GONE_SECONDS, heeding, wait_until, workers
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
+
+ASKED = Request((Message("user", "a" * 60 + " hello"),), max_tokens=4)
+
+
+async def answer(folder: Path, seconds: float) -> Finished | EdgechatError:
+    engine = EngineClient(
+        ModelSource(folder, "m"), EngineOptions(context=256, load_seconds=seconds, step_seconds=seconds)
+    )
+    try:
+        events = [event async for event in engine.stream(ASKED)]
+    except EdgechatError as error:
+        return error
+    finally:
+        await engine.aclose()
+    assert isinstance(events[-1], Finished)
+    return events[-1]
+
+
+async def test_every_one_ends(tiny_phi3: Path, tmp_path: Path, campaign: Callable[[str, str], Campaign]) -> None:
+    fight = campaign("A", "chat templates and tokenizers without an end")
+    makers: list[tuple[str, Callable[[Path], Path]]] = [
+        *((name, lambda to, one=one: with_tokenizer(tiny_phi3, to, one)) for name, one in TOKENIZERS.items()),
+        *((name, lambda to, one=one: with_template(tiny_phi3, to, one)) for name, one in TEMPLATES.items()),
+    ]
+    for number in sample(8, len(makers)):
+        name, make = makers[number]
+        result = await answer(make(tmp_path / str(number)), 3)
+        if isinstance(result, EdgechatError) and not (result.title and result.message and result.hint):
+            fight.note(number, f"{name}: {result!r}")
+        elif workers():
+            fight.note(number, f"{name}: a worker is left")
+        else:
+            fight.note(number, None)
+    fight.judge()
+
+
+@pytest.mark.parametrize("name", ["padding to 2^31", "padding to a multiple of 2^31", "a cut after two"])
+async def test_filling_up_and_cutting_off_are_for_training(tiny_phi3: Path, tmp_path: Path, name: str) -> None:
+    plain = await answer(tiny_phi3, 120)
+    changed = await answer(with_tokenizer(tiny_phi3, tmp_path / "m", TOKENIZERS[name]), 120)
+    assert isinstance(plain, Finished)
+    assert isinstance(changed, Finished)
+    assert changed.usage.prompt == plain.usage.prompt
+
+
+async def test_a_tokenizer_that_gives_up_is_told_in_words(tiny_phi3: Path, tmp_path: Path) -> None:
+    """Its library in Rust does so by a panic, which is none of Python's exceptions."""
+    result = await answer(with_tokenizer(tiny_phi3, tmp_path / "m", TOKENIZERS["another expression"]), 120)
+    assert isinstance(result, EdgechatError)
+    assert result.title == "The tokenizer failed"
+
+
+@pytest.mark.parametrize("name", ["a silent loop", "a text that grows"])
+def test_ctrl_c_ends_it_at_once(tiny_phi3: Path, tmp_path: Path, name: str) -> None:
+    target = tmp_path / "m"
+    if name in TEMPLATES:
+        with_template(tiny_phi3, target, TEMPLATES[name])
+    else:
+        with_tokenizer(tiny_phi3, target, TOKENIZERS[name])
+    program = subprocess.Popen(
+        heeding(own_command("ask", "--no-history", "--model-uri", str(target), "hello")),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert wait_until(lambda: any(one.cpu_times().user > 1 for one in workers()), 120)
+    program.send_signal(signal.SIGINT)
+    _, told = program.communicate(timeout=GONE_SECONDS)
+    assert (program.returncode, "stopped" in told) == (130, True)
+    assert workers() == []
