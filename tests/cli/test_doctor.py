@@ -6,7 +6,6 @@ import getpass
 import json
 import os
 import platform
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from edgechat import doctor, logs, paths
+from edgechat import doctor, logs, ownership, paths
 from edgechat.config import Settings, config_path
 from edgechat.doctor import machine
 from edgechat.doctor.folders import remedy
@@ -271,13 +270,12 @@ def test_how_rights_are_changed_fits_the_disk(mounted: Callable[..., Path]) -> N
     assert "read-only" in remedy("700", mounted("-t", "tmpfs", "-o", "ro", "tmpfs"))
 
 
-def test_a_stick_that_keeps_no_rights_is_mounted_with_them(mounted: Callable[..., Path], tmp_path: Path) -> None:
-    if shutil.which("mkfs.vfat") is None:
-        pytest.skip("no dosfstools here")
-    image = tmp_path / "stick"
-    image.write_bytes(bytes(8 << 20))
-    subprocess.run(["mkfs.vfat", str(image)], check=True, stdout=subprocess.DEVNULL)
-    assert "umask=077" in remedy("700", mounted("-t", "vfat", "-o", "loop", str(image)))
+def test_a_stick_that_keeps_no_rights_is_mounted_with_them(
+    mounted: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Not every kernel has FAT, so a real mount is taken for one of it.
+    monkeypatch.setattr(ownership, "_MODELESS", frozenset({"tmpfs"}))
+    assert "umask=077" in remedy("700", mounted("-t", "tmpfs", "tmpfs"))
 
 
 @pytest.fixture
