@@ -22,7 +22,7 @@ from edgechat import clipboard, logs
 from edgechat.chat.conversation import ReplyState
 from edgechat.chat.text import printable
 from edgechat.chat.window import moved_words
-from edgechat.cli.plain_input import EndedError, Lines, bracket_pastes, ended_by_signals, use_readline
+from edgechat.cli.plain_input import EndedError, Lines, bracket_pastes, ended_by_signals, interrupts_to, use_readline
 from edgechat.engine.base import Progress, TextDelta
 from edgechat.engine.fitting import WindowMoved
 from edgechat.errors import EdgechatError, ExitCode, StorageError
@@ -226,17 +226,31 @@ class PlainChat:
         Raises:
             CancelledError: It was given up.
         """
-        future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
-        while True:
+        future: Future[T] | None = None
+        interrupted = False
+
+        def stop() -> None:
+            asyncio.run_coroutine_threadsafe(self._session.stop(), self._loop)
+            if future is not None and not (whole or self._session.busy):
+                future.cancel()
+
+        def interrupt() -> None:
+            nonlocal interrupted
+            interrupted = True
+            if future is not None:
+                stop()
+
+        # Not by KeyboardInterrupt, which may come anywhere, also where the work has begun and is not known here yet.
+        with interrupts_to(interrupt):
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            if interrupted:
+                stop()
             try:
                 return future.result()
-            except KeyboardInterrupt:
-                asyncio.run_coroutine_threadsafe(self._session.stop(), self._loop)
-                if whole or self._session.busy:
-                    continue
-                future.cancel()
-                if not self._interactive:
-                    raise
+            except CancelledError:
+                if interrupted and not self._interactive:
+                    raise KeyboardInterrupt from None
+                raise
             except EndedError:
                 if not self._session.busy:
                     future.cancel()

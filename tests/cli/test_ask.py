@@ -211,11 +211,11 @@ def test_megabytes_are_refused_without_being_encoded() -> None:
     assert b"more than" in ended.stderr
 
 
-def test_nul_and_bytes_that_are_not_text_are_replaced_and_told() -> None:
+def test_zero_bytes_are_no_text_and_are_refused() -> None:
     ended = ask(*QUICK, stdin=b"a\x00b \xff c")
-    assert ended.returncode == 0
-    assert b"1 character" in ended.stderr
-    assert last_chat().turns[0].user == "a\ufffdb \ufffd c"
+    assert ended.returncode == 2
+    assert b"zero bytes" in ended.stderr
+    assert ended.stdout == b""
 
 
 def test_a_lone_surrogate_in_an_argument_is_replaced() -> None:

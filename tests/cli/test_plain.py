@@ -183,8 +183,7 @@ def test_no_command_ends_the_chat(tmp_path: Path) -> None:
 
 def patched(lines: str) -> list[str]:
     """The program with something changed in it."""
-    code = f"{lines}\nfrom edgechat.cli.main import run\nraise SystemExit(run(['--plain', '--demo']))"
-    return [sys.executable, "-c", code]
+    return [sys.executable, "-c", f"{lines}\n{SCRIPTED}"]
 
 
 def test_a_fault_in_a_command_does_not_end_the_chat(tmp_path: Path) -> None:

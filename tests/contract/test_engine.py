@@ -363,7 +363,7 @@ async def test_a_long_prompt_reports_its_progress_and_can_be_stopped(name: str, 
         assert finished is not None
         assert finished.reason == "cancelled"
         assert finished.usage.completion == 0
-        assert seen[0].done == 64
+        assert 0 < seen[0].done <= 64
         assert seen[-1].done < seen[-1].total
     finally:
         await engine.aclose()
