@@ -529,7 +529,7 @@ def test_a_server_needs_the_small_mlflow_alone(server: str, phi3: Pushed, tiny_p
     (tmp_path / "a.db").touch()
     refused = small("models", "pull", "models:/phi3/1", "--tracking-uri", f"sqlite:///{tmp_path}/a.db", cwd=work)
     assert refused.returncode == 3
-    assert "edgechat[mlflow]" in refused.stderr
+    assert "uv sync --inexact --extra mlflow" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert list(work.iterdir()) == []
 

@@ -151,8 +151,9 @@ def test_two_hundred_prompts_and_one_load_a_worker(spark: Any, ask: Any, model: 
     assert all(row.answer for row in rows)
 
     processes = loads.read_text().split()
-    assert 1 <= len(processes) <= 2
-    assert len(set(processes)) == len(processes)
+    assert 1 <= len(set(processes)) <= 2
+    # Its configuration is read once to be judged, and once to be loaded.
+    assert all(processes.count(each) == 2 for each in processes)
 
     answers = {row.id: row.answer for row in rows}
     some = [0, 57, 111, 199]

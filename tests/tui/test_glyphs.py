@@ -60,7 +60,8 @@ def test_every_sign_in_the_source_has_a_form_for_every_terminal() -> None:
     """What is not in the table passes the filter; a question mark on somebody's terminal would be all that is left."""
     broken = set()
     for path in sorted(Path(edgechat.tui.__file__).parent.rglob("*.py")):
-        if path.name == "glyphs.py":
+        # The table itself, and what is read from a terminal and never drawn.
+        if path.name in ("glyphs.py", "charset.py", "keyboard.py"):
             continue
         for line in path.read_text(encoding="utf-8").splitlines():
             code = line.partition("  #")[0]

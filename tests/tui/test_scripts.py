@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -111,12 +112,24 @@ def kept() -> Conversation:
     return latest
 
 
+SCRIPTED = """
+from edgechat.cli import opening
+from edgechat.engine.scripted import ScriptedEngine
+opening.engine_for = lambda config: ScriptedEngine(delay=0.05)
+from edgechat.cli.main import run
+raise SystemExit(run([]))
+"""
+"""The chat on the scripted engine; unlike with `--demo` it is kept."""
+
+
 @needs_tmux
 def test_what_an_input_method_commits_is_sent_shown_and_kept(own_home: Path) -> None:
     """An input method hands over whole words; to a terminal's program they are characters like any other."""
     environment = {"EDGECHAT_HOME": str(own_home), "HOME": str(own_home.parent), "LANG": "C.UTF-8"}
     environment["PATH"] = os.environ["PATH"]
-    with Terminal(paths.own_command("--demo"), environment=environment, cwd=own_home.parent, columns=100) as terminal:
+    with Terminal(
+        [sys.executable, "-c", SCRIPTED], environment=environment, cwd=own_home.parent, columns=100
+    ) as terminal:
         terminal.wait_for("ready")
         for word in TYPED.split():
             terminal.press("-l", f"{word} ")
