@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import pty
 import re
@@ -51,6 +52,7 @@ class Typed:
             os.execvpe(command[0], command, {**os.environ, "EDGECHAT_HOME": str(home), "TERM": "xterm", **environment})
         self.shown = ""
         self._raw = b""
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
 
     def type(self, text: str) -> None:
         os.write(self._terminal, text.encode())
@@ -81,7 +83,7 @@ class Typed:
         except OSError:  # Linux says so when the program has gone
             data = b""
         self._raw += data
-        self.shown += data.decode(errors="replace")
+        self.shown += self._decode(data)
         return bool(data)
 
     @property
@@ -342,7 +344,9 @@ def test_a_paste_in_the_middle_of_a_line_and_after_a_stop(typed: Callable[..., T
     pytest.importorskip("readline")
     chat = typed()
     chat.until("> ")
-    chat.type("junk\x03")  # Ctrl+C takes the line away
+    chat.type("junk")
+    chat.until("junk")  # else the prompt is shown, and Python does not wait for a key yet
+    chat.type("\x03")  # Ctrl+C takes the line away
     chat.until("/quit leaves")
     chat.type("before \x1b[200~one\ntwo\x1b[201~ after\x1b[D\x1b[D\x1b[D\x1b[D\x1b[DX\r")
     chat.until("no model is running.")

@@ -174,7 +174,7 @@ def test_without_the_extras_they_are_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)  # as Python itself marks what may not be imported
     assert main([str(write_hf(tmp_path / "hf")), "--out", str(tmp_path / "out")]) == 3
-    assert "edgechat[mlflow,transformers]" in capsys.readouterr().err
+    assert "uv sync --inexact --extra mlflow --extra transformers" in capsys.readouterr().err
 
 
 def test_without_a_place_it_asks_for_one(tmp_path: Path) -> None:
