@@ -73,7 +73,7 @@ WRITERS = (
     "custom_ops_library",
     "session.an_option_of_next_year",
 )
-PLACES = ("../" + CANARY, "../../" + CANARY, "../new", "new", "/tmp/../{outside}/" + CANARY, "{outside}/new")
+PLACES = ("../" + CANARY, "../../" + CANARY, "../new", "new", "/usr/../{outside}/" + CANARY, "{outside}/new")
 
 
 @attack
