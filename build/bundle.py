@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 STUB = HERE / "single_file.sh"
+LAUNCHER = HERE / "launcher.c"
 STUB_BYTES = 16 * 1024
 """The script at the head of the single file is padded to this, so that it knows where its payload begins."""
 
@@ -49,6 +50,8 @@ SYSTEM = {"linux": "linux", "darwin": "macos", "win32": "windows"}.get(sys.platf
 _MACHINE = platform.machine().lower()
 MACHINE = {"amd64": "x64" if SYSTEM == "windows" else "x86_64"}.get(_MACHINE, _MACHINE)
 SUFFIX = ".exe" if SYSTEM == "windows" else ""
+PROGRAM = "edgechat.bin" if SYSTEM == "linux" else f"edgechat{SUFFIX}"
+"""What PyInstaller makes. On Linux `edgechat` is the launcher beside it."""
 
 LICENCE_NOTE = """The programs inside this edgechat and their licences. sbom.cdx.json lists them all, with versions.
 """
@@ -105,13 +108,16 @@ def build(work: Path, out: Path, asked: argparse.Namespace) -> None:
     python = clean_environment(work, environment, asked)
     frozen = freeze(work, python, info, environment, with_mlflow=asked.with_mlflow)
     slim(frozen)
-    sign(frozen / f"edgechat{SUFFIX}")
+    sign(frozen / PROGRAM)
     folder = work / f"edgechat-{__version__}"
     frozen.rename(folder)
     furnish(folder)
     # The inventory lists the programs in the folder, and the model by its own card: so the model is not there yet.
     inventory = take_inventory(work, python, folder, model, environment)
     info |= inventory
+    if SYSTEM == "linux":
+        compile_launcher(work, python, folder / "edgechat", info, environment)
+        sign(folder / "edgechat")
     if model is not None:
         shutil.copytree(model, folder / "model", copy_function=_link)
     (folder / "bundle.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
@@ -291,6 +297,20 @@ def take_inventory(
     return inventory
 
 
+def compile_launcher(
+    work: Path, python: Path, target: Path, info: Mapping[str, Any], environment: Mapping[str, str]
+) -> None:
+    """Make the program a person starts on Linux; see launcher.c for why there is one."""
+    options = ["-std=c11", "-Os", "-s", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector"]
+    options += ["-fno-sanitize=undefined", f'-DLOADER="{info["loader"]}"', f'-DGLIBC="{info["glibc"]}"']
+    compiler = [str(python), "-P", "-m", "ziglang", "cc", "-target", f"{MACHINE}-linux-none"]
+    run(
+        [*compiler, *options, str(LAUNCHER), "-o", str(target)],
+        {**environment, "ZIG_GLOBAL_CACHE_DIR": str(work / "zig"), "ZIG_LOCAL_CACHE_DIR": str(work / "zig")},
+        cwd=work,
+    )
+
+
 def normalise(folder: Path, epoch: int) -> None:
     """The same rights and times for everyone who builds it."""
     for path in (folder, *folder.rglob("*")):
@@ -373,12 +393,12 @@ def single_file(folder: Path, target: Path, info: Mapping[str, Any]) -> Path:
             "VERSION": __version__,
             "SYSTEM": {"linux": "Linux", "macos": "Darwin"}[SYSTEM],
             "MACHINE": platform.machine(),
-            "GLIBC": info.get("glibc") or "",
             "OFFSET": STUB_BYTES,
             "SIZE": size,
             "SHA256": digest,
             "FILES": sum(path.stat().st_size > 0 for path in files),
-            "PROGRAM": (folder / "edgechat").stat().st_size,
+            "PROGRAM": PROGRAM,
+            "BYTES": (folder / PROGRAM).stat().st_size,
             "KILOBYTES": sum(path.stat().st_size for path in files) // 1024 + 16 * 1024,
         }.items():
             stub = stub.replace(f"@{name}@", str(value))

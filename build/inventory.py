@@ -221,14 +221,18 @@ def _model(folder: Path) -> Component:
 
 
 def _glibc(folder: Path) -> dict[str, Any]:
-    """The newest version of the C library that any file asks for, and the newest that a file from a wheel does."""
+    """The newest version of the C library any file asks for, the newest a file from a wheel does, and the loader."""
     floors: dict[str, tuple[int, ...]] = {}
+    loader = ""
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
         with path.open("rb") as file:
             if file.read(4) != b"\x7fELF":
                 continue
             try:
-                floors[path.relative_to(folder).as_posix()] = _needed(ELFFile(file))
+                elf = ELFFile(file)
+                floors[path.relative_to(folder).as_posix()] = _needed(elf)
+                if path.parent == folder:
+                    loader = next(part.get_interp_name() for part in elf.iter_segments("PT_INTERP"))
             except ELFError:
                 continue
     if not floors:
@@ -241,6 +245,7 @@ def _glibc(folder: Path) -> dict[str, Any]:
     top = max(floors.values())
     return {
         "glibc": ".".join(map(str, top)),
+        "loader": loader,
         "glibc_needed_by": sorted(name for name, floor in floors.items() if floor == top),
         "glibc_of_wheels": ".".join(map(str, max(wheels, default=top))),
     }

@@ -7,7 +7,7 @@ set -u
 mask=$(umask)
 umask 077
 
-offset=@OFFSET@ size=@SIZE@ sha256=@SHA256@ files=@FILES@ kilobytes=@KILOBYTES@ glibc=@GLIBC@ program=@PROGRAM@
+offset=@OFFSET@ size=@SIZE@ sha256=@SHA256@ files=@FILES@ kilobytes=@KILOBYTES@ program=@PROGRAM@ bytes=@BYTES@
 user=$(id -u)
 # The group of this user alone, as most systems make one, may write too.
 own_group=-; [ "$(id -gn 2>/dev/null)" = "$(id -un 2>/dev/null)" ] && own_group=$(id -g)
@@ -49,7 +49,7 @@ digest() {
 }
 
 whole() { # every file that was unpacked is there and not empty, as it may be after a power cut
-  [ -f "$1/.whole" ] && [ "$(wc -c 2>/dev/null <"$1/edgechat")" -eq "$program" ] 2>/dev/null &&
+  [ -f "$1/.whole" ] && [ "$(wc -c 2>/dev/null <"$1/$program")" -eq "$bytes" ] 2>/dev/null &&
     [ "$(find "$1" -type f -size +0c | wc -l)" -ge "$files" ]
 }
 
@@ -170,12 +170,6 @@ find_unpacked() {
 check_machine() {
   [ "$(uname -s)" = @SYSTEM@ ] && [ "$(uname -m)" = @MACHINE@ ] ||
     fail 1 "This edgechat is for another machine" "It is for @SYSTEM@ @MACHINE@; this is $(uname -s) $(uname -m). Get the file for it."
-  if [ -n "$glibc" ] && has=$(getconf GNU_LIBC_VERSION 2>/dev/null); then
-    has=${has#glibc }
-    if [ "${has%%.*}" -lt "${glibc%%.*}" ] || { [ "${has%%.*}" -eq "${glibc%%.*}" ] && [ "${has#*.}" -lt "${glibc#*.}" ]; }; then
-      fail 1 "This system is too old for this edgechat" "It needs glibc $glibc, and this system has $has."
-    fi
-  fi
 }
 
 check_file() {

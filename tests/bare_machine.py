@@ -86,6 +86,7 @@ class BareMachine:
             environment: `NAME=value`, beside HOME and PATH: all there is.
         """
         root = shlex.quote(str(self.root))
+        variables = [f"HOME={self.HOME}", "PATH=/bin", *environment]
         script = f"""
 set -e
 mount --make-rprivate /
@@ -97,11 +98,9 @@ mount -t tmpfs -o uid={NOBODY},gid={NOBODY},mode=700 tmpfs {root}{self.HOME}
 mount -t tmpfs -o mode=1777 tmpfs {root}{self.TEMPORARY}
 mount --rbind /dev {root}/dev
 mount -o remount,bind,ro {root}
-exec chroot --userspec={NOBODY}:{NOBODY} {root} "$@"
+exec env -i {shlex.join(variables)} "$(command -v chroot)" --userspec={NOBODY}:{NOBODY} {root} "$@"
 """
-        variables = [f"HOME={self.HOME}", "PATH=/bin", *environment]
-        inside = ["/bin/env", "-i", *variables, *command]
-        return ["unshare", "--net", "--mount", "--pid", "--fork", "sh", "-c", script, "sh", *inside]
+        return ["unshare", "--net", "--mount", "--pid", "--fork", "sh", "-c", script, "sh", *command]
 
 
 def _libraries(programs: Iterable[Path]) -> set[Path]:

@@ -33,8 +33,14 @@ class Bundle:
 
     @property
     def program(self) -> Path:
-        """The program in the folder."""
+        """The program in the folder that a person starts."""
         return self.folder / "edgechat"
+
+    @property
+    def frozen(self) -> Path:
+        """What PyInstaller made: on Linux the program above is a launcher that becomes it."""
+        beside = self.folder / "edgechat.bin"
+        return beside if beside.exists() else self.program
 
     def folder_copy(self, target: Path) -> Path:
         """The folder in another place, by hard links; its program."""

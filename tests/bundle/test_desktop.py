@@ -51,7 +51,7 @@ def chats(home: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get("HOME") == str(home) and process.terminal() and process.name() == "edgechat":
+            if process.environ().get("HOME") == str(home) and process.terminal() and process.name() == "edgechat.bin":
                 found.append(process)
         except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -272,19 +271,6 @@ def test_another_machine_is_told(bundle: Bundle, home: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a matter of the GNU C library")
-def test_a_system_that_is_too_old_is_told(bundle: Bundle, home: Path, tmp_path: Path) -> None:
-    needed = json.loads((bundle.folder / "bundle.json").read_text())["glibc"]
-
-    def from_the_future(data: bytearray) -> None:
-        old, new = f"glibc={needed}".encode(), b"glibc=" + b"9" * len(needed.split(".")[0]) + b"."
-        data[: 16 * 1024] = bytes(data[: 16 * 1024]).replace(old, new.ljust(len(old), b"9"))
-
-    ended = start([damaged(bundle, tmp_path / "edgechat", from_the_future), "--version"], device(home))
-    assert ended.returncode == 1
-    assert "too old" in ended.stderr
-    assert "glibc" in ended.stderr
-
-
 def test_folders_nobody_has_used_for_a_month_go(bundle: Bundle, home: Path) -> None:
     place = home / ".cache" / "edgechat" / "unpacked"
     place.mkdir(parents=True, mode=0o700)
@@ -314,7 +300,7 @@ def test_what_lies_in_the_folder_one_names_is_left_alone(bundle: Bundle, home: P
 def test_a_program_emptied_by_a_power_cut_is_unpacked_anew(bundle: Bundle, home: Path) -> None:
     version(bundle.single, device(home))
     [folder] = unpacked(home)
-    (folder / "edgechat").write_bytes(b"")
+    (folder / "edgechat.bin").write_bytes(b"")
     assert version(bundle.single, device(home)).startswith(VERSION)
     [folder] = unpacked(home)
     (folder / "_internal" / "base_library.zip").write_bytes(b"")

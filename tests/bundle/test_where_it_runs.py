@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,13 +19,20 @@ pytestmark = [pytest.mark.model, pytest.mark.skipif(sys.platform != "linux", rea
 
 
 def binaries(bundle: Bundle) -> list[Path]:
-    return [bundle.program, *(path for path in bundle.folder.rglob("*.so*") if path.is_file())]
+    return [bundle.frozen, *(path for path in bundle.folder.rglob("*.so*") if path.is_file())]
 
 
 @pytest.fixture
 def machine(bundle: Bundle, open_folder: Path) -> BareMachine:
     """A machine that has the C library, zlib, `env`, and nothing else."""
     return BareMachine(open_folder / "root", binaries(bundle), tools=["env"])
+
+
+def rename_loader(machine: BareMachine, bundle: Bundle, version: str) -> None:
+    """Let the C library of a bare machine be of another version, as its loader tells it by its name."""
+    loader = machine.root / json.loads((bundle.folder / "bundle.json").read_text())["loader"][1:]
+    loader.rename(loader.with_name(f"ld-{version}.so"))
+    loader.symlink_to(f"ld-{version}.so")
 
 
 @needs_root
@@ -87,6 +95,95 @@ class TestBareMachine:
             terminal.wait_for("ready")
             terminal.press("C-q")
             terminal.wait_for("exit code 0")
+
+
+@needs_root
+class TestSystemThatCannotRunIt:
+    """The loader of the system would end the program in its own words: what is missing is said before that."""
+
+    def fail(self, machine: BareMachine, shared: Path, name: str, *environment: str) -> str:
+        """Start it in vain; give what it says."""
+        command = machine.command(shared, f"{machine.PLACE}/{name}", "--version", environment=environment)
+        ended = start(command, os.environ)
+        assert ended.returncode in (1, 5), ended.stdout + ended.stderr
+        assert ended.stdout == ""
+        assert ended.stderr.startswith("edgechat: ")
+        assert len(ended.stderr.splitlines()) == 3, ended.stderr
+        return ended.stderr
+
+    def test_another_c_library(self, bundle: Bundle, open_folder: Path) -> None:
+        """As Alpine with musl: there is no loader, and no program of ours to say so but one that needs none."""
+        told = json.loads((bundle.folder / "bundle.json").read_text())
+        words = self.fail(BareMachine(open_folder / "root", []), bundle.folder, "edgechat")
+        assert told["loader"] in words
+        assert f"glibc {told['glibc']} or newer" in words
+        assert "Debian" in words
+
+    @pytest.mark.parametrize("version", ["2.17", "2.3", "1.99"])
+    def test_an_old_c_library(self, bundle: Bundle, open_folder: Path, version: str) -> None:
+        machine = BareMachine(open_folder / "root", binaries(bundle))
+        rename_loader(machine, bundle, version)
+        words = self.fail(machine, bundle.folder, "edgechat")
+        assert "too old" in words
+        assert f"has {version}\n" in words
+
+    def test_a_loader_that_tells_its_version_inside(self, bundle: Bundle, open_folder: Path) -> None:
+        machine = BareMachine(open_folder / "root", [])
+        loader = machine.root / json.loads((bundle.folder / "bundle.json").read_text())["loader"][1:]
+        loader.parent.mkdir(parents=True)
+        loader.write_bytes(b"\x7fELF" + bytes(5000) + b"ld.so (GNU libc) stable release version 2.28.\n" + bytes(5000))
+        assert "has 2.28\n" in self.fail(machine, bundle.folder, "edgechat")
+
+    @pytest.mark.parametrize("version", ["2.99", "3.0", "nonsense"])
+    def test_a_newer_one_or_one_that_does_not_say_is_let_through(
+        self, bundle: Bundle, open_folder: Path, version: str
+    ) -> None:
+        machine = BareMachine(open_folder / "root", binaries(bundle))
+        rename_loader(machine, bundle, version)
+        ended = start(machine.command(bundle.folder, f"{machine.PLACE}/edgechat", "--version"), os.environ)
+        assert ended.returncode == 0, ended.stderr
+        assert ended.stdout.startswith("edgechat ")
+
+    def test_the_single_file(self, bundle: Bundle, open_folder: Path) -> None:
+        machine = BareMachine(open_folder / "root", binaries(bundle), tools=TOOLS)
+        rename_loader(machine, bundle, "2.17")
+        assert "too old" in self.fail(machine, bundle.single.parent, bundle.single.name)
+
+    def test_through_a_link(self, bundle: Bundle, open_folder: Path) -> None:
+        machine = BareMachine(open_folder / "root", binaries(bundle))
+        link = machine.root / "bin" / "chat"
+        link.symlink_to(f"{machine.PLACE}/edgechat")
+        ended = start(machine.command(bundle.folder, "/bin/chat", "--version"), os.environ)
+        assert ended.returncode == 0, ended.stderr
+
+    def test_copies_that_are_not_whole(self, bundle: Bundle, open_folder: Path) -> None:
+        machine = BareMachine(open_folder / "root", binaries(bundle))
+        copy = open_folder / "copy"
+        program = bundle.folder_copy(copy)
+        (copy / "edgechat.bin").unlink()
+        assert "edgechat.bin\n" in (words := self.fail(machine, copy, "edgechat"))
+        assert "Copy the whole folder again" in words
+        shutil.copyfile(bundle.frozen, copy / "edgechat.bin")  # as a stick's file system gives it: no right to be run
+        assert "may not be started" in self.fail(machine, copy, "edgechat")
+        (copy / "edgechat.bin").write_bytes(b"MZ" + bytes(1000))
+        (copy / "edgechat.bin").chmod(0o755)
+        assert "another machine" in self.fail(machine, copy, "edgechat")
+        assert program.exists()
+
+    def test_whoever_has_double_clicked_sees_a_dialog(self, bundle: Bundle, open_folder: Path) -> None:
+        machine = BareMachine(open_folder / "root", binaries(bundle), tools=["sh", "cat"])
+        dialog = machine.root / "usr" / "bin" / "zenity"
+        dialog.parent.mkdir(parents=True, exist_ok=True)
+        dialog.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+        dialog.chmod(0o755)
+        copy = open_folder / "copy"
+        bundle.folder_copy(copy)
+        (copy / "edgechat.bin").unlink()
+        command = machine.command(copy, f"{machine.PLACE}/edgechat", environment=["DISPLAY=:0"])
+        ended = start(command, os.environ)
+        assert ended.returncode == 5
+        assert "edgechat: A file is missing" in ended.stdout
+        assert "Copy the whole folder again" in ended.stdout
 
 
 @needs_root
