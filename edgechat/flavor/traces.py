@@ -162,10 +162,14 @@ def _messages(chat: CarriedChat, turn: CarriedTurn) -> list[dict[str, str]]:
 
 
 def _answer(turn: CarriedTurn, after: CarriedTurn) -> str:
-    """The reply that a turn went on from: the newest by then, whichever is shown or was written since."""
-    answers = [reply for reply in turn.replies if reply.text]
-    then = [reply for reply in answers if reply.created <= after.created]
-    return (then[-1:] or answers[:1] or [CarriedReply("", "complete", 0.0, 0.0)])[0].text
+    """The reply that a turn went on from, whichever is shown or was written since; where nobody knows, the one shown.
+
+    Times do not tell it: a device that starts in 1970 writes the newer reply at the earlier time.
+    """
+    place = after.follows if after.follows is not None else turn.active
+    if place is not None:
+        return turn.replies[place].text
+    return turn.replies[-1].text if turn.replies else ""
 
 
 def _mark(before: bytes, turn: CarriedTurn) -> bytes:

@@ -278,10 +278,24 @@ MIGRATIONS: tuple[Migration, ...] = (
             """,
         ),
     ),
+    Migration(
+        "which reply a message follows",
+        (
+            # The reply of the turn before that was shown when the message was sent; NULL is not known. Without a
+            # foreign key, as `window_upto`. Of older messages it is the newest that came before their own replies.
+            "ALTER TABLE turn ADD COLUMN follows INTEGER",
+            """
+            UPDATE turn SET follows = (
+                SELECT MAX(before.id) FROM reply before WHERE before.turn = turn.parent
+                AND before.id < (SELECT MIN(own.id) FROM reply own WHERE own.turn = turn.id)
+            ) WHERE parent IS NOT NULL
+            """,
+        ),
+    ),
 )
 
 
-SCHEMA_SUM = 3672684478
+SCHEMA_SUM = 2801537228
 """The `sum_of` the schema that all steps make, so that an opening sees in no time whether it is there."""
 
 _SHADOWS = [f"{index}_{kind}" for index in ("words", "titles") for kind in ("config", "data", "docsize", "idx")]

@@ -83,8 +83,9 @@ class Shelf:
                 )
             )
             turns: dict[int | None, int | None] = {None: None}
-            for id_, parent, active, upto in db.execute(
-                "SELECT id, parent, active, window_upto FROM turn "
+            twins: dict[int, int] = {}
+            for id_, parent, active, upto, follows in db.execute(
+                "SELECT id, parent, active, window_upto, follows FROM turn "
                 "WHERE conversation = ? AND deleted IS NULL ORDER BY id",
                 (conversation_id,),
             ).fetchall():
@@ -93,13 +94,14 @@ class Shelf:
                 turns[id_] = turn = row_id(
                     db.execute(
                         "INSERT INTO turn (conversation, parent, user, created, pinned, window_upto, window_summary,"
-                        " window_context) SELECT ?, ?, user, created, pinned, ?, window_summary, window_context "
+                        " window_context, follows) "
+                        "SELECT ?, ?, user, created, pinned, ?, window_summary, window_context, ? "
                         "FROM turn WHERE id = ?",
-                        (copy, turns[parent], turns.get(upto), id_),
+                        (copy, turns[parent], turns.get(upto), twins.get(follows), id_),
                     )
                 )
                 for (reply,) in db.execute("SELECT id FROM reply WHERE turn = ? ORDER BY id", (id_,)).fetchall():
-                    twin = row_id(
+                    twins[reply] = twin = row_id(
                         db.execute(
                             f"INSERT INTO reply (turn, created, {_PLAIN_REPLY}) "  # noqa: S608
                             f"SELECT ?, created, {_PLAIN_REPLY} FROM reply WHERE id = ?",

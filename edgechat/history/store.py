@@ -182,8 +182,9 @@ class HistoryStore:
             if parent is not None and not has_turn(db, parent, conversation_id):
                 raise missing("turn", parent)
             cursor = db.execute(
-                "INSERT INTO turn (conversation, parent, user, created) VALUES (?, ?, ?, ?)",
-                (conversation_id, parent, user, now),
+                "INSERT INTO turn (conversation, parent, user, created, follows) "
+                "VALUES (?, ?, ?, ?, (SELECT active FROM turn WHERE id = ?))",
+                (conversation_id, parent, user, now, parent),
             )
             id_ = row_id(cursor)
             db.execute(

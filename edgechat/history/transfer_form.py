@@ -63,6 +63,8 @@ class CarriedTurn(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
         replies: Oldest first.
         active: The reply that is shown, as its place in `replies`; null where there is none.
         pinned: Whether it stays in the window when older turns have to leave it.
+        follows: The reply that was shown of the turn before when the message was sent, as its place there; null where
+            nobody knows.
     """
 
     user: str
@@ -71,6 +73,7 @@ class CarriedTurn(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     replies: tuple[CarriedReply, ...] = ()
     active: Index | None = None
     pinned: bool = False
+    follows: Index | None = None
 
 
 class CarriedSettings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -129,6 +132,9 @@ def fault(chat: CarriedChat) -> str:
             return f"turn {place} follows turn {turn.parent}, which is not before it"
         if turn.active is not None and turn.active >= len(turn.replies):
             return f"turn {place} shows reply {turn.active}, and has {len(turn.replies)}"
+        before = chat.turns[turn.parent].replies if turn.parent is not None else ()
+        if turn.follows is not None and turn.follows >= len(before):
+            return f"turn {place} follows reply {turn.follows} of the turn before it, which has {len(before)}"
     if chat.leaf is not None and chat.leaf >= len(chat.turns):
         return f"it shows turn {chat.leaf}, and has {len(chat.turns)}"
     return ""

@@ -147,7 +147,8 @@ def _chat(rows: list[dict[str, Any]], beside: _Beside, notes: Counter[str]) -> C
             prompt_tokens=count_of(row.get("input_tokens")),
             completion_tokens=count_of(row.get("output_tokens")),
         )
-        turns.append(CarriedTurn(user, time, len(turns) - 1 if turns else None, (reply,), 0))
+        before = (len(turns) - 1, 0) if turns else (None, None)
+        turns.append(CarriedTurn(user, time, before[0], (reply,), 0, follows=before[1]))
     if len(set(systems)) > 1:
         notes["system messages in the middle of a chat were left out"] += len(set(systems)) - 1
     return CarriedChat(

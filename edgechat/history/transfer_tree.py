@@ -123,6 +123,8 @@ def grow(nodes: dict[str, Node], current: str | None, notes: Counter[str]) -> Tr
             if asked is not None or replies:
                 place = len(turns)
                 turns.append(_turn(nodes, asked, parent, replies, shown_reply))
+                if parent is not None:
+                    turns[-1] = replace(turns[-1], follows=turns[parent].active)
                 if shown_reply is main and path and (asked in on_path or asked is None):
                     leaf = place
             later += [(name, place) for name in after]

@@ -95,6 +95,7 @@ def _put(
     values |= {name: getattr(chat.settings, name, None) for name in _SETTINGS}
     id_ = _insert(db, "conversation", {**values, "touched": touched}, columns, without)
     turns: list[int] = []
+    replies: list[list[int]] = []
     for turn in chat.turns:
         turns.append(
             _insert(
@@ -106,23 +107,28 @@ def _put(
                     "user": turn.user,
                     "created": turn.created,
                     "pinned": turn.pinned,
+                    "follows": None
+                    if turn.parent is None or turn.follows is None
+                    else replies[turn.parent][turn.follows],
                 },
                 columns,
                 without,
             )
         )
-        replies = [
-            _insert(
-                db,
-                "reply",
-                {"turn": turns[-1], "state": reply.state, **{name: getattr(reply, name) for name in _REPLY}},
-                columns,
-                without,
-            )
-            for reply in turn.replies
-        ]
+        replies.append(
+            [
+                _insert(
+                    db,
+                    "reply",
+                    {"turn": turns[-1], "state": reply.state, **{name: getattr(reply, name) for name in _REPLY}},
+                    columns,
+                    without,
+                )
+                for reply in turn.replies
+            ]
+        )
         if turn.active is not None:
-            db.execute("UPDATE turn SET active = ? WHERE id = ?", (replies[turn.active], turns[-1]))
+            db.execute("UPDATE turn SET active = ? WHERE id = ?", (replies[-1][turn.active], turns[-1]))
     if chat.leaf is not None:
         db.execute("UPDATE conversation SET leaf = ? WHERE id = ?", (turns[chat.leaf], id_))
 
@@ -168,7 +174,9 @@ def _read(db: sqlite3.Connection, chat_id: int) -> CarriedChat | None:
         if turn.get("deleted") is not None or (parent is not None and parent not in places):
             continue  # with a deleted turn goes what followed it
         places[turn["id"]] = len(turns)
-        turns.append(_turn(turn, None if parent is None else places[parent], replies[turn["id"]]))
+        before = None if parent is None else places[parent]
+        follows = _place(replies[parent], turn.get("follows"))
+        turns.append(_turn(turn, before, replies[turn["id"]], follows))
     settings = {name: chat[name] for name in _SETTINGS if chat.get(name) is not None}
     return CarriedChat(
         **{name: chat[name] for name in _CHAT},
@@ -180,7 +188,9 @@ def _read(db: sqlite3.Connection, chat_id: int) -> CarriedChat | None:
     )
 
 
-def _turn(turn: dict[str, Any], parent: int | None, replies: Sequence[dict[str, Any]]) -> CarriedTurn:
+def _turn(
+    turn: dict[str, Any], parent: int | None, replies: Sequence[dict[str, Any]], follows: int | None
+) -> CarriedTurn:
     return CarriedTurn(
         turn["user"],
         turn["created"],
@@ -193,9 +203,14 @@ def _turn(turn: dict[str, Any], parent: int | None, replies: Sequence[dict[str, 
             )
             for reply in replies
         ),
-        next((n for n, reply in enumerate(replies) if reply["id"] == turn["active"]), None),
+        _place(replies, turn["active"]),
         bool(turn.get("pinned")),
+        follows,
     )
+
+
+def _place(replies: Sequence[dict[str, Any]], id_: int | None) -> int | None:
+    return next((n for n, reply in enumerate(replies) if reply["id"] == id_), None)
 
 
 def _columns(db: sqlite3.Connection, table: str) -> set[str]:

@@ -8,7 +8,7 @@ it was written for, so that no crash and no copying about makes it speak of anot
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgechat import paths
@@ -39,6 +39,7 @@ class Origin:
         run_id: The run that logged it; "" where that is not known.
         model_id: MLflow's id of the logged model; "" for models older than MLflow 3.
         location: The artifacts' URI on the server, without credentials.
+        place: Which pull into this store it was, for no clock tells that; 0 for those of older versions.
     """
 
     uri: str
@@ -50,6 +51,7 @@ class Origin:
     run_id: str = ""
     model_id: str = ""
     location: str = ""
+    place: int = field(default=0, compare=False)
 
     @property
     def pulled(self) -> str:
@@ -65,6 +67,11 @@ class Origin:
     def number(self) -> int:
         """The version as a number; 0 where it is none."""
         return int(self.version) if self.version.isdecimal() else 0
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """What tells which of two was pulled later."""
+        return self.place, self.pulled_at
 
     def is_meant_by(self, reference: Reference) -> bool:
         """Whether the URI names this model, as far as is known without asking."""
@@ -123,14 +130,18 @@ class Origins:
         meant = {name: origin for name, origin in self.all().items() if origin.is_meant_by(reference)}
         if not meant:
             return None
-        name = max(meant, key=lambda name: meant[name].pulled_at)
+        name = max(meant, key=lambda name: meant[name].order)
         if reference.latest:
             here = [other for other, origin in meant.items() if origin.server == meant[name].server]
-            name = max(here, key=lambda name: (meant[name].number, meant[name].pulled_at))
+            name = max(here, key=lambda name: (meant[name].number, meant[name].order))
         return name, meant[name]
 
     def write(self, name: str, digest: str, origin: Origin) -> None:
-        """Record the origin of the model with that manifest digest. Raises OSError and StorageError."""
+        """Record the origin of a model that is pulled, with that manifest digest. Raises OSError and StorageError."""
+        place = max((known.place for known in self.all().values()), default=0) + 1
+        self._write(name, digest, replace(origin, place=place))
+
+    def _write(self, name: str, digest: str, origin: Origin) -> None:
         import msgspec
 
         paths.make_private(self._folder)
@@ -141,7 +152,7 @@ class Origins:
         manifest = read_manifest(self._root / name)
         if manifest is not None:
             with writing(self._folder):
-                self.write(name, manifest.digest, origin)
+                self._write(name, manifest.digest, origin)
 
     def forget(self, name: str, *, but: str = "") -> None:
         """Drop what is recorded for a name, but for the model with that manifest digest. Raises OSError."""

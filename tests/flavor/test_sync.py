@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import count
@@ -26,8 +28,10 @@ from edgechat.flavor.traces import EARLIER, traces_of
 from edgechat.flavor.tracking import connect
 from edgechat.history.database import Database
 from edgechat.history.store import HistoryStore
+from edgechat.history.transfer import import_chats
 from edgechat.history.transfer_form import CarriedChat, CarriedReply, CarriedTurn
-from edgechat.history.whole import chat_ids, put_below
+from edgechat.history.transfer_out import export
+from edgechat.history.whole import chat_ids, put_below, read_chat
 from tests.mlflow_server import MlflowServer, Proxy, free_port
 from tests.networks import no_network
 
@@ -151,6 +155,39 @@ def test_what_is_shown_or_added_since_changes_no_trace_that_is_there(server: str
     store.shelf.rename(1, "Another name")
     done = sent(1)
     assert (done.new, done.changed, done.known) == (1, 0, 3)
+
+
+@pytest.mark.parametrize("carried", ["here", "copied", "elsewhere"])
+def test_what_was_said_before_a_reply_is_told_by_no_clock(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch, carried: str
+) -> None:
+    """The device starts in 1970 after the first message; the reply gone on from is neither the newest nor shown."""
+    clock = count(1e9)
+    monkeypatch.setattr(time, "time", lambda: next(clock))
+    with closing(HistoryStore.open(paths.history_path())) as made:
+        chat = made.create_conversation().id
+        first = made.add_turn(chat, None, "first").id
+        one = reply(made, first, "one")
+        clock = count(60.0)
+        reply(made, first, "two")
+        made.branches.show_reply(one)
+        second = made.add_turn(chat, first, "second").id
+        reply(made, second, "after one")
+        reply(made, first, "three")
+        third = made.add_turn(chat, first, "third").id
+        reply(made, third, "after three")
+        if carried == "copied":
+            chat = made.shelf.duplicate(chat)
+    with closing(Database.open(paths.history_path())) as here, closing(Database.in_memory()) as there:
+        database = here
+        if carried == "elsewhere":
+            database = there
+            import_chats(there, io.BytesIO("".join(export(here, [chat], "json")).encode()))
+        whole = read_chat(database, chat)
+    assert whole is not None
+    answered = {trace.outputs["choices"][0]["message"]["content"]: trace.inputs for trace in traces_of(whole, "e")}
+    for last, before in (("after one", "one"), ("after three", "three")):
+        assert [message["content"] for message in answered[last]["messages"]][:2] == ["first", before]
 
 
 def test_what_is_deleted_stays_here(server: str, store: HistoryStore) -> None:

@@ -24,6 +24,7 @@ RELEASED = {
     "what was sent to servers": "2736a55ead7664e218ce9f02f365e26460307afd60ec0a7edb9fa417be288ce6",
     "messages being written": "c1f03306a09429a93cd12f36a91b55c9e502fb1bfdf31aee94d23db9cbf4f4d5",
     "time as it was lived through": "400a8794b2b3a4a971aea46f3f5d4e2461942f5ef0da08fbe0978b6bc38cb813",
+    "which reply a message follows": "830070255d1b611513effec0aeabcef14314f932e5c0559f6e0f3a3c6d2822e0",
 }
 """Each step that files on disk may have taken, and the SHA-256 of its SQL. Add to it; never change a line."""
 
@@ -89,6 +90,21 @@ def test_a_chat_of_version_1_is_read(tmp_path: Path) -> None:
     assert chat.turns[0].reply is not None
     assert chat.turns[0].reply.text == "Yes."
     assert (chat.pinned, chat.archived, chat.settings) == (False, False, ChatSettings())
+
+
+def test_what_an_older_message_followed_is_told_by_the_order_of_the_replies(tmp_path: Path) -> None:
+    """Not by their times, which are those of a device that starts in 1970 each time."""
+    path = tmp_path / "history.db"
+    version_1(path)
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript("""
+            INSERT INTO reply (id, turn, text, state, model, created) VALUES
+                (2, 1, 'No.', 'complete', 'phi', 1.0), (3, 2, 'Three.', 'complete', 'phi', 2.0),
+                (4, 1, 'Later.', 'complete', 'phi', 11.6);
+        """)
+    HistoryStore.open(path).close()
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT follows FROM turn ORDER BY id").fetchall() == [(None,), (2,)]
 
 
 def test_the_words_of_a_chat_of_version_1_are_found(tmp_path: Path) -> None:

@@ -68,6 +68,10 @@ def chats(draw: st.DrawFn) -> CarriedChat:
                 "pinned" in COLUMNS["turn"] and draw(st.booleans()),
             )
         )
+        parent = turns[-1].parent
+        if parent is not None and turns[parent].replies and "follows" in COLUMNS["turn"]:
+            follows = draw(st.none() | st.integers(0, len(turns[parent].replies) - 1))
+            turns[-1] = replace(turns[-1], follows=follows)
     leaf = draw(st.integers(0, len(turns) - 1)) if turns else None
     settings = {
         name: draw(st.none() | strategy)

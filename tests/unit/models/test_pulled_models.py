@@ -155,6 +155,16 @@ class TestStore:
         assert store.add(genai, "phi3", replace=True).origin is None
         assert records(store) == []
 
+    def test_what_was_pulled_last_is_told_by_no_clock(self, store: ModelStore, genai: Path) -> None:
+        """The device has started in 1970 since; a record that is put right later was not pulled again."""
+        store.add(genai, "one", origin=ORIGIN)
+        back = dataclasses.replace(ORIGIN, server="http://two:5000", pulled_at="1970-01-01T00:01:00+00:00")
+        added = store.add(genai, "two", origin=back)
+        store.origins.update("one", store.origins.all()["one"])
+        assert resolve_model("models:/phi3@champion") == added
+        again = store.add(genai, "one", replace=True, origin=back)
+        assert resolve_model("models:/phi3@champion") == again
+
     def test_a_record_speaks_of_its_own_model_only(self, store: ModelStore, genai: Path) -> None:
         model = store.add(genai, "phi3", origin=ORIGIN)
         (model.root / "model.onnx").write_bytes(b"another graph")
