@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from edgechat.chat.conversation import Message
+from edgechat.chat.conversation import Message, ReplyState
 from edgechat.engine.base import Finished, Request
 from edgechat.engine.client import EngineClient, EngineOptions, ModelSource
 from edgechat.errors import EdgechatError
 from edgechat.paths import own_command
+from tests.chats import chat, last_chat
 from tests.hostile.conftest import Campaign, sample
 from tests.hostile.endless_texts import TEMPLATES, TOKENIZERS, with_template, with_tokenizer
-from tests.hostile.test_worker_kills import GONE_SECONDS, heeding, wait_until, workers
+from tests.hostile.test_worker_kills import GONE_SECONDS, heeding, states, wait_until, workers
+from tests.terminal import needs_tmux
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
 
@@ -72,15 +74,22 @@ async def test_a_tokenizer_that_gives_up_is_told_in_words(tiny_phi3: Path, tmp_p
     assert result.title == "The tokenizer failed"
 
 
-@pytest.mark.parametrize("name", ["a silent loop", "a text that grows"])
-def test_ctrl_c_ends_it_at_once(tiny_phi3: Path, tmp_path: Path, name: str) -> None:
-    target = tmp_path / "m"
+NAMES = ("a silent loop", "a text that grows")
+QUESTION = "a" * 60 + " hello"
+"""Which neither comes to the end of."""
+
+
+def endless(tiny_phi3: Path, target: Path, name: str) -> Path:
     if name in TEMPLATES:
-        with_template(tiny_phi3, target, TEMPLATES[name])
-    else:
-        with_tokenizer(tiny_phi3, target, TOKENIZERS[name])
+        return with_template(tiny_phi3, target, TEMPLATES[name])
+    return with_tokenizer(tiny_phi3, target, TOKENIZERS[name])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ctrl_c_ends_it_at_once(tiny_phi3: Path, tmp_path: Path, name: str) -> None:
+    target = endless(tiny_phi3, tmp_path / "m", name)
     program = subprocess.Popen(
-        heeding(own_command("ask", "--no-history", "--model-uri", str(target), "hello")),
+        heeding(own_command("ask", "--no-history", "--model-uri", str(target), QUESTION)),
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -90,3 +99,27 @@ def test_ctrl_c_ends_it_at_once(tiny_phi3: Path, tmp_path: Path, name: str) -> N
     _, told = program.communicate(timeout=GONE_SECONDS)
     assert (program.returncode, "stopped" in told) == (130, True)
     assert workers() == []
+
+
+@needs_tmux
+@pytest.mark.parametrize("stopped", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_chat_with_it_is_stopped_and_left(
+    tiny_phi3: Path, tmp_path: Path, own_home: Path, name: str, stopped: bool
+) -> None:
+    """By Esc, wherever it is stuck; and by Ctrl+Q, with Esc before or not."""
+    with chat(own_home, "--model-uri", str(endless(tiny_phi3, tmp_path / "m", name))) as terminal:
+        assert wait_until(lambda: bool(workers()), 60)
+        terminal.press(QUESTION, "Enter")
+        assert wait_until(lambda: any(one.cpu_times().user > 1 for one in workers()), 120)
+        if stopped:
+            before = {one.pid for one in workers()}
+            terminal.press("Escape")
+            terminal.wait_for("stopped", seconds=GONE_SECONDS)
+            assert wait_until(lambda: before.isdisjoint(one.pid for one in workers()))
+        terminal.press("C-q")
+        terminal.wait_for("exit code 0", seconds=GONE_SECONDS)
+        assert wait_until(lambda: not workers())
+    assert [turn.user for turn in last_chat().turns] == [QUESTION]
+    # While the model was loaded no reply had begun.
+    assert states() == [ReplyState.STOPPED if stopped else None]
