@@ -13,6 +13,7 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from contextlib import suppress
 
+from edgechat.errors import EdgechatError
 from edgechat.paths import own_command
 
 PATIENCE = 5.0
@@ -25,7 +26,7 @@ async def copied(text: str) -> bool:
         process = await asyncio.create_subprocess_exec(
             *own_command("_copy"), stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
         )
-    except OSError:
+    except (OSError, EdgechatError):
         return False
     try:
         await asyncio.wait_for(process.communicate(text.encode("utf-8", "replace")), PATIENCE)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from platformdirs import PlatformDirs
 
-from edgechat.errors import StorageError
+from edgechat.errors import EdgechatError, StorageError
 from edgechat.ownership import require_own
 
 APP = "edgechat"
@@ -211,7 +211,25 @@ def own_command(*arguments: str) -> list[str]:
 
     A frozen binary is its own interpreter; elsewhere the running Python is asked for the package. `-P` keeps the
     working directory off the module path: a folder with a stray `edgechat/` or `numpy/` in it must change nothing.
+
+    Raises:
+        EdgechatError: As for `interpreter`.
     """
     if getattr(sys, "frozen", False):
-        return [sys.executable, *arguments]
-    return [sys.executable, "-P", "-m", APP, *arguments]
+        return [interpreter(), *arguments]
+    return [interpreter(), "-P", "-m", APP, *arguments]
+
+
+def interpreter() -> str:
+    """The program that runs: Python, or a frozen binary.
+
+    Raises:
+        EdgechatError: Python does not know where it lies. It is not guessed: another Python has other packages.
+    """
+    if not sys.executable:
+        raise EdgechatError(
+            "Python cannot be found",
+            "edgechat runs in processes of its own, and Python was started in a way that does not tell where it lies.",
+            "Start edgechat by its full path, or set PATH to the folder that Python lies in.",
+        )
+    return sys.executable

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from edgechat import paths
 from edgechat.errors import ConvertError, ModelError, StorageError
 from edgechat.extras import install_command
 from edgechat.huggingface import HfFolder, hf_folder_in, read_hf_folder
@@ -172,7 +173,7 @@ def _build(place: Path, source: Path, layers: int, tell: Progress) -> None:
     out = place / "out"
     command = [
         # -P: a folder named torch in the working directory must change nothing. -u: each line as it is printed.
-        *(sys.executable, "-P", "-u", "-m", "edgechat.convert.builder_child", str(os.getpid())),
+        *(paths.interpreter(), "-P", "-u", "-m", "edgechat.convert.builder_child", str(os.getpid())),
         *("-i", str(place / "source"), "-o", str(out), "-c", str(place / "cache")),
         *("-p", "int4", "-e", "cpu", "--extra_options", *_OPTIONS),
     ]

@@ -20,6 +20,7 @@ import psutil
 
 from edgechat import paths, speeds
 from edgechat.engine import sizing
+from edgechat.errors import EdgechatError
 from edgechat.i18n import N_, _
 from edgechat.models.words import shown, size_text
 from edgechat.preflight import Finding, processor
@@ -76,6 +77,8 @@ def confinement() -> Iterator[Finding]:
         by, missing = str(told["confinement"]), ", ".join(map(str, told["missing"]))
     except (OSError, subprocess.SubprocessError, ValueError, LookupError) as error:
         by, missing = "", type(error).__name__
+    except EdgechatError as error:
+        by, missing = "", error.title
     if not missing:
         yield finding("ok", _("{by}: a model reads its own folder, and can do nothing else").format(by=by))
         return

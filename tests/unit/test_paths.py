@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from edgechat import ownership, paths
+from edgechat import clipboard, ownership, paths
 from edgechat.config import device_path
-from edgechat.errors import StorageError
+from edgechat.doctor.machine import confinement
+from edgechat.errors import EdgechatError, StorageError
 from edgechat.models.default import model_beside
 
 
@@ -236,3 +237,39 @@ def test_another_users_model_beside_the_binary_is_refused(user: Path, monkeypatc
     monkeypatch.setattr(sys, "executable", str(folder / "edgechat"))
     with pytest.raises(StorageError, match="user 61002"):
         model_beside()
+
+
+UNKNOWING = """
+import sys
+sys.executable = {executable!r}
+from edgechat.cli.main import run
+raise SystemExit(run(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("executable", ["", None])
+def test_a_python_that_does_not_know_where_it_lies_is_told_in_words(tiny_phi3: Path, executable: str | None) -> None:
+    """As one that was started by a bare name, without PATH."""
+    program = [sys.executable, "-P", "-c", UNKNOWING.format(executable=executable)]
+    ended = subprocess.run(
+        [*program, "ask", "--no-history", "--model-uri", str(tiny_phi3), "hello"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("edgechat: Python cannot be found\n")
+    assert "Next: Start edgechat by its full path" in ended.stderr
+
+
+async def test_without_it_nothing_is_copied_and_the_doctor_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "")
+    with pytest.raises(EdgechatError, match="Python cannot be found") as caught:
+        paths.own_command()
+    assert caught.value.hint
+    assert not await clipboard.copied("words")
+    if sys.platform == "linux":
+        (finding,) = confinement()
+        assert "Python cannot be found" in finding.detail
