@@ -17,12 +17,12 @@ os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "EDGECHAT_BID
 
 from textual.pilot import Pilot
 
-from edgechat import i18n
-from edgechat.cli.opening import engine_for
-from edgechat.config import load_config
-from edgechat.engine.base import Sampling
+from edgechat.engine.protocol import Sampling
 from edgechat.history.store import HistoryStore
-from edgechat.session import Session
+from edgechat.i18n import catalog
+from edgechat.session.factory import engine_for
+from edgechat.session.session import Session
+from edgechat.settings.loader import load_config
 from edgechat.tui.app import EdgechatApp
 
 SIZE = (124, 32)
@@ -80,7 +80,7 @@ async def draw() -> None:
 
 async def draw_hebrew() -> None:
     """The interface in Hebrew."""
-    i18n.use("he")
+    catalog.use("he")
     config = load_config()
     with tempfile.TemporaryDirectory() as folder:
         store = HistoryStore.open(Path(folder) / "history.db")

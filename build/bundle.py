@@ -34,7 +34,7 @@ from edgechat.errors import EdgechatError, ExitCode, ModelError
 from edgechat.models.default import embedded_gguf
 from edgechat.models.store import ModelStore
 from edgechat.models.uri import resolve_model
-from edgechat.paths import own_command
+from edgechat.runtime.paths import own_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """The catalogues of the interface's words: read from the source, brought up to date, compiled.
 
-`python build/catalogues.py` brings every catalogue in `edgechat/locale` up to date and compiles it, and tells what is
-still to be translated; `--add CODE` begins another language. Translations are written into the .po files by hand.
+`python build/catalogues.py` brings every catalogue in `edgechat/i18n/locale` up to date and compiles it, and tells what
+is still to be translated; `--add CODE` begins another language. Translations are written into the .po files by hand.
 
 Beside what is marked with `_`, `N_` and `ngettext`, the words of errors and of key bindings are found where they stand:
 errors are raised in English and translated where they are shown (`i18n.told`), so an f-string's places become places in
@@ -24,15 +24,19 @@ from babel.messages.pofile import read_po, write_po
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "edgechat"
-LOCALE = PACKAGE / "locale"
+LOCALE = PACKAGE / "i18n" / "locale"
 DOMAIN = "edgechat"
 
 ERRORS_OF = (
     "chat",
     "cli",
+    "doctor",
     "engine",
     "history",
     "models",
+    "runtime",
+    "session",
+    "settings",
     "*",
 )
 """The rooms whose errors a user of the chat may meet ("*" are the modules beside the rooms)."""
@@ -42,8 +46,8 @@ NOT_OF = (
     "cli/self_test",
     "engine/fingerprint",
     "history/transfer",
-    "huggingface",
-    "templates",
+    "i18n/error_messages",
+    "models/huggingface",
 )
 """Modules in them that speak to those who measure, carry and convert; their words stay English."""
 
@@ -189,7 +193,7 @@ def _keywords(call: ast.Call, *names: str) -> list[ast.expr]:
 
 
 def _without_places(text: str) -> str:
-    from edgechat.templates import PLACE
+    from edgechat.i18n.error_messages import PLACE
 
     return PLACE.sub("", text)
 
@@ -258,7 +262,7 @@ def _name(node: ast.expr) -> str:
 
 def main() -> int:
     """Bring all catalogues up to date; the exit code says whether something is left to translate."""
-    parser = argparse.ArgumentParser(description="Bring the catalogues of edgechat/locale up to date.")
+    parser = argparse.ArgumentParser(description="Bring the catalogues of edgechat/i18n/locale up to date.")
     parser.add_argument("--add", metavar="CODE", help="begin another language, such as fr or pt_BR")
     arguments = parser.parse_args()
     paths = sorted(LOCALE.glob(f"*/LC_MESSAGES/{DOMAIN}.po"))

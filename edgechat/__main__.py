@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import gc
 
-from edgechat.offline import go_offline
-from edgechat.packaged import settle_in
+from edgechat.runtime.frozen import settle_in
+from edgechat.runtime.opt_outs import go_offline
 
 go_offline()
 settle_in()

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from edgechat.config import Config
-from edgechat.offline import go_offline
-from edgechat.paths import own_command
-from tests.mlflow_server import MlflowServer
+from edgechat.runtime.opt_outs import go_offline
+from edgechat.runtime.paths import own_command
+from edgechat.settings.loader import Config
+from tests.support.mlflow_server import MlflowServer
 
 # A slow example is a busy machine, not a failure.
 settings.register_profile("edgechat", deadline=None)

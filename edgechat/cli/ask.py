@@ -10,18 +10,18 @@ from contextlib import aclosing, suppress
 
 import click
 
-from edgechat.cli.opening import engine_for, history_for, pulled_notice
 from edgechat.cli.options import history_option, model_option, persona_option
 from edgechat.cli.standard_input import piped_text
-from edgechat.cli.terminal import ERASE, control
-from edgechat.config import load_settings
-from edgechat.engine.base import Finished, Progress, Prompt, TextDelta
-from edgechat.engine.prompt_text import part_lines, summary_words
+from edgechat.cli.terminal_output import ERASE, control
+from edgechat.engine.prompt_display import part_lines, summary_words
+from edgechat.engine.protocol import Finished, Progress, Prompt, TextDelta
 from edgechat.errors import ConfigError, EdgechatError, ExitCode
-from edgechat.personas import system_message
-from edgechat.prompting import sampling_of
-from edgechat.runtime import deadline
-from edgechat.session import Session, TurnClosed, TurnSaved
+from edgechat.runtime import shutdown_deadline
+from edgechat.session.factory import engine_for, history_for, pulled_notice
+from edgechat.session.prompt_builder import sampling_of
+from edgechat.session.session import Session, TurnClosed, TurnSaved
+from edgechat.settings.loader import load_settings
+from edgechat.settings.personas import system_message
 
 
 @click.command()
@@ -158,7 +158,7 @@ async def _ask(session: Session, text: str, *, show_prompt: bool) -> Finished:
 
 def _leave(task: asyncio.Task[object]) -> None:
     """End in time, with what has come kept."""
-    deadline.begin(128 + signal.SIGTERM)
+    shutdown_deadline.begin(128 + signal.SIGTERM)
     task.cancel()
 
 

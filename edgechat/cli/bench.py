@@ -13,9 +13,9 @@ from pathlib import Path
 
 import click
 
-from edgechat.cli.bench_figures import table
+from edgechat.bench.report import table
 from edgechat.cli.options import model_option
-from edgechat.config import load_config
+from edgechat.settings.loader import load_config
 
 
 @click.command()
@@ -62,28 +62,28 @@ def bench(
     """
     config = load_config(model_uri=model_uri or (ctx.obj or {}).get("model_uri"))
     if packaged is not None:
-        from edgechat.cli.bench_packaged import measure as measure_packaged
+        from edgechat.bench.packaged import measure as measure_packaged
 
         single = not (packaged.parent / "_internal").is_dir()
         result = asyncio.run(measure_packaged(str(packaged.absolute()), config, rounds, tokens, single=single))
     elif of_history:
-        from edgechat.cli.bench_history import measure as measure_history
+        from edgechat.bench.history import measure as measure_history
 
         result = asyncio.run(measure_history(config, rounds, tui=tui and os.name == "posix"))
     elif of_long:
-        from edgechat.cli.bench_long import measure as measure_long
+        from edgechat.bench.long import measure as measure_long
 
         result = asyncio.run(measure_long(rounds))
     elif scoring:
-        from edgechat.cli.bench_scoring import measure as measure_scoring
+        from edgechat.bench.scoring import measure as measure_scoring
 
         result = asyncio.run(measure_scoring(config, rounds, tokens))
     elif turns:
-        from edgechat.cli.bench_turns import measure as measure_turns
+        from edgechat.bench.turns import measure as measure_turns
 
         result = asyncio.run(measure_turns(config, rounds))
     else:
-        from edgechat.cli.bench_chat import measure as measure_chat
+        from edgechat.bench.chat import measure as measure_chat
 
         result = asyncio.run(measure_chat(config, rounds, tokens, tui=tui and os.name == "posix"))
     click.echo(json.dumps(result, indent=2) if as_json else table(result))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from edgechat import __version__, paths
+from edgechat import __version__
+from edgechat.runtime import paths
 
 BUILD_FILE = "build.json"
 """Written into the package by `build/bundle.py`; a checkout and a wheel have none."""

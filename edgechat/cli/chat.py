@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edgechat import i18n, logs, paths
-from edgechat.cli.opening import engine_for, history_for, pulled_notice
-from edgechat.config import Config, load_settings
-from edgechat.engine.base import Engine
+from edgechat.engine.protocol import Engine
 from edgechat.errors import ConfigError, DamagedError, ExitCode
-from edgechat.i18n import _
-from edgechat.prompting import sampling_of
-from edgechat.session import Session
+from edgechat.i18n import catalog
+from edgechat.i18n.catalog import _
+from edgechat.runtime import logs, paths
+from edgechat.session.factory import engine_for, history_for, pulled_notice
+from edgechat.session.prompt_builder import sampling_of
+from edgechat.session.session import Session
+from edgechat.settings.loader import Config, load_settings
 
 if TYPE_CHECKING:
     from edgechat.chat.conversation import Conversation
@@ -78,11 +79,11 @@ def chat(
     config = settings.config
     if demo:  # what the scripted engine says is no chat of the user's
         config = msgspec.structs.replace(config, history=False)
-    i18n.use(config.language)
+    catalog.use(config.language)
     logs.begin(config.log_level)
     said = config.system
     if config.persona is not None:
-        from edgechat.personas import system_message
+        from edgechat.settings.personas import system_message
 
         said = system_message(settings)
     dumb = on_terminal and config.plain is None and os.environ.get("TERM") == "dumb"
@@ -97,8 +98,8 @@ def chat(
         flag = "--continue" if resume else "--chat"
         raise ConfigError("Nothing to go on with", "No chats are kept here.", f"Leave out {flag}.")
     told = [_("This terminal can only show lines (TERM is dumb), so this is the chat of --plain.")] if dumb else []
-    if config.language and not i18n.is_known(config.language):
-        known = ", ".join(i18n.languages())
+    if config.language and not catalog.is_known(config.language):
+        known = ", ".join(catalog.languages())
         told.append(_("There is no language {name}. There are: {names}.").format(name=config.language, names=known))
     store = history_for(config, told.append)
     try:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgechat.chat.text import printable, storable
-from edgechat.cli.chats_carry import export_chats, import_chats
-from edgechat.cli.history_command import HistoryGroup
-from edgechat.cli.narration import json_option, narrate, print_json
+from edgechat.chat.sanitize import printable, storable
+from edgechat.cli.chats_transfer import export_chats, import_chats
+from edgechat.cli.history_errors import HistoryGroup
 from edgechat.cli.options import SettingType
-from edgechat.cli.terminal import write_line
+from edgechat.cli.output import json_option, narrate, print_json
+from edgechat.cli.terminal_output import write_line
 from edgechat.errors import ExitCode, StorageError
-from edgechat.i18n import counted, retold
+from edgechat.i18n.catalog import counted, retold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,7 +65,7 @@ def history(*, to_read: bool = False) -> Iterator[HistoryStore]:
     Args:
         to_read: The command changes nothing, and is content with a file that cannot be written.
     """
-    from edgechat.cli.opening import open_history
+    from edgechat.session.factory import open_history
 
     store = open_history(narrate, to_read=to_read)
     try:

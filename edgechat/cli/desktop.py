@@ -14,8 +14,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from edgechat import paths
 from edgechat.errors import ConfigError
+from edgechat.runtime import paths
 
 OPENED = "EDGECHAT_IN_TERMINAL"
 """Set for the edgechat in the new terminal, which must never open another."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from edgechat.cli.narration import json_option, narrate, print_json
+from edgechat.cli.output import json_option, narrate, print_json
 from edgechat.errors import ExitCode
 
 

@@ -27,9 +27,9 @@ from typing import Any
 from edgechat.errors import EdgechatError, ExitCode, ModelError, StorageError
 from edgechat.models.default import DEFAULT_NAME, embedded_gguf, no_model
 from edgechat.models.manifest import ensure_intact
+from edgechat.models.sanitize import size_text
 from edgechat.models.store import ModelStore
-from edgechat.models.words import size_text
-from edgechat.runtime import parent
+from edgechat.runtime import parent_watch
 
 _TOTAL = 100
 # Where the time goes: converting, then saving, hashing and waiting for the disk.
@@ -53,7 +53,7 @@ def main(started_by: str = "") -> int:
     try:
         with _stoppable():
             if started_by:
-                parent.end_with(int(started_by), signal.SIGTERM)
+                parent_watch.end_with(int(started_by), signal.SIGTERM)
             path = _install(ModelStore(), speaker)
     except EdgechatError as error:
         speaker.error(error)
@@ -141,10 +141,10 @@ def _convert(source: Path, folder: Path, speaker: _Speaker) -> None:
     """Make the MLflow model folder of a GGUF file."""
     speaker.progress(0, "starting")
     # numpy, onnx and mlflow are paid for here, once, in a process that does nothing else.
-    from edgechat.convert.gguf import convert_gguf
+    from edgechat.convert.gguf.converter import convert_gguf
     from edgechat.flavor import DATA, save_model
-    from edgechat.flavor.packaging import metadata_of
-    from edgechat.models.mlmodel import open_model
+    from edgechat.flavor.package import metadata_of
+    from edgechat.models.folder import open_model
 
     genai = folder / DATA
     report = convert_gguf(source, genai, progress=lambda part, note: speaker.progress(part * _CONVERTED, note))

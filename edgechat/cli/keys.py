@@ -6,8 +6,8 @@ import json
 
 import click
 
-from edgechat.config import load_config
 from edgechat.errors import ExitCode
+from edgechat.settings.loader import load_config
 
 
 @click.command()
@@ -26,7 +26,7 @@ def keys(ctx: click.Context, as_json: bool) -> None:
       edgechat keys
       edgechat keys | grep chat
     """
-    from edgechat.i18n import _
+    from edgechat.i18n.catalog import _
     from edgechat.tui.keys import entries, key_words, keys_of, problems
 
     own = load_config().keys

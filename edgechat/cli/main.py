@@ -15,19 +15,19 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from edgechat.cli.terminal import gated
+from edgechat.cli.terminal_output import gated
 from edgechat.errors import EdgechatError, ExitCode, FaultError, StorageError
-from edgechat.i18n import _, is_chosen, told, use
+from edgechat.i18n.catalog import _, is_chosen, told, use
 
 CHILDREN = {
-    "_bench-ids": "edgechat.cli.bench_children:ids",
-    "_bench-scoring": "edgechat.flavor.stopwatch:main",
-    "_bench-tui": "edgechat.cli.bench_children:tui",
+    "_bench-ids": "edgechat.bench.children:ids",
+    "_bench-scoring": "edgechat.bench.pyfunc_child:main",
+    "_bench-tui": "edgechat.bench.children:tui",
     "_confinement": "edgechat.runtime.sandbox:report",
-    "_copy": "edgechat.clipboard:main",
+    "_copy": "edgechat.runtime.clipboard:main",
     "_install-default": "edgechat.cli.install_default:main",
-    "_raw-loop": "edgechat.engine.rawloop:main",
-    "_worker": "edgechat.engine.worker:main",
+    "_raw-loop": "edgechat.bench.raw_loop:main",
+    "_worker": "edgechat.engine.worker.process:main",
 }
 """The commands edgechat starts itself with: each a function of their arguments that returns the exit code."""
 
@@ -39,9 +39,9 @@ def watch_faults() -> None:
     """Tell what goes wrong where nobody waits for it, in a process that is a user's."""
     if sys.argv[1:2] and sys.argv[1] in CHILDREN:
         return
-    from edgechat import faults
+    from edgechat.runtime import crash_handler
 
-    faults.watch(report)
+    crash_handler.watch(report)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -83,7 +83,7 @@ def _guarded(given: list[str]) -> int:
         report(StorageError("Output cannot be written", f"{error.strerror or error}."))
         return int(ExitCode.STORAGE)
     except Exception as error:  # nobody is to read a traceback; the log has it
-        from edgechat import logs
+        from edgechat.runtime import logs
 
         logs.begin()
         report(fault := logs.fault(error, "a command"))
@@ -113,7 +113,7 @@ def _call(arguments: list[str]) -> int:
 def _speak() -> None:
     """Choose the language of the settings, for an error that came before anything did."""
     if not is_chosen():
-        from edgechat.config import load_config
+        from edgechat.settings.loader import load_config
 
         with suppress(EdgechatError):  # which may be the very one that is to be told
             use(load_config().language)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgechat.cli.models_format import WIDTH, card_json, entry_json, table, verdict
 from edgechat.cli.models_registry import outdated, pull, push
-from edgechat.cli.models_shown import WIDTH, card_json, entry_json, table, verdict
-from edgechat.cli.narration import ProgressLine, complete_name, json_option, narrate, print_json
+from edgechat.cli.output import ProgressLine, complete_name, json_option, narrate, print_json
 from edgechat.errors import ExitCode, ModelError
 
 if TYPE_CHECKING:
@@ -214,17 +214,17 @@ def show(model: str | None, as_json: bool) -> None:
       edgechat models show ./phi3-mini
       edgechat models show phi3 --json
     """
-    from edgechat import speeds
+    from edgechat.doctor.preflight import preflight
+    from edgechat.models import speed_history
     from edgechat.models.card import card_lines
     from edgechat.models.manifest import quick_check
     from edgechat.models.uri import resolve_model
-    from edgechat.preflight import preflight
 
     found = resolve_model(model)
     with ProgressLine("checking") as progress:
         check = quick_check(found.root, progress)
     findings = [finding for finding in preflight(found) if finding.id != "files"]  # told as "Verified"
-    speed = speeds.measured(found.name)
+    speed = speed_history.measured(found.name)
     if as_json:
         told = [{"id": one.id, "state": one.state, "detail": one.detail, "hint": one.hint} for one in findings]
         print_json({**card_json(found, check), "preflight": told, "tokens_per_second": speed and speed[0]})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgechat.cli.narration import ProgressLine, complete_name, json_option, narrate, print_json
+from edgechat.cli.output import ProgressLine, complete_name, json_option, narrate, print_json
 from edgechat.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def pull(uri: str, name: str | None, replace: bool, tracking_uri: str | None, as
       edgechat models pull models:/phi3/3 --name phi3-v3
       edgechat --model-uri models:/phi3@champion
     """
-    from edgechat.flavor.pull import pull as bring
     from edgechat.models.origin import told
-    from edgechat.models.words import size_text
+    from edgechat.models.sanitize import size_text
+    from edgechat.registry.pull import pull as bring
 
     def waiting() -> None:
         narrate("another edgechat is installing a model of that name; waiting for it")
@@ -108,9 +108,9 @@ def push(model: str, register: str, alias: str | None, tracking_uri: str | None,
       edgechat models push phi3 --register phi3 --alias champion --tracking-uri http://mlflow.example:5000
       edgechat models push ./phi3-mini --register phi3
     """
-    from edgechat.flavor.registry import push as send
+    from edgechat.models.sanitize import size_text
     from edgechat.models.uri import resolve_model
-    from edgechat.models.words import size_text
+    from edgechat.registry.push import push as send
 
     found = resolve_model(model)
     with ProgressLine("") as line:
@@ -149,8 +149,8 @@ def outdated(tracking_uri: str | None, as_json: bool) -> None:
       edgechat models outdated
       edgechat models outdated --json | jq -r ".[] | select(.state == \"outdated\").uri"
     """
-    from edgechat.flavor.pull import ask_servers
     from edgechat.models.store import ModelStore
+    from edgechat.registry.pull import ask_servers
 
     origins = ModelStore().origins.all()
     if not origins and not as_json:
@@ -171,7 +171,7 @@ def outdated(tracking_uri: str | None, as_json: bool) -> None:
 
 
 def _table(rows: list[dict[str, Any]]) -> Iterable[str]:
-    from edgechat.models.words import shown
+    from edgechat.models.sanitize import shown
 
     columns = ("NAME", "URI", "VERSION", "NOW", "STATE")
     cells = [

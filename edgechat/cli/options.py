@@ -59,8 +59,8 @@ class SettingType(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The value that a text stands for."""
-        from edgechat.config import check_value
         from edgechat.errors import ConfigError
+        from edgechat.settings.loader import check_value
 
         try:
             return check_value(self._key, str(value))

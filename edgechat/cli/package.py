@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edgechat.cli.narration import ProgressLine, json_option, narrate, print_json
+from edgechat.cli.output import ProgressLine, json_option, narrate, print_json
 from edgechat.errors import ConfigError
 
 
@@ -52,15 +52,15 @@ def package(
       edgechat package ./phi3-hf --out ./phi3 --register phi3 --alias champion \\
           --tracking-uri http://localhost:5000
     """
-    from edgechat.flavor.packaging import find_source
-    from edgechat.flavor.packaging import package as make
+    from edgechat.flavor.package import find_source
+    from edgechat.flavor.package import package as make
 
     if alias and not register:
         raise ConfigError("Alias without a name", f"{alias} needs a registered model.", "Add --register NAME.")
     logged = logged or register is not None
     if logged:
-        from edgechat.flavor.registry import check_names, connect
-        from edgechat.flavor.tracking import server_uri, speaking_to
+        from edgechat.registry.client import server_uri, speaking_to
+        from edgechat.registry.push import check_names, connect
 
         # What cannot be logged is told of before minutes of work.
         connect(tracking_uri)
@@ -77,11 +77,11 @@ def package(
         "size_bytes": model.size_bytes,
     }
     if logged:
-        from edgechat.engine.client import ModelSource
-        from edgechat.engine.measure import measure
-        from edgechat.flavor.recording import Destination, record
+        from edgechat.bench.measure import measure
+        from edgechat.engine.worker.client import ModelSource
         from edgechat.models.card import card_markdown
         from edgechat.models.manifest import quick_check
+        from edgechat.registry.run_record import Destination, record
 
         narrate("measuring the model")
         speed = asyncio.run(measure(ModelSource(model.genai, model.name)))

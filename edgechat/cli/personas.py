@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from edgechat.chat.text import printable
+from edgechat.chat.sanitize import printable
 from edgechat.cli.main import report
 from edgechat.errors import ExitCode
 
@@ -23,7 +23,7 @@ def personas(ctx: click.Context, name: str | None) -> None:
       edgechat personas checklist           what that one tells the model
       edgechat --persona checklist          chat with it
     """
-    from edgechat.personas import all_personas, find, folder
+    from edgechat.settings.personas import all_personas, find, folder
 
     if name is not None:
         click.echo(find(name).text)

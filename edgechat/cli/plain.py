@@ -18,21 +18,21 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from edgechat import clipboard, logs
+from edgechat.chat.context_window import moved_words
 from edgechat.chat.conversation import ReplyState
-from edgechat.chat.text import printable
-from edgechat.chat.window import moved_words
+from edgechat.chat.sanitize import printable
 from edgechat.cli.plain_input import EndedError, Lines, bracket_pastes, ended_by_signals, interrupts_to, use_readline
-from edgechat.engine.base import Progress, TextDelta
-from edgechat.engine.fitting import WindowMoved
+from edgechat.engine.protocol import Progress, TextDelta
 from edgechat.errors import EdgechatError, ExitCode, StorageError
 from edgechat.history.drafts import Draft, joined
-from edgechat.i18n import _, in_words, ngettext, told
-from edgechat.session import Session, SessionEvent, TurnClosed, TurnSaved
+from edgechat.i18n.catalog import _, in_words, ngettext, told
+from edgechat.runtime import clipboard, logs
+from edgechat.session.context_manager import WindowMoved
+from edgechat.session.session import Session, SessionEvent, TurnClosed, TurnSaved
 from edgechat.slash import is_command, message_of
+from edgechat.slash.commands import parse
 from edgechat.slash.files import read_for
-from edgechat.slash.runner import obey
-from edgechat.slash.table import parse
+from edgechat.slash.handlers import obey
 
 if TYPE_CHECKING:
     pass
@@ -397,7 +397,7 @@ class PlainChat:
 
 
 def _require(uri: str) -> None:
+    from edgechat.doctor.preflight import require_usable
     from edgechat.models.uri import resolve_model
-    from edgechat.preflight import require_usable
 
     require_usable(resolve_model(uri))

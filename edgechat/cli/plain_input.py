@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
-from edgechat.chat.decoding import NotTextError, decoded, encoding_of
-from edgechat.cli.terminal import control
-from edgechat.runtime import deadline
-from edgechat.slash.table import complete as ways_on
+from edgechat.chat.text_encoding import NotTextError, decoded, encoding_of
+from edgechat.cli.terminal_output import control
+from edgechat.runtime import shutdown_deadline
+from edgechat.slash.commands import complete as ways_on
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -148,7 +148,7 @@ def ended_by_signals() -> Iterator[None]:
     def end(number: int, _frame: FrameType | None) -> None:
         for each in before:  # a terminal that closes says so more than once, and the end is not to be disturbed
             signal.signal(each, signal.SIG_IGN)
-        deadline.begin(128 + number)
+        shutdown_deadline.begin(128 + number)
         raise EndedError(number)
 
     if os.name != "posix":

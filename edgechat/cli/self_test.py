@@ -18,20 +18,20 @@ from typing import Any
 
 import psutil
 
-from edgechat import paths
 from edgechat.chat.conversation import Message
 from edgechat.cli.build_info import version_text
-from edgechat.cli.opening import engine_for, locate
-from edgechat.config import Config, load_config
 from edgechat.engine import fingerprint
-from edgechat.engine.base import Progress, Request, Sampling, TextDelta
-from edgechat.engine.client import EngineClient, ModelSource
-from edgechat.engine.references import reference_of
+from edgechat.engine.protocol import Progress, Request, Sampling, TextDelta
+from edgechat.engine.reference_fingerprints import reference_of
+from edgechat.engine.worker.client import EngineClient, ModelSource
 from edgechat.errors import EdgechatError, EngineError, ExitCode, StorageError
 from edgechat.history.store import HistoryStore
-from edgechat.models.mlflow_card import MLMODEL, read_mlmodel
-from edgechat.offline import OPT_OUTS
-from edgechat.session import Session, TurnClosed
+from edgechat.models.mlmodel_file import MLMODEL, read_mlmodel
+from edgechat.runtime import paths
+from edgechat.runtime.opt_outs import OPT_OUTS
+from edgechat.session.factory import engine_for, locate
+from edgechat.session.session import Session, TurnClosed
+from edgechat.settings.loader import Config, load_config
 
 QUESTION = "What is the capital of France?"
 TOKENS = 32

@@ -15,9 +15,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from edgechat.chat.decoding import Decoded, NotTextError, decoded
+from edgechat.chat.text_encoding import Decoded, NotTextError, decoded
 from edgechat.errors import ConfigError
-from edgechat.i18n import counted
+from edgechat.i18n.catalog import counted
 
 LARGEST = 64 * 1024 * 1024
 """Bytes that are read at the most: millions of tokens, more than any model here can hold."""

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgechat.cli.history_command import HistoryCommand
-from edgechat.cli.narration import ProgressLine, json_option, narrate, print_json
+from edgechat.cli.history_errors import HistoryCommand
+from edgechat.cli.output import ProgressLine, json_option, narrate, print_json
 from edgechat.errors import StorageError
-from edgechat.i18n import counted
+from edgechat.i18n.catalog import counted
 
 if TYPE_CHECKING:
     from edgechat.history.database import Database
@@ -55,8 +55,8 @@ def sync(
     """
     if sum((bool(ids), everything, rated)) > 1:
         raise click.UsageError("IDs, --all and --rated each choose chats; give one of them.")
-    from edgechat.cli.opening import open_database
-    from edgechat.flavor import sync as flavor
+    from edgechat.registry import trace_upload as flavor
+    from edgechat.session.factory import open_database
 
     with closing(open_database(narrate)) as database:
         chats = _chosen(database, ids, everything)
@@ -85,7 +85,7 @@ def sync(
 
 def _chosen(database: Database, ids: tuple[int, ...], everything: bool) -> list[int]:
     from edgechat.history.feedback import Feedback
-    from edgechat.history.whole import chat_ids
+    from edgechat.history.transfer.records import chat_ids
 
     if not ids and not everything:
         return Feedback(database).chats()

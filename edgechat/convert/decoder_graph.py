@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from onnx import TensorProto
 
-from edgechat.convert.graph import GraphWriter, rotary_tables
-from edgechat.convert.quant import F32, Weight, stack_rows
+from edgechat.convert.gguf.quant_blocks import F32, Weight, stack_rows
+from edgechat.convert.onnx_writer import GraphWriter, rotary_tables
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgechat.convert.graph import MODEL_FILE
+from edgechat.convert.onnx_writer import MODEL_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ import numpy as np
 
 from edgechat.convert.decoder_graph import DecoderConfig, DecoderType, LayerWeights, Rope, write_decoder
 from edgechat.convert.genai_config import END_NAMES, TokenIds, write_genai_config
-from edgechat.convert.quant import F32, BlockWeight, Weight
+from edgechat.convert.gguf.quant_blocks import F32, BlockWeight, Weight
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,14 +17,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from edgechat import __version__, logs
-from edgechat.config import Settings, load_settings
-from edgechat.doctor import folders, kept, machine, network
-from edgechat.doctor.hiding import hider
+from edgechat import __version__
+from edgechat.doctor import folders, machine, network, stored_data
+from edgechat.doctor.preflight import Finding, lines
+from edgechat.doctor.redaction import hider
 from edgechat.errors import EdgechatError
-from edgechat.i18n import N_
-from edgechat.models.words import shown
-from edgechat.preflight import Finding, lines
+from edgechat.i18n.catalog import N_
+from edgechat.models.sanitize import shown
+from edgechat.runtime import logs
+from edgechat.settings.loader import Settings, load_settings
 
 SCHEMA = 1
 
@@ -51,19 +52,19 @@ def examine(
         try:
             read = settings()
         except EdgechatError as error:
-            found.append(kept.failed("settings", N_("Settings"), error))
+            found.append(stored_data.failed("settings", N_("Settings"), error))
         checks: tuple[Callable[[], Iterator[Finding]], ...] = (
             lambda: machine.versions(version),
             folders.folders,
-            lambda: kept.settings(read),
-            lambda: kept.keys(read, key_problems),
-            kept.personas,
+            lambda: stored_data.settings(read),
+            lambda: stored_data.keys(read, key_problems),
+            stored_data.personas,
             machine.hardware,
             machine.confinement,
             machine.terminal,
-            lambda: kept.models(read),
-            kept.history,
-            kept.log,
+            lambda: stored_data.models(read),
+            stored_data.history,
+            stored_data.log,
         )
         for check in checks:
             found += _run(check)
@@ -99,7 +100,7 @@ def _run(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     try:
         yield from list(check())
     except EdgechatError as error:
-        yield kept.failed("check", N_("Check"), error)
+        yield stored_data.failed("check", N_("Check"), error)
     except OSError as error:
         yield Finding("check", N_("Check"), "fail", shown(f"{error.filename}: {error.strerror or error}.", 400))
     except Exception as error:  # a doctor who faints helps nobody

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from edgechat import locks, paths
-from edgechat.i18n import N_, _
-from edgechat.models.words import size_text
-from edgechat.ownership import chmod, without_modes
-from edgechat.preflight import Finding, State
+from edgechat.doctor.preflight import Finding, State
+from edgechat.i18n.catalog import N_, _
+from edgechat.models.sanitize import size_text
+from edgechat.runtime import file_lock, paths
+from edgechat.runtime.file_ownership import chmod, without_modes
 
 LITTLE_DISK = 200 * 1000 * 1000
 """Bytes of free disk below which chats and models may soon not be kept."""
@@ -112,7 +112,7 @@ def _locks() -> Iterator[Finding]:
     folder = paths.data_dir()
     if not folder.is_dir() or is_read_only(folder) or not may(folder, os.W_OK | os.X_OK):
         return  # nobody can know
-    if locks.work_in(folder):
+    if file_lock.work_in(folder):
         yield Finding("locks", N_("File locks"), "ok", _("Several edgechats can have the chats open."))
         return
     yield Finding(

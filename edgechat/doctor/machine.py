@@ -18,12 +18,13 @@ from functools import partial
 
 import psutil
 
-from edgechat import paths, speeds
-from edgechat.engine import sizing
+from edgechat.doctor.preflight import Finding, processor
+from edgechat.engine import resources
 from edgechat.errors import EdgechatError
-from edgechat.i18n import N_, _
-from edgechat.models.words import shown, size_text
-from edgechat.preflight import Finding, processor
+from edgechat.i18n.catalog import N_, _
+from edgechat.models import speed_history
+from edgechat.models.sanitize import shown, size_text
+from edgechat.runtime import paths
 
 LIBRARIES = ("onnxruntime-genai", "textual", "mlflow-skinny", "tokenizers", "msgspec", "transformers", "torch")
 """Libraries whose versions matter; those that are not installed are not told."""
@@ -47,15 +48,15 @@ def hardware() -> Iterator[Finding]:
     """The processor, the threads that compute, and the memory."""
     cores, logical = psutil.cpu_count(logical=False) or 0, os.cpu_count() or 0
     found = processor()
-    name = speeds.cpu_name() or platform.machine()
+    name = speed_history.cpu_name() or platform.machine()
     yield Finding(found.id, found.title, found.state, f"{shown(name)}; {found.detail}", found.hint)
     detail = _("threads by default: {threads}; cores: {cores}, logical: {logical}").format(
-        threads=sizing.threads(), cores=cores or "?", logical=logical or "?"
+        threads=resources.threads(), cores=cores or "?", logical=logical or "?"
     )
     yield Finding("threads", N_("Threads"), "ok", detail)
-    free, total = sizing.available_memory(), psutil.virtual_memory().total
+    free, total = resources.available_memory(), psutil.virtual_memory().total
     detail = _("{free} free of {total}").format(free=size_text(free), total=size_text(total))
-    little = free < sizing.RESERVE
+    little = free < resources.RESERVE
     yield Finding(
         "memory",
         N_("Memory"),

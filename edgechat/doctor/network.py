@@ -16,9 +16,9 @@ from typing import Any
 
 import psutil
 
-from edgechat.i18n import N_, _
-from edgechat.offline import OPT_OUTS
-from edgechat.preflight import Finding
+from edgechat.doctor.preflight import Finding
+from edgechat.i18n.catalog import N_, _
+from edgechat.runtime.opt_outs import OPT_OUTS
 
 _NETWORK_EVENTS = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.bind", "socket.sendto")
 

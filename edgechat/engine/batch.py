@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import onnxruntime_genai as og
 
-from edgechat.engine.base import Finished, Request, Timings, Usage
-from edgechat.engine.reply import GrowingReply
-from edgechat.engine.stops import StopStrings
-from edgechat.engine.tokens import TokenCodec
+from edgechat.engine.detokenizer import GrowingReply
+from edgechat.engine.prompt_encoder import TokenCodec
+from edgechat.engine.protocol import Finished, Request, Timings, Usage
+from edgechat.engine.stop_sequences import StopStrings
 
 ROWS = 8
 """Replies of one batch: with more, each token costs nearly what it costs in a batch of its own."""

@@ -12,13 +12,14 @@ import threading
 from pathlib import Path
 from typing import TypeVar
 
-from edgechat import paths
-from edgechat.engine import sizing, wire
-from edgechat.engine.base import ModelInfo
+from edgechat.engine import resources
 from edgechat.engine.fingerprint import Fingerprint, judge
+from edgechat.engine.protocol import ModelInfo
+from edgechat.engine.worker import protocol
 from edgechat.errors import EngineError
+from edgechat.runtime import paths
 
-_Answer = TypeVar("_Answer", bound=wire.Answer)
+_Answer = TypeVar("_Answer", bound=protocol.Answer)
 
 _SECONDS = 600.0
 """A model that has not said a sentence by then is given up."""
@@ -40,7 +41,7 @@ def take_fingerprint(folder: Path, known: Fingerprint | None = None) -> Fingerpr
         EdgechatError: In the worker's own words.
     """
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
-    if size * _LOADED > sizing.available_memory():
+    if size * _LOADED > resources.available_memory():
         raise EngineError("No fingerprint", "There is not enough memory to load the model.")
     with subprocess.Popen(
         paths.own_command("_worker", str(os.getpid())),
@@ -51,15 +52,15 @@ def take_fingerprint(folder: Path, known: Fingerprint | None = None) -> Fingerpr
         guard = threading.Timer(_SECONDS, child.kill)
         guard.start()
         try:
-            _ask(child, wire.Load(str(folder.resolve()), folder.name, context=_CONTEXT, kept_bytes=0), ModelInfo)
+            _ask(child, protocol.Load(str(folder.resolve()), folder.name, context=_CONTEXT, kept_bytes=0), ModelInfo)
             if known is not None:
                 try:
-                    judge(known, _ask(child, wire.TakeFingerprint(known), Fingerprint))
+                    judge(known, _ask(child, protocol.TakeFingerprint(known), Fingerprint))
                 except EngineError:  # the model was changed since
                     pass
                 else:
                     return known
-            return _ask(child, wire.TakeFingerprint(), Fingerprint)
+            return _ask(child, protocol.TakeFingerprint(), Fingerprint)
         except OSError as error:
             raise EngineError("The model process ended", f"{error.strerror or error}.") from error
         finally:
@@ -67,14 +68,14 @@ def take_fingerprint(folder: Path, known: Fingerprint | None = None) -> Fingerpr
             child.kill()
 
 
-def _ask(child: subprocess.Popen[bytes], command: wire.Command, kind: type[_Answer]) -> _Answer:
+def _ask(child: subprocess.Popen[bytes], command: protocol.Command, kind: type[_Answer]) -> _Answer:
     assert child.stdin is not None
     assert child.stdout is not None
-    child.stdin.write(wire.encode(wire.CommandLine(1, command)))
+    child.stdin.write(protocol.encode(protocol.CommandLine(1, command)))
     child.stdin.flush()
     for line in child.stdout:
-        answer = wire.decode_answer(line).body
-        if isinstance(answer, wire.Failure):
+        answer = protocol.decode_answer(line).body
+        if isinstance(answer, protocol.Failure):
             raise answer.error()
         if isinstance(answer, kind):
             return answer

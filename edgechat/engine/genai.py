@@ -19,9 +19,14 @@ from typing import Any
 import onnxruntime_genai as og
 
 from edgechat.chat.conversation import Message
-from edgechat.chat.template import prompt_pieces, split_controls
-from edgechat.engine import fingerprint, sizing
-from edgechat.engine.base import (
+from edgechat.chat.prompt_format import prompt_pieces, split_controls
+from edgechat.engine import fingerprint, resources
+from edgechat.engine.batch import BatchWriter, choose_filler
+from edgechat.engine.detokenizer import GrowingReply, collect
+from edgechat.engine.fingerprint import Fingerprint
+from edgechat.engine.kv_cache import Cache, RecentCaches, common_prefix
+from edgechat.engine.prompt_encoder import TokenCodec
+from edgechat.engine.protocol import (
     Event,
     Finished,
     ModelInfo,
@@ -33,8 +38,8 @@ from edgechat.engine.base import (
     Timings,
     Usage,
 )
-from edgechat.engine.batch import BatchWriter, choose_filler
-from edgechat.engine.common import (
+from edgechat.engine.session_options import model_overlay, session_options
+from edgechat.engine.shared import (
     PREFILL_CHUNK,
     VERIFY,
     Pace,
@@ -47,11 +52,6 @@ from edgechat.engine.common import (
     show,
     written,
 )
-from edgechat.engine.fingerprint import Fingerprint
-from edgechat.engine.kv import Cache, RecentCaches, common_prefix
-from edgechat.engine.reply import GrowingReply, collect
-from edgechat.engine.session_options import model_overlay, session_options
-from edgechat.engine.tokens import TokenCodec
 from edgechat.errors import EdgechatError, ModelError
 
 SEARCH = {
@@ -103,7 +103,7 @@ class GenaiModel:
             ModelError: The folder cannot be loaded; the message holds the library's own words.
         """
         began = time.perf_counter()
-        count = threads or sizing.threads()
+        count = threads or resources.threads()
         config_path = folder / "genai_config.json"
         try:
             config: dict[str, Any] = json.loads(config_path.read_text(encoding="utf-8"))
@@ -122,16 +122,16 @@ class GenaiModel:
             self._tokenizer = og.Tokenizer(self._model)
         except Exception as error:  # the library raises RuntimeError and bare Exception alike
             raise load_error(folder, error) from error
-        sizing.return_unneeded_memory(folder)
+        resources.return_unneeded_memory(folder)
         self._eos = frozenset(int(token) for token in self._tokenizer.eos_token_ids)
         self.form = choose_form(self._render, self.codec.controls)
-        self._context = sizing.settle_context(config, context, sizing.available_memory())
-        kv = sizing.kv_bytes_per_token(config) * self._context.tokens
+        self._context = resources.settle_context(config, context, resources.available_memory())
+        kv = resources.kv_bytes_per_token(config) * self._context.tokens
         self._caches = RecentCaches(
             self._make_generator,
-            most=sizing.kept_chats(kv, sizing.available_memory(), kept_bytes),
+            most=resources.kept_chats(kv, resources.available_memory(), kept_bytes),
             # Other programs may have taken it since.
-            room=lambda: sizing.available_memory() > kv + sizing.RESERVE,
+            room=lambda: resources.available_memory() > kv + resources.RESERVE,
         )
         self._pace = Pace()
         self._ahead: tuple[tuple[Message, ...], list[int]] | None = None
@@ -155,7 +155,7 @@ class GenaiModel:
             context_reason=self._context.reason,
             threads=count,
             load_seconds=time.perf_counter() - began,
-            cliff=sizing.cliff(config, self._context.tokens),
+            cliff=resources.cliff(config, self._context.tokens),
             kept_chats=self._caches.most,
         )
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgechat.chat.conversation import Message
-from edgechat.engine.base import (
+from edgechat.engine.kv_cache import common_prefix
+from edgechat.engine.protocol import (
     Event,
     Finished,
     ModelInfo,
@@ -27,8 +28,7 @@ from edgechat.engine.base import (
     Usage,
     too_long,
 )
-from edgechat.engine.kv import common_prefix
-from edgechat.engine.stops import StopStrings
+from edgechat.engine.stop_sequences import StopStrings
 from edgechat.errors import EdgechatError, EngineError
 
 Script = Callable[[Request], str]

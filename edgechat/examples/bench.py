@@ -17,12 +17,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgechat import paths
 from edgechat.cli.main import report
 from edgechat.errors import EdgechatError, ExitCode
 from edgechat.examples.recipe import go_quietly
 from edgechat.examples.recorded import Measured, add_destination, record
-from edgechat.flavor.tracking import connect
+from edgechat.registry.client import connect
+from edgechat.runtime import paths
 
 _MEASURES = ("ratio", "seconds", "bytes")
 """The one number of each figure, by the name it has there."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgechat.examples.recipe import Logged, Store, go_quietly, log_to, need, run
-from edgechat.models.mlmodel import open_model
+from edgechat.models.folder import open_model
 
 PROMPT = "<|system|>You are a helpful assistant.<|end|><|user|>What is the capital of France?<|end|><|assistant|>"
 SETTINGS = {"max_length": 300, "temperature": 0.2}
@@ -66,7 +66,7 @@ def _requirements() -> dict[str, list[str]]:
 
     An environment made by uv has no pip. There the list is all there is.
     """
-    from edgechat.flavor.saving import scoring_requirements
+    from edgechat.flavor.save import scoring_requirements
 
     argument = "extra_pip_requirements" if importlib.util.find_spec("pip") is not None else "pip_requirements"
     return {argument: scoring_requirements()}

@@ -29,16 +29,16 @@ import msgspec
 
 from edgechat.chat.conversation import Message
 from edgechat.cli.main import report
-from edgechat.cli.narration import narrate
-from edgechat.cli.opening import engine_for, pulled_notice
-from edgechat.config import Config, load_config
-from edgechat.engine.base import Finished, ModelInfo, Request, Sampling, TextDelta
+from edgechat.cli.output import narrate
+from edgechat.engine.protocol import Finished, ModelInfo, Request, Sampling, TextDelta
 from edgechat.errors import ConfigError, EdgechatError
 from edgechat.examples.recipe import go_quietly
 from edgechat.examples.recorded import Measured, add_destination, record
-from edgechat.flavor.tracking import connect
 from edgechat.models.uri import resolve_model
+from edgechat.registry.client import connect
 from edgechat.runtime.regular_files import read_regular
+from edgechat.session.factory import engine_for, pulled_notice
+from edgechat.settings.loader import Config, load_config
 
 QUESTIONS = Path(__file__).parent / "questions.json"
 MAX_TOKENS = 32

@@ -20,8 +20,8 @@ from urllib.request import url2pathname
 
 from edgechat.cli.main import report
 from edgechat.errors import EdgechatError, ModelError, StorageError
-from edgechat.extras import install_command
-from edgechat.offline import go_offline
+from edgechat.runtime.extras import install_command
+from edgechat.runtime.opt_outs import go_offline
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature

@@ -11,8 +11,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edgechat.flavor.registry import in_run
-from edgechat.flavor.tracking import connect, server_uri, speaking_to
+from edgechat.registry.client import connect, server_uri, speaking_to
+from edgechat.registry.push import in_run
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgechat.examples.recipe import Logged, Store, go_quietly, log_to, need, run
-from edgechat.huggingface import read_hf_folder
+from edgechat.models.huggingface import read_hf_folder
 
 QUESTION = "What is the capital of France?"
 MAX_TOKENS = 64

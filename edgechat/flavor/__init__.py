@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgechat.errors import ModelError
-from edgechat.flavor.saving import DATA, FLAVOR, Weights, carries_own_code, environment, new_model, write_model
+from edgechat.flavor.save import DATA, FLAVOR, Weights, carries_own_code, environment, new_model, write_model
 from edgechat.flavor.signature import mlflow_signature
-from edgechat.offline import silence_libraries
+from edgechat.runtime.opt_outs import silence_libraries
 
 if TYPE_CHECKING:
     from edgechat.flavor.pyfunc import PyfuncModel
@@ -223,7 +223,7 @@ def load_model(
         folder = Path(download_artifacts(artifact_uri=model_uri, dst_path=dst_path))
     from mlflow.models import Model
 
-    from edgechat.models.mlflow_card import read_mlmodel
+    from edgechat.models.mlmodel_file import read_mlmodel
 
     if not (folder / "MLmodel").is_file():
         raise ModelError("Not an MLflow model", f"{folder} has no MLmodel.")
@@ -259,8 +259,8 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Py
 def _open(folder: Path, config: Mapping[str, Any], *, trust: bool = False) -> ChatModel:
     from edgechat.engine.genai import GenaiModel
     from edgechat.flavor.scoring import ChatModel, read_config
-    from edgechat.models.mlflow_card import read_mlmodel
-    from edgechat.models.mlmodel import open_model
+    from edgechat.models.folder import open_model
+    from edgechat.models.mlmodel_file import read_mlmodel
 
     load, defaults = read_config(config)
     # Judged as everywhere else; who was given the folder by MLflow has judged nothing.

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edgechat.config import ContextTokens, Threads
-from edgechat.engine.base import Event, Finished, Request, TextDelta, Usage
+from edgechat.engine.protocol import Event, Finished, Request, TextDelta, Usage
 from edgechat.errors import ModelError, RequestError
-from edgechat.flavor.calls import Call, read_calls, read_parameters
+from edgechat.flavor.requests import Call, read_calls, read_parameters
+from edgechat.settings.loader import ContextTokens, Threads
 
 if TYPE_CHECKING:
     from edgechat.engine.genai import GenaiModel

@@ -16,10 +16,10 @@ import msgspec
 from mlflow.pyfunc import PythonModel
 
 from edgechat.chat.conversation import Message
-from edgechat.config import ContextTokens, Temperature
-from edgechat.engine.base import Request, Sampling
+from edgechat.engine.protocol import Request, Sampling
 from edgechat.errors import ModelError, RequestError
 from edgechat.flavor.pyfunc import told_by_mlflow
+from edgechat.settings.loader import ContextTokens, Temperature
 
 ARTIFACT = "phi3-mini-onnx"
 """The artifact that holds the ONNX GenAI folder, by the cookbook's name."""
@@ -77,8 +77,8 @@ class Phi3Model(PythonModel):  # type: ignore[misc]  # mlflow carries no types
         Raises:
             MlflowException: There is no prompt, or one is longer than max_length.
         """
-        from edgechat.engine.reply import collect
-        from edgechat.flavor.calls import read_calls
+        from edgechat.engine.detokenizer import collect
+        from edgechat.flavor.requests import read_calls
 
         with told_by_mlflow():
             calls = read_calls(model_input, {"temperature": self._sampling.temperature})

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from edgechat.errors import DamagedError, StorageError
 from edgechat.history.connection import connect
-from edgechat.history.damage import COMPANIONS, damage, mark_suspect, suspect_path
-from edgechat.paths import make_private
+from edgechat.history.corruption import COMPANIONS, damage, mark_suspect, suspect_path
+from edgechat.runtime.paths import make_private
 
 if TYPE_CHECKING:
     from edgechat.history.database import Database

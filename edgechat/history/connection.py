@@ -13,14 +13,14 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, cast
 
-from edgechat import locks
 from edgechat.errors import StorageError
-from edgechat.history import writer
+from edgechat.history import reply_owner
+from edgechat.runtime import file_lock
 
 
 def has_locks(path: Path) -> bool:
     """Whether the disk with the history has file locks."""
-    return locks.work_in(path.absolute().parent)
+    return file_lock.work_in(path.absolute().parent)
 
 
 def connect(path: Path, *, read_only: bool = False, **options: Any) -> sqlite3.Connection:
@@ -100,7 +100,7 @@ class Lease:
             OSError: The file cannot be made.
         """
         self.path = Path(f"{path}-open")
-        self._mine = f"{os.uname().nodename} {writer.this_process()}"
+        self._mine = f"{os.uname().nodename} {reply_owner.this_process()}"
         for _ in range(2):
             try:
                 descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
@@ -117,7 +117,7 @@ class Lease:
         host, _, process = self.path.read_text("utf-8", "replace").partition(" ")
         if host not in ("", os.uname().nodename):
             raise self._taken(path, f"the machine {host}")
-        if writer.lives(process):
+        if reply_owner.lives(process):
             raise self._taken(path, f"process {process.partition(':')[0]}")
         self.path.unlink(missing_ok=True)
 

@@ -16,9 +16,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from edgechat.errors import DamagedError, StorageError
-from edgechat.history import damage, migrations, search
+from edgechat.history import corruption, migrations, search
 from edgechat.history.connection import Lease, connect, connect_to_read, copied, has_locks
-from edgechat.paths import make_private
+from edgechat.runtime.paths import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ class Database:
             _refuse_damage(path)
             lease = None if has_locks(path) else Lease(path)
             _create(path)
-            completed = damage.completed(path)
+            completed = corruption.completed(path)
             connection = connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:
                 # Refuses a foreign or newer file before anything is changed; in one transaction, so that what another
@@ -76,7 +76,7 @@ class Database:
                 # message; and of two instances that start at once the second sees what the first has done.
                 with _transaction(connection, "BEGIN IMMEDIATE"):
                     migrations.migrate(connection, path)
-                    if words := damage.schema_damage(connection):
+                    if words := corruption.schema_damage(connection):
                         raise _damaged(path, words)
                 connection.execute("PRAGMA foreign_keys = ON")
             except BaseException:
@@ -104,7 +104,7 @@ class Database:
             try:
                 with _transaction(connection, "BEGIN"):
                     is_old = migrations.version(connection, path) < len(migrations.MIGRATIONS)
-                    if words := damage.schema_damage(connection):
+                    if words := corruption.schema_damage(connection):
                         raise _damaged(path, words)
                 if is_old:
                     with closing(connection) as source:
@@ -165,7 +165,7 @@ class Database:
 
 def _refuse_damage(path: Path) -> None:
     """Raise DamagedError for what SQLite would make something else of, or what was seen to be damaged before."""
-    if words := damage.wrong_kind(path) or damage.log_header_damage(path):
+    if words := corruption.wrong_kind(path) or corruption.log_header_damage(path):
         raise _damaged(path, words)
     empty = not (path.exists() and path.stat().st_size)
     # A log without its file: SQLite would begin anew and delete the log, and with it the newest messages. The log is
@@ -176,9 +176,9 @@ def _refuse_damage(path: Path) -> None:
     # Whoever takes the file away wants to begin anew; nobody empties it.
     if empty and path.exists() and any(path.with_name("backups").glob(f"{path.stem}-*.db")):
         raise _damaged(path, "the file is empty, but there are backups of it")
-    suspect = damage.suspect_path(path)
+    suspect = corruption.suspect_path(path)
     if suspect.exists():
-        if words := damage.damage(path):
+        if words := corruption.damage(path):
             raise _damaged(path, words)
         suspect.unlink(missing_ok=True)
 
@@ -195,7 +195,7 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
     except DamagedError:
         raise
     except StorageError as error:  # of a newer edgechat, if its header is to be believed
-        if words := damage.header_damage(connection):
+        if words := corruption.header_damage(connection):
             raise _damaged(path, words) from error
         raise
 
@@ -233,7 +233,7 @@ def _refuse_lost_transactions(connection: sqlite3.Connection, path: Path, comple
         completed: The last frame that completes a transaction.
     """
     _, seen, _ = connection.execute("PRAGMA wal_checkpoint (PASSIVE)").fetchone()
-    if 0 <= seen < completed and (words := damage.log_damage(path)):
+    if 0 <= seen < completed and (words := corruption.log_damage(path)):
         # The last connection that is closed deletes the log; one that only reads cannot.
         with closing(connect(path, read_only=True)) as reader:
             reader.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
@@ -268,11 +268,11 @@ def _in_words(path: Path, *, opening: bool = False) -> Iterator[None]:
                 "The text or number has no form in the chat history, such as half of a surrogate pair.",
                 "Remove the unusual characters and try again.",
             ) from error
-        if damage.is_possible(error) and not opening:
-            damage.mark_suspect(path)  # whoever opens the file next examines it
-        if damage.is_certain(error):
-            raise _damaged(path, damage.words_of(error)) from error
-        if opening and damage.is_possible(error) and (words := damage.damage(path)):
+        if corruption.is_possible(error) and not opening:
+            corruption.mark_suspect(path)  # whoever opens the file next examines it
+        if corruption.is_certain(error):
+            raise _damaged(path, corruption.words_of(error)) from error
+        if opening and corruption.is_possible(error) and (words := corruption.damage(path)):
             raise _damaged(path, words) from error
         raise sqlite_in_words(path, error) from error
     except OSError as error:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 from edgechat.chat.conversation import ChatSettings, Conversation, Reply, ReplyState, Turn
 from edgechat.errors import StorageError
-from edgechat.history import writer
+from edgechat.history import reply_owner
 from edgechat.history.backup import back_up
 from edgechat.history.branches import Branches
+from edgechat.history.chats import KEPT_DAYS, Shelf
 from edgechat.history.database import Database
 from edgechat.history.drafts import Drafts
 from edgechat.history.feedback import Feedback
@@ -36,13 +37,12 @@ from edgechat.history.rows import (
     touch,
 )
 from edgechat.history.search import Search
-from edgechat.history.shelf import KEPT_DAYS, Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from edgechat.history.transfer_out import Format
+    from edgechat.history.transfer.exporter import Format
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ class HistoryStore:
     @cached_property
     def _me(self) -> str:
         """How this process signs its replies; asked for when the first one is written, not at the start."""
-        return writer.this_process()
+        return reply_owner.this_process()
 
     def add_reply(self, turn_id: int, model: str = "") -> Reply:
         """Begin a reply, STREAMING and written by this process; it becomes the turn's active one.
@@ -235,7 +235,7 @@ class HistoryStore:
             ).fetchone()
             if row is None:
                 raise missing("reply", reply_id)
-            if row[1] == ReplyState.STREAMING and writer.lives(row[2]):
+            if row[1] == ReplyState.STREAMING and reply_owner.lives(row[2]):
                 raise StorageError(
                     "Reply is being written", "Another window of edgechat is writing it.", "Wait, or stop it there."
                 )
@@ -319,7 +319,7 @@ class HistoryStore:
 
     def export(self, conversation_id: int, form: Format) -> str:
         """One chat as text; empty where there is none of that id. See `transfer_out.export`."""
-        from edgechat.history.transfer_out import export  # no chat waits for what carries chats away
+        from edgechat.history.transfer.exporter import export  # no chat waits for what carries chats away
 
         return "".join(export(self._database, [conversation_id], form))
 
@@ -354,7 +354,7 @@ class HistoryStore:
                 "WHERE r.state = 'streaming' AND (:chat IS NULL OR t.conversation = :chat)",
                 {"chat": conversation_id},
             ).fetchall()
-        dead = frozenset(id_ for id_, signed in rows if not writer.lives(signed))
+        dead = frozenset(id_ for id_, signed in rows if not reply_owner.lives(signed))
         if dead:
             # On a full disk an old chat must still open; the replies are then marked another time.
             with suppress(StorageError):

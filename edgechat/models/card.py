@@ -10,12 +10,12 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from edgechat.i18n import N_, counted
-from edgechat.models.words import shown, size_text
+from edgechat.i18n.catalog import N_, counted
+from edgechat.models.sanitize import shown, size_text
 
 if TYPE_CHECKING:
+    from edgechat.models.folder import ModelFolder
     from edgechat.models.manifest import Check
-    from edgechat.models.mlmodel import ModelFolder
 
 
 def card_lines(model: ModelFolder, check: Check, speed: tuple[float, int] | None = None) -> Iterable[tuple[str, str]]:

@@ -15,10 +15,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgechat.errors import ModelError, StorageError
-from edgechat.i18n import counted
+from edgechat.i18n.catalog import counted
 from edgechat.models.manifest import CHUNK, Digest, Progress
-from edgechat.models.tree import ModelFile
-from edgechat.models.words import shown, size_text
+from edgechat.models.safe_walk import ModelFile
+from edgechat.models.sanitize import shown, size_text
 from edgechat.runtime.regular_files import open_regular
 
 _SPARE = 16_000_000

@@ -16,13 +16,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from edgechat import paths
 from edgechat.errors import ExitCode, ModelError, StorageError
+from edgechat.models.folder import ModelFolder, open_model
 from edgechat.models.genai_config import GENAI_CONFIG
-from edgechat.models.mlflow_card import MLMODEL
-from edgechat.models.mlmodel import ModelFolder, open_model
+from edgechat.models.mlmodel_file import MLMODEL
+from edgechat.models.sanitize import shown
 from edgechat.models.store import Entry, ModelStore
-from edgechat.models.words import shown
+from edgechat.runtime import paths
 
 if TYPE_CHECKING:
     from asyncio import StreamReader

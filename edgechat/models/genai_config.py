@@ -14,8 +14,8 @@ from pathlib import Path
 
 from edgechat.errors import ModelError
 from edgechat.models.genai_schema import fault_in
-from edgechat.models.tree import named
-from edgechat.models.words import shown, size_text
+from edgechat.models.safe_walk import named
+from edgechat.models.sanitize import shown, size_text
 from edgechat.runtime.regular_files import TooLargeError, read_regular
 
 GENAI_CONFIG = "genai_config.json"

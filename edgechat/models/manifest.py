@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from edgechat import paths
 from edgechat.errors import ModelError, StorageError
-from edgechat.i18n import counted
-from edgechat.models.tree import ModelFile, leaves, walk
-from edgechat.models.words import shown
+from edgechat.i18n.catalog import counted
+from edgechat.models.safe_walk import ModelFile, leaves, walk
+from edgechat.models.sanitize import shown
+from edgechat.runtime import paths
 from edgechat.runtime.regular_files import open_regular, read_regular
 
 MANIFEST = "edgechat-manifest.json"

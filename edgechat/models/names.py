@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from edgechat.errors import ModelError
-from edgechat.models.words import shown
+from edgechat.models.sanitize import shown
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}

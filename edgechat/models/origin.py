@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edgechat import paths
 from edgechat.errors import ModelError
 from edgechat.models.copying import writing
 from edgechat.models.manifest import read_manifest, write_atomically
-from edgechat.models.reference import Reference
-from edgechat.models.words import shown
+from edgechat.models.registry_uri import Reference
+from edgechat.models.sanitize import shown
+from edgechat.runtime import paths
 from edgechat.runtime.regular_files import read_regular
 
 ORIGINS = ".origins"

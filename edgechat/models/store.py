@@ -17,10 +17,9 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgechat import paths
 from edgechat.errors import EdgechatError, ModelError, StorageError
-from edgechat.locks import FileLock, locked
 from edgechat.models.copying import copy_files, need_space, sync_folder, sync_tree, writing
+from edgechat.models.folder import ModelFolder, open_model
 from edgechat.models.manifest import (
     MANIFEST,
     Manifest,
@@ -33,11 +32,12 @@ from edgechat.models.manifest import (
     verify_manifest,
     write_manifest,
 )
-from edgechat.models.mlflow_card import MLMODEL
-from edgechat.models.mlmodel import ModelFolder, open_model
+from edgechat.models.mlmodel_file import MLMODEL
 from edgechat.models.names import check_name, is_name, name_for, unknown_name
 from edgechat.models.origin import Origin, Origins
-from edgechat.models.words import shown
+from edgechat.models.sanitize import shown
+from edgechat.runtime import paths
+from edgechat.runtime.file_lock import FileLock, locked
 from edgechat.runtime.regular_files import read_regular
 
 _STAGING, _REPLACED, _REMOVED = ".staging-", ".replaced-", ".removed-"

@@ -15,12 +15,12 @@ from urllib.parse import unquote, urlsplit
 
 from edgechat.errors import ModelError
 from edgechat.models.default import default_model
-from edgechat.models.mlmodel import ModelFolder, open_model
+from edgechat.models.folder import ModelFolder, open_model
 from edgechat.models.names import unknown_name
 from edgechat.models.origin import Origin, told
-from edgechat.models.reference import SCHEMES, Reference, parse_reference, scheme_of
+from edgechat.models.registry_uri import SCHEMES, Reference, parse_reference, scheme_of
+from edgechat.models.sanitize import shown
 from edgechat.models.store import ModelStore
-from edgechat.models.words import shown
 
 _PATH_LIKE = re.compile(r"[./\\~]|[A-Za-z]:|.*[/\\]", re.DOTALL)
 _ELSEWHERE = frozenset({"dbfs", "s3", "gs", "wasbs", "abfss", "hf"})

@@ -7,15 +7,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgechat.attachments import Attachment, read_file, too_large
+from edgechat.chat.attachments import Attachment, read_file, too_large
 from edgechat.errors import StorageError
-from edgechat.i18n import _
-from edgechat.session import Session
-from edgechat.slash.front import Front
-from edgechat.slash.table import EXPORT_FORMATS, SlashError
+from edgechat.i18n.catalog import _
+from edgechat.session.session import Session
+from edgechat.slash.commands import EXPORT_FORMATS, SlashError
+from edgechat.slash.interface import Front
 
 if TYPE_CHECKING:
-    from edgechat.history.transfer_out import Format
+    from edgechat.history.transfer.exporter import Format
 
 
 async def read(front: Front, argument: str) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from edgechat.chat.text import storable
-from edgechat.config import check_value
+from edgechat.chat.sanitize import storable
 from edgechat.errors import ConfigError
-from edgechat.i18n import _
-from edgechat.session import Session
-from edgechat.slash.front import Front
-from edgechat.slash.table import POLICIES, SETTINGS, SlashError
+from edgechat.i18n.catalog import _
+from edgechat.session.session import Session
+from edgechat.settings.loader import check_value
+from edgechat.slash.commands import POLICIES, SETTINGS, SlashError
+from edgechat.slash.interface import Front
 
 DEFAULT = "default"
 """The word that takes a setting of the chat back."""
@@ -56,7 +56,7 @@ async def system(front: Front, argument: str) -> None:
 
 async def persona(front: Front, argument: str) -> None:
     """`/persona [NAME]`."""
-    from edgechat.personas import all_personas, find
+    from edgechat.settings.personas import all_personas, find
 
     if not argument:
         personas, faults = await asyncio.to_thread(all_personas)

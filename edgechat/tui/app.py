@@ -18,24 +18,23 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 
-from edgechat import faults
-from edgechat.chat.text import printable
-from edgechat.config import Settings, load_settings
+from edgechat.chat.sanitize import printable
 from edgechat.errors import EdgechatError, ExitCode
-from edgechat.i18n import N_, _, in_words
-from edgechat.runtime import deadline
-from edgechat.tui import copying
-from edgechat.tui.screens.main import MainScreen
+from edgechat.i18n.catalog import N_, _, in_words
+from edgechat.runtime import crash_handler, shutdown_deadline
+from edgechat.settings.loader import Settings, load_settings
+from edgechat.tui import clipboard
+from edgechat.tui.chat.screen import MainScreen
+from edgechat.tui.model_switch import TOOLS_BINDINGS, ToolsApp
 from edgechat.tui.themes import CONTRAST, DARK, LIGHT
-from edgechat.tui.tools import TOOLS_BINDINGS, ToolsApp
 
 if TYPE_CHECKING:
     from textual.command import Provider
     from textual.dom import DOMNode
     from textual.screen import Screen
 
-    from edgechat.chat.window import Policy
-    from edgechat.session import Session
+    from edgechat.chat.context_window import Policy
+    from edgechat.session.session import Session
 
 _POLICIES: tuple[tuple[str, str, Policy], ...] = (
     (N_("ask"), N_("Stop and tell what would no longer be sent"), "ask"),
@@ -45,7 +44,7 @@ _POLICIES: tuple[tuple[str, str, Policy], ...] = (
 
 
 def _palette() -> type[Provider]:
-    from edgechat.tui.screens.palette import Commands  # for those who open it
+    from edgechat.tui.dialogs.palette import Commands  # for those who open it
 
     return Commands
 
@@ -132,7 +131,7 @@ class EdgechatApp(ToolsApp):
 
     def on_mount(self) -> None:
         """Show what fails in tasks that nobody waits for."""
-        asyncio.get_running_loop().set_exception_handler(faults.of_task)
+        asyncio.get_running_loop().set_exception_handler(crash_handler.of_task)
 
     # The end
 
@@ -156,7 +155,7 @@ class EdgechatApp(ToolsApp):
     def terminal_gone(self) -> None:
         """Leave as if the system had said that it hung up."""
         code = 128 + signal.SIGHUP if os.name == "posix" else int(ExitCode.ERROR)
-        deadline.begin(code)
+        shutdown_deadline.begin(code)
         self._leave(code)
 
     def give_back(self) -> None:
@@ -174,7 +173,7 @@ class EdgechatApp(ToolsApp):
 
     def action_help(self) -> None:
         """Open the help, or close it."""
-        from edgechat.tui.screens.help import HelpScreen
+        from edgechat.tui.dialogs.help import HelpScreen
 
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()
@@ -183,13 +182,13 @@ class EdgechatApp(ToolsApp):
 
     def action_settings(self) -> None:
         """Open the settings."""
-        from edgechat.tui.screens.settings import SettingsScreen
+        from edgechat.tui.dialogs.settings import SettingsScreen
 
         self.push_screen(SettingsScreen())
 
     def action_keys(self) -> None:
         """Give keys another meaning."""
-        from edgechat.tui.screens.keys import KeysScreen
+        from edgechat.tui.dialogs.keys import KeysScreen
 
         if "keys" in self.settings.locked:
             self.notify(_("This device decides the keys."), severity="warning", markup=False)
@@ -198,8 +197,8 @@ class EdgechatApp(ToolsApp):
 
     def action_personas(self) -> None:
         """Choose who the model is to be in this chat."""
-        from edgechat.personas import Persona
-        from edgechat.tui.screens.personas import PersonasScreen
+        from edgechat.settings.personas import Persona
+        from edgechat.tui.dialogs.personas import PersonasScreen
 
         if "system" in self.settings.locked:
             self.notify(_("This device decides who the model is."), severity="warning", markup=False)
@@ -223,8 +222,8 @@ class EdgechatApp(ToolsApp):
         Raises:
             ConfigError: They name a persona that is not there.
         """
-        from edgechat.personas import system_message
-        from edgechat.prompting import sampling_of
+        from edgechat.session.prompt_builder import sampling_of
+        from edgechat.settings.personas import system_message
 
         config, before = settings.config, self.settings.config
         system = system_message(settings)
@@ -280,7 +279,7 @@ class EdgechatApp(ToolsApp):
     def copy_to_clipboard(self, text: str) -> None:
         """Copy what was selected or cut, to be pasted here as it is and elsewhere as it is seen."""
         self._clipboard = text
-        self.run_worker(copying.copied(self, text), name="copy", exit_on_error=False)
+        self.run_worker(clipboard.copied(self, text), name="copy", exit_on_error=False)
 
 
 def _action_words(action: Callable[[], object]) -> object:
@@ -313,7 +312,7 @@ def run_tui(
         EdgechatError: The session could not be closed, or something unforeseen ended the interface.
     """
     app = EdgechatApp(session, notices=notices, settings=settings, read_settings=read_settings)
-    with deadline.ends_on_signals(app.leave, app.give_back), faults.told_to(app.show_fault):
+    with shutdown_deadline.ends_on_signals(app.leave, app.give_back), crash_handler.told_to(app.show_fault):
         app.run()
     if (unkept := app.chat.unkept) and sys.stderr is not None:
         words = _("This was written and could not be kept:")

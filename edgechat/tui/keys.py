@@ -19,7 +19,7 @@ from textual.dom import DOMNode
 from textual.keys import KEY_NAME_REPLACEMENTS, Keys, key_to_character
 from textual.screen import ModalScreen, Screen
 
-from edgechat.i18n import N_, _
+from edgechat.i18n.catalog import N_, _
 
 GROUPS = {
     "app": N_("Everywhere"),

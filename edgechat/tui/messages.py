@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
-from edgechat.engine.base import Progress, Prompt
+from edgechat.engine.protocol import Progress, Prompt
 from edgechat.errors import EdgechatError
-from edgechat.session import SessionEvent
+from edgechat.session.session import SessionEvent
 
 
 @dataclass

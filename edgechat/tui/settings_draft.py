@@ -1,7 +1,7 @@
 """Settings that are being changed: what is set, where from, and what is to be saved; the settings screen shows it.
 
-Values are checked by `config` and in its words, and written into the user's file by `settings_file`. What is changed
-for one chat goes to the session. Nothing takes effect before it is saved, and nothing is drawn here.
+Values are checked by `settings.loader` and in its words, and written into the user's file by `settings.writer`. What is
+changed for one chat goes to the session. Nothing takes effect before it is saved, and nothing is drawn here.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from edgechat.chat.conversation import ChatSettings
-from edgechat.config import PREFIX, Config, Settings, Source, check_value, config_path, device_path
 from edgechat.errors import EdgechatError
-from edgechat.i18n import N_, _, told
-from edgechat.settings_words import WORDS
+from edgechat.i18n.catalog import N_, _, told
+from edgechat.settings.descriptions import WORDS
+from edgechat.settings.loader import PREFIX, Config, Settings, Source, check_value, config_path, device_path
 from edgechat.tui import glyphs
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class SettingsDraft:
         edits = self._edits[False]
         if not edits:
             return []
-        from edgechat.settings_file import save
+        from edgechat.settings.writer import save
 
         path = await asyncio.to_thread(save, edits)
         settings = await asyncio.to_thread(self._app.read_settings)

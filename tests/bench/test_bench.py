@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from edgechat.cli import bench_history, bench_long
-from edgechat.cli.bench_figures import table
-from edgechat.config import Config
-from edgechat.paths import own_command
+from edgechat.bench import history, long
+from edgechat.bench.report import table
+from edgechat.runtime.paths import own_command
+from edgechat.settings.loader import Config
 
 pytestmark = pytest.mark.model
 
@@ -58,17 +58,17 @@ def test_turns_other_replies_and_chats_are_measured_in_one_run(home_with_model: 
 
 async def test_a_long_history_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"CHATS": 300, "WORDS": 21_000}.items():
-        monkeypatch.setattr(bench_history, name, value)
-    monkeypatch.setattr(bench_history, "_queries", lambda vocabulary: vocabulary[:5])
-    result = await bench_history.measure(Config(), 1, tui=False)
+        monkeypatch.setattr(history, name, value)
+    monkeypatch.setattr(history, "_queries", lambda vocabulary: vocabulary[:5])
+    result = await history.measure(Config(), 1, tui=False)
     assert (result["chats"], result["messages"]) == (300, 6_000)
     assert result["figures"]["search"]["median_seconds"] > 0
 
 
 async def test_a_long_chat_and_a_long_reply_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"MESSAGES": 60, "TOKENS": 300}.items():
-        monkeypatch.setattr(bench_long, name, value)
-    result = await bench_long.measure(1)
+        monkeypatch.setattr(long, name, value)
+    result = await long.measure(1)
     figures = result["figures"]
     assert 0.1 < figures["long_open"]["ratio"] < 10
     assert figures["long_lag"]["tokens"] >= 250

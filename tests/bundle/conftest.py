@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bundles import Bundle, version_name
+from tests.support.bundles import Bundle, version_name
 
 BUNDLER = Path(__file__).resolve().parents[2] / "build" / "bundle.py"
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from edgechat import __version__, i18n
+from edgechat import __version__
+from edgechat.i18n import catalog
 from edgechat.models.manifest import verify_manifest
 from tests.bundle.conftest import BUNDLER
-from tests.bundles import Bundle, device, needs_strip, start
+from tests.support.bundles import Bundle, device, needs_strip, start
 
 pytestmark = pytest.mark.model
 
@@ -43,7 +44,7 @@ def test_only_what_chatting_needs_is_inside(bundle: Bundle) -> None:
 
 def test_it_speaks_every_language(bundle: Bundle) -> None:
     inside = {path.parent.parent.name for path in bundle.folder.rglob("LC_MESSAGES/edgechat.mo")}
-    assert inside == {*i18n.languages()} - {i18n.SOURCE}
+    assert inside == {*catalog.languages()} - {catalog.SOURCE}
 
 
 def test_every_file_has_its_digest(bundle: Bundle) -> None:

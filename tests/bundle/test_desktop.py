@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.bundles import Bundle, device, start
+from tests.support.bundles import Bundle, device, start
 
 pytestmark = [
     pytest.mark.model,

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from edgechat.history.store import HistoryStore
-from tests.bundles import Bundle, device, needs_root, self_test, start
-from tests.chats import last_chat
-from tests.terminal import Terminal, needs_tmux
+from tests.support.bundles import Bundle, device, needs_root, self_test, start
+from tests.support.chats import last_chat
+from tests.support.terminal import Terminal, needs_tmux
 
 pytestmark = pytest.mark.model
 

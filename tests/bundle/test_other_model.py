@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from edgechat.models.manifest import read_manifest
-from edgechat.paths import own_command
+from edgechat.runtime.paths import own_command
 from tests.bundle.conftest import BUNDLER
-from tests.bundles import Bundle, device, needs_strip, self_test, version_name
+from tests.support.bundles import Bundle, device, needs_strip, self_test, version_name
 
 pytestmark = pytest.mark.model
 

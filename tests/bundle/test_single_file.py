@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from edgechat import __version__
-from tests.bundles import Bundle, device, needs_root, self_test, start
-from tests.terminal import Terminal, needs_tmux
+from tests.support.bundles import Bundle, device, needs_root, self_test, start
+from tests.support.terminal import Terminal, needs_tmux
 
 pytestmark = [pytest.mark.model, pytest.mark.skipif(sys.platform == "win32", reason="begins with a shell script")]
 

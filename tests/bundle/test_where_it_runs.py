@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.bare_machine import NOBODY, TOOLS, BareMachine
-from tests.bundles import Bundle, device, needs_root, self_test, start
-from tests.terminal import Terminal, needs_tmux
+from tests.support.bare_machine import NOBODY, TOOLS, BareMachine
+from tests.support.bundles import Bundle, device, needs_root, self_test, start
+from tests.support.terminal import Terminal, needs_tmux
 
 pytestmark = [pytest.mark.model, pytest.mark.skipif(sys.platform != "linux", reason="these are devices with Linux")]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from edgechat import paths
 from edgechat.chat.conversation import ReplyState
-from tests.chats import last_chat
+from edgechat.runtime import paths
+from tests.support.chats import last_chat
 
 pytestmark = pytest.mark.model
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from edgechat import paths
 from edgechat.chat.conversation import ReplyState
-from tests.chats import chat, last_chat
-from tests.terminal import needs_tmux
+from edgechat.runtime import paths
+from tests.support.chats import chat, last_chat
+from tests.support.terminal import needs_tmux
 
 pytestmark = [pytest.mark.model, needs_tmux]
 

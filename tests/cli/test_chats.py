@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from edgechat import paths
 from edgechat.chat.conversation import ChatSettings, ReplyState
 from edgechat.cli import main
 from edgechat.cli.chats import chats
 from edgechat.errors import ExitCode, StorageError
 from edgechat.history.backup import back_up
 from edgechat.history.store import HistoryStore
-from edgechat.paths import own_command
-from tests.chats import chat
-from tests.terminal import needs_tmux
+from edgechat.runtime import paths
+from edgechat.runtime.paths import own_command
+from tests.support.chats import chat
+from tests.support.terminal import needs_tmux
 
 
 def run(*arguments: str, typed: str | None = None) -> Result:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgechat import paths
+from edgechat.runtime import paths
 
 COMMAND = paths.own_command()
 

@@ -15,17 +15,18 @@ from typing import Any
 
 import pytest
 
-from edgechat import doctor, logs, ownership, paths
-from edgechat.config import Settings, config_path
+from edgechat import doctor
 from edgechat.doctor import machine
 from edgechat.doctor.folders import remedy
-from edgechat.doctor.hiding import hider
+from edgechat.doctor.preflight import Finding
+from edgechat.doctor.redaction import hider
 from edgechat.history.store import HistoryStore
-from edgechat.paths import history_path, own_command
-from edgechat.personas import folder
-from edgechat.preflight import Finding
+from edgechat.runtime import file_ownership, logs, paths
+from edgechat.runtime.paths import history_path, own_command
+from edgechat.settings.loader import Settings, config_path
+from edgechat.settings.personas import folder
 from edgechat.tui.keys import problems
-from tests.rights import bound_by_rights
+from tests.support.rights import bound_by_rights
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -274,7 +275,7 @@ def test_a_stick_that_keeps_no_rights_is_mounted_with_them(
     mounted: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Not every kernel has FAT, so a real mount is taken for one of it.
-    monkeypatch.setattr(ownership, "_MODELESS", frozenset({"tmpfs"}))
+    monkeypatch.setattr(file_ownership, "_MODELESS", frozenset({"tmpfs"}))
     assert "umask=077" in remedy("700", mounted("-t", "tmpfs", "tmpfs"))
 
 

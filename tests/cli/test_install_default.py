@@ -17,7 +17,7 @@ import pytest
 
 from edgechat.cli import install_default
 from edgechat.models.default import DEFAULT_NAME
-from edgechat.models.mlmodel import open_model
+from edgechat.models.folder import open_model
 from edgechat.models.store import ModelStore
 
 Json = dict[str, Any]
@@ -27,9 +27,9 @@ COMMAND = [sys.executable, "-P", "-m", "edgechat", "_install-default"]
 QUICK = """
 import sys, time
 from pathlib import Path
-from edgechat.offline import go_offline
+from edgechat.runtime.opt_outs import go_offline
 go_offline()
-from edgechat.convert import gguf
+from edgechat.convert.gguf import converter
 from edgechat.cli import install_default
 
 def convert(source, out_dir, *, progress):
@@ -42,12 +42,12 @@ def convert(source, out_dir, *, progress):
         '{"model": {"type": "llama", "context_length": 64, "vocab_size": 8, "decoder": {"filename": "model.onnx"}}}'
     )
     out_dir.joinpath("tokenizer.json").write_text("{}")
-    return gguf.ConversionReport(
+    return converter.ConversionReport(
         architecture="llama", parameters=1, quantisation="F32", context_length=64, name="quick", licence=None,
         source_sha256="0" * 64, bytes_written=1000,
     )
 
-gguf.convert_gguf = convert
+converter.convert_gguf = convert
 source = Path(sys.argv[1])
 source.write_bytes(b"GGUF")
 install_default.embedded_gguf = lambda: source

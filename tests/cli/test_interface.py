@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from edgechat.config import config_path
-from tests.chats import chat, last_chat
-from tests.terminal import Terminal, needs_tmux
+from edgechat.settings.loader import config_path
+from tests.support.chats import chat, last_chat
+from tests.support.terminal import Terminal, needs_tmux
 
 pytestmark = [pytest.mark.model, needs_tmux]
 

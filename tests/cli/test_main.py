@@ -13,12 +13,13 @@ import click
 import psutil
 import pytest
 
-from edgechat import __version__, paths
+from edgechat import __version__
 from edgechat.cli.commands import COMMANDS
 from edgechat.cli.main import CHILDREN, report, run
-from edgechat.cli.terminal import control, gated
+from edgechat.cli.terminal_output import control, gated
 from edgechat.errors import EdgechatError, ExitCode
-from tests.terminal import Terminal, needs_tmux
+from edgechat.runtime import paths
+from tests.support.terminal import Terminal, needs_tmux
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

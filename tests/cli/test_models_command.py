@@ -16,7 +16,7 @@ from edgechat.cli.models import models
 from edgechat.errors import ExitCode, ModelError
 from edgechat.models import default
 from edgechat.models.store import ModelStore
-from tests.hf_folders import write_hf
+from tests.support.hf_folders import write_hf
 
 Add = Callable[..., str]
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from edgechat.flavor.pull import PULLS
 from edgechat.models.store import ModelStore
-from edgechat.paths import own_command
-from tests.mlflow_server import MlflowServer, Proxy, free_port
-from tests.networks import no_network
-from tests.terminal import Terminal, needs_tmux
+from edgechat.registry.pull import PULLS
+from edgechat.runtime.paths import own_command
+from tests.support.mlflow_server import MlflowServer, Proxy, free_port
+from tests.support.networks import no_network
+from tests.support.terminal import Terminal, needs_tmux
 
 pytestmark = pytest.mark.model
 

@@ -17,11 +17,11 @@ from click.testing import CliRunner, Result
 
 from edgechat.cli.package import package
 from edgechat.errors import ConfigError, ConvertError, EdgechatError, ModelError, RegistryError, StorageError
-from edgechat.extras import install_command
+from edgechat.models.folder import open_model
 from edgechat.models.manifest import verify_manifest
-from edgechat.models.mlmodel import open_model
-from edgechat.paths import own_command
-from tests.mlflow_server import MlflowServer, free_port
+from edgechat.runtime.extras import install_command
+from edgechat.runtime.paths import own_command
+from tests.support.mlflow_server import MlflowServer, free_port
 
 
 def run(*arguments: object) -> Result:

@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from edgechat import paths
 from edgechat.cli.main import run
-from edgechat.config import config_path
 from edgechat.errors import ExitCode
 from edgechat.history.store import HistoryStore
-from edgechat.personas import find, folder
+from edgechat.runtime import paths
+from edgechat.settings.loader import config_path
+from edgechat.settings.personas import find, folder
 
 
 def test_the_list_and_one_of_them(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,12 +18,12 @@ from pathlib import Path
 import pytest
 
 from edgechat.history.store import HistoryStore
-from edgechat.paths import own_command
+from edgechat.runtime.paths import own_command
 
 SCRIPTED = """
-from edgechat.cli import opening
+from edgechat.session import factory
 from edgechat.engine.scripted import ScriptedEngine
-opening.engine_for = lambda config: ScriptedEngine(delay=0.05)
+factory.engine_for = lambda config: ScriptedEngine(delay=0.05)
 from edgechat.cli.main import run
 raise SystemExit(run(['--plain']))
 """
@@ -189,7 +189,7 @@ def patched(lines: str) -> list[str]:
 
 
 def test_a_fault_in_a_command_does_not_end_the_chat(tmp_path: Path) -> None:
-    faulty = "import edgechat.slash.runner as runner\nrunner._DOERS['stats'] = lambda *_: {}['private']"
+    faulty = "import edgechat.slash.handlers as runner\nrunner._DOERS['stats'] = lambda *_: {}['private']"
     ended = piped(tmp_path, "/stats\nhello\n", patched(faulty))
     assert "KeyError in the linear chat" in ended.stderr
     assert "Traceback" not in ended.stderr

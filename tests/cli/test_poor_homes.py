@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgechat.history.store import HistoryStore
-from edgechat.paths import own_command
+from edgechat.runtime.paths import own_command
 
 CASES = Path(__file__).resolve().parents[3] / "shared" / "cases"
 ASK = ["ask", "--temperature", "0", "--max-tokens", "4", "Say yes."]
@@ -165,7 +165,7 @@ WRITTEN = """
 import os, sys
 from edgechat.chat.conversation import ReplyState
 from edgechat.history.store import HistoryStore
-from edgechat.paths import history_path
+from edgechat.runtime.paths import history_path
 store = HistoryStore.open(history_path())
 chat = store.create_conversation(model="scripted")
 for words in sys.argv[2:]:

@@ -14,8 +14,8 @@ import pytest
 from edgechat.engine.fingerprint import BOUND, FINGERPRINT
 from edgechat.flavor import save_model
 from edgechat.models.manifest import read_manifest, write_manifest
-from edgechat.paths import own_command
-from tests.wrong_models import copy_of, damage
+from edgechat.runtime.paths import own_command
+from tests.support.wrong_models import copy_of, damage
 
 pytestmark = pytest.mark.model
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from edgechat import paths
 from edgechat.chat.conversation import Message
-from edgechat.engine.base import Engine, Event, Finished, Kind, Progress, Request, Sampling, TextDelta
-from edgechat.engine.client import EngineClient, EngineOptions, ModelSource
+from edgechat.engine.protocol import Engine, Event, Finished, Kind, Progress, Request, Sampling, TextDelta
 from edgechat.engine.scripted import ScriptedEngine
+from edgechat.engine.worker.client import EngineClient, EngineOptions, ModelSource
 from edgechat.errors import EdgechatError, EngineError, ModelError
+from edgechat.runtime import paths
 
 GREEDY = Sampling(temperature=0)
 HELLO = (Message("system", "Be brief."), Message("user", "Write a long story about a river."))

@@ -16,11 +16,11 @@ import pytest
 import pytest_asyncio
 
 from edgechat.chat.conversation import Message
-from edgechat.engine.base import Finished, Request, Sampling, TextDelta
-from edgechat.engine.client import EngineClient, EngineOptions, ModelSource
+from edgechat.engine.protocol import Finished, Request, Sampling, TextDelta
+from edgechat.engine.worker.client import EngineClient, EngineOptions, ModelSource
 from edgechat.errors import EngineError
 from edgechat.history.store import HistoryStore
-from edgechat.session import Session, TurnClosed
+from edgechat.session.session import Session, TurnClosed
 
 # One worker for all of them, and so one event loop.
 pytestmark = [pytest.mark.model, pytest.mark.asyncio(loop_scope="module")]

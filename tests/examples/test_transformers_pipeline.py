@@ -16,17 +16,17 @@ from typing import Any
 
 import pytest
 
-from edgechat import paths
 from edgechat.chat.conversation import Message
-from edgechat.convert.builder import convert_hf
-from edgechat.engine.base import Finished, Request, Sampling, TextDelta
-from edgechat.engine.client import EngineClient, ModelSource
+from edgechat.convert.huggingface import convert_hf
 from edgechat.engine.genai import GenaiModel
+from edgechat.engine.protocol import Finished, Request, Sampling, TextDelta
+from edgechat.engine.worker.client import EngineClient, ModelSource
 from edgechat.examples.transformers_pipeline import main
-from edgechat.models.mlmodel import open_model
+from edgechat.models.folder import open_model
 from edgechat.models.store import ModelStore
-from tests.hf_folders import write_hf
-from tests.terminal import Terminal, needs_tmux
+from edgechat.runtime import paths
+from tests.support.hf_folders import write_hf
+from tests.support.terminal import Terminal, needs_tmux
 
 pytestmark = pytest.mark.model
 

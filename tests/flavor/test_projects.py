@@ -14,9 +14,9 @@ import pytest
 import edgechat.examples
 from edgechat.errors import ConfigError
 from edgechat.examples.evaluate import QUESTIONS, Answer, read_questions
-from edgechat.flavor.pull import pull
-from edgechat.flavor.registry import push
-from tests.mlflow_server import MlflowServer
+from edgechat.registry.pull import pull
+from edgechat.registry.push import push
+from tests.support.mlflow_server import MlflowServer
 
 pytestmark = [
     pytest.mark.filterwarnings("default"),  # MLflow's own imports warn
@@ -154,7 +154,7 @@ def test_a_missing_model_fails_the_run_and_is_told(store: str, tmp_path: Path) -
 
 
 def answer(text: str) -> Answer:
-    from edgechat.engine.base import Finished, Timings, Usage
+    from edgechat.engine.protocol import Finished, Timings, Usage
 
     return Answer(text, Finished("stop", Usage(1, 0, 1), Timings(0, 0, 0)))
 

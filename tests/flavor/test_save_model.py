@@ -169,7 +169,7 @@ class TestMlmodel:
         assert model.flavors["python_function"]["data"] == "model"
 
     def test_edgechat_reads_it_back(self, tiny_llama: Path, tmp_path: Path) -> None:
-        from edgechat.models.mlmodel import open_model
+        from edgechat.models.folder import open_model
 
         save_model(tiny_llama, tmp_path / "saved", metadata={"name": "tiny", **METADATA})
         model = open_model(tmp_path / "saved")

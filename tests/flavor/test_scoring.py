@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 
 from edgechat.chat.conversation import Message
-from edgechat.engine.base import Event, Finished, Request, Sampling, TextDelta, Timings, Usage
-from edgechat.engine.client import EngineClient, EngineOptions, ModelSource
+from edgechat.engine.protocol import Event, Finished, Request, Sampling, TextDelta, Timings, Usage
+from edgechat.engine.worker.client import EngineClient, EngineOptions, ModelSource
 from edgechat.errors import ModelError, RequestError
 from edgechat.flavor import load_model, save_model
 from edgechat.flavor.scoring import ChatModel

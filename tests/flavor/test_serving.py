@@ -21,9 +21,9 @@ import yaml
 from packaging.requirements import Requirement
 
 from edgechat.models.manifest import verify_manifest
-from edgechat.offline import OPT_OUTS
-from edgechat.paths import own_command
-from tests.mlflow_server import free_port
+from edgechat.runtime.opt_outs import OPT_OUTS
+from edgechat.runtime.paths import own_command
+from tests.support.mlflow_server import free_port
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 

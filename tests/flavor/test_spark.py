@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from edgechat.flavor import save_model
-from edgechat.offline import OPT_OUTS
+from edgechat.runtime.opt_outs import OPT_OUTS
 
 pytestmark = [
     pytest.mark.filterwarnings("default"),  # MLflow's and pyspark's own imports warn

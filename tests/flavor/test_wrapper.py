@@ -15,9 +15,9 @@ import pytest
 import yaml
 
 from edgechat.examples import custom_wrapper
-from edgechat.models.mlmodel import open_model
-from tests.chats import chat
-from tests.terminal import needs_tmux
+from edgechat.models.folder import open_model
+from tests.support.chats import chat
+from tests.support.terminal import needs_tmux
 
 pytestmark = [pytest.mark.model, pytest.mark.filterwarnings("ignore")]  # what MLflow warns of while it logs
 

@@ -398,14 +398,14 @@ def main() -> None:
     model = types.ModuleType("edgechat.engine.genai")
     model.GenaiModel = attack  # type: ignore[attr-defined]
     sys.modules["edgechat.engine.genai"] = model
-    from edgechat.engine import worker
+    from edgechat.engine.worker import process
     from edgechat.runtime import landlock, sandbox
 
     if "TWICE" in os.environ:
         landlock.restrict([Path("/")])
     if "BARE" in os.environ:
         sandbox.confine = lambda readable: sandbox.Confinement()
-    raise SystemExit(worker.main(*sys.argv[1:]))
+    raise SystemExit(process.main(*sys.argv[1:]))
 
 
 if __name__ == "__main__":

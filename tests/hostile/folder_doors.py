@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgechat.errors import EdgechatError
-from edgechat.flavor.packaging import find_source
+from edgechat.flavor.package import find_source
 from edgechat.models.card import card_markdown
+from edgechat.models.folder import ModelFolder, open_model
 from edgechat.models.manifest import quick_check, verify_manifest
-from edgechat.models.mlmodel import ModelFolder, open_model
 from edgechat.models.store import ModelStore
 
 MEMORY = 1_000_000_000

@@ -381,9 +381,9 @@ class Outcome:
 
 
 def _convert(source: Path, out: Path) -> Outcome:
-    from edgechat.convert.gguf import check_gguf, convert_gguf
+    from edgechat.convert.gguf.converter import check_gguf, convert_gguf
     from edgechat.errors import ConvertError
-    from edgechat.models.mlmodel import open_model
+    from edgechat.models.folder import open_model
 
     began = time.monotonic()
     words = fault = ""
@@ -407,9 +407,9 @@ def main(out: str, *files: str) -> None:
     """Convert each file into a folder below `out`, within the bound on memory, and tell of it on a line."""
     import resource
 
-    import edgechat.convert.gguf_weights
-    import edgechat.convert.tokenizer
-    import edgechat.models.mlmodel  # noqa: F401 - what is imported later would count
+    import edgechat.convert.gguf.tokenizer
+    import edgechat.convert.gguf.weights
+    import edgechat.models.folder  # noqa: F401 - what is imported later would count
 
     for name in ("onnx", "tokenizers"):
         __import__(name)

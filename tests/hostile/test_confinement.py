@@ -15,12 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from edgechat import paths
 from edgechat.chat.conversation import Message
-from edgechat.engine import wire
-from edgechat.engine.base import Request, Sampling, TextDelta
-from edgechat.engine.client import EngineClient, EngineOptions, ModelSource
-from edgechat.runtime import sandbox, seccomp
+from edgechat.engine.protocol import Request, Sampling, TextDelta
+from edgechat.engine.worker import protocol
+from edgechat.engine.worker.client import EngineClient, EngineOptions, ModelSource
+from edgechat.runtime import paths, sandbox, seccomp
 from tests.hostile.attacks import ATTACKS, NEEDED
 from tests.hostile.conftest import Campaign, sample
 
@@ -84,10 +83,10 @@ def attacked(
     environment |= {"ATTACK_ONLY": ",".join(only)} if only is not None else {}
     environment |= {"PYTHONPATH": str(Path(__file__).parents[2]), **variables}
     parent = [] if prefix else [str(os.getpid())]
-    load = wire.CommandLine(1, wire.Load(places["model"], "evil"))
+    load = protocol.CommandLine(1, protocol.Load(places["model"], "evil"))
     ended = subprocess.run(
         [*prefix, sys.executable, "-P", "-m", "tests.hostile.attacks", *parent],
-        input=wire.encode(load),
+        input=protocol.encode(load),
         env=environment,
         cwd=places["cwd"],
         capture_output=True,
@@ -95,8 +94,8 @@ def attacked(
         timeout=120,
         preexec_fn=preexec,
     )
-    answers = [wire.decode_answer(line).body for line in ended.stdout.splitlines()]
-    failures = [one for one in answers if isinstance(one, wire.Failure)]
+    answers = [protocol.decode_answer(line).body for line in ended.stdout.splitlines()]
+    failures = [one for one in answers if isinstance(one, protocol.Failure)]
     assert failures, ended.stderr.decode()
     told: dict[str, str] = json.loads(failures[0].message)
     told["log"] = ended.stderr.decode()
@@ -292,9 +291,9 @@ async def test_a_confined_model_writes_what_an_unconfined_one_does(
     confined, text = await reply_of(ModelSource(default_genai, "m"))
     assert confined.startswith("Landlock ABI ")
     assert confined.endswith(" + seccomp")
-    code = "from edgechat.engine import worker; from edgechat.runtime import sandbox\n"
+    code = "from edgechat.engine.worker import process; from edgechat.runtime import sandbox\n"
     code += "sandbox.confine = lambda _: sandbox.Confinement()\n"
-    command = [sys.executable, "-P", "-c", code + "raise SystemExit(worker.main())"]
+    command = [sys.executable, "-P", "-c", code + "raise SystemExit(process.main())"]
     monkeypatch.setattr(paths, "own_command", lambda *_: command)
     assert await reply_of(ModelSource(default_genai, "m")) == ("", text)
     assert text
@@ -331,10 +330,10 @@ def test_an_option_that_writes_a_file_writes_none(tiny_phi3: Path, tmp_path: Pat
     options["session.collect_node_memory_stats_to_file"] = str(target)
     options["enable_profiling"] = str(tmp_path / "trace")
     (evil / "genai_config.json").write_text(json.dumps(config))
-    load = wire.CommandLine(1, wire.Load(str(evil), "evil", 256))
+    load = protocol.CommandLine(1, protocol.Load(str(evil), "evil", 256))
     subprocess.run(
         [sys.executable, "-P", "-m", "edgechat", "_worker", str(os.getpid())],
-        input=wire.encode(load),
+        input=protocol.encode(load),
         cwd=tmp_path,
         capture_output=True,
         check=False,

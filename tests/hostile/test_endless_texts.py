@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from edgechat.chat.conversation import Message, ReplyState
-from edgechat.engine.base import Finished, Request
-from edgechat.engine.client import EngineClient, EngineOptions, ModelSource
+from edgechat.engine.protocol import Finished, Request
+from edgechat.engine.worker.client import EngineClient, EngineOptions, ModelSource
 from edgechat.errors import EdgechatError
-from edgechat.paths import own_command
-from tests.chats import chat, last_chat
+from edgechat.runtime.paths import own_command
 from tests.hostile.conftest import Campaign, sample
 from tests.hostile.endless_texts import TEMPLATES, TOKENIZERS, with_template, with_tokenizer
 from tests.hostile.test_worker_kills import GONE_SECONDS, heeding, states, wait_until, workers
-from tests.terminal import needs_tmux
+from tests.support.chats import chat, last_chat
+from tests.support.terminal import needs_tmux
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
 

@@ -19,11 +19,11 @@ from pathlib import Path
 import pytest
 
 from edgechat.chat.conversation import ReplyState
-from edgechat.cli.opening import open_history
 from edgechat.errors import DamagedError
 from edgechat.history import backup, search
 from edgechat.history.store import HistoryStore
-from edgechat.paths import history_path, own_command
+from edgechat.runtime.paths import history_path, own_command
+from edgechat.session.factory import open_history
 from tests.hostile.conftest import Campaign, sample
 
 CHATS = 12

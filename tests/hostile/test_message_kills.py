@@ -18,7 +18,7 @@ import pytest
 from edgechat.chat.conversation import ReplyState
 from edgechat.history.drafts import Draft
 from edgechat.history.store import HistoryStore
-from edgechat.paths import history_path
+from edgechat.runtime.paths import history_path
 from tests.hostile.conftest import Campaign, sample
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no pseudo terminals to be killed in")
@@ -28,8 +28,8 @@ PROGRAM = """
 import asyncio, sys
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.history.store import HistoryStore
-from edgechat.paths import history_path
-from edgechat.session import Session
+from edgechat.runtime.paths import history_path
+from edgechat.session.session import Session
 
 class SlowEngine(ScriptedEngine):
     async def count(self, messages):

@@ -16,7 +16,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from edgechat.convert.gguf import convert_gguf
+from edgechat.convert.gguf.converter import convert_gguf
 from edgechat.errors import ExitCode, ModelError
 from tests.hostile.conftest import Campaign, sample
 from tests.hostile.model_folders import ATTACKS, CANARY, PLAIN, WRITERS, break_folder

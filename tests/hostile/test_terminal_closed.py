@@ -24,7 +24,7 @@ import pytest
 
 from edgechat.history.store import HistoryStore
 from edgechat.models.manifest import verify_manifest
-from edgechat.paths import own_command
+from edgechat.runtime.paths import own_command
 from tests.hostile.conftest import Campaign, sample
 
 pytestmark = [
@@ -217,7 +217,7 @@ def test_an_end_that_something_holds_up_comes_all_the_same(tmp_path: Path) -> No
         "from pathlib import Path\n"
         "from edgechat.engine.scripted import ScriptedEngine\n"
         "from edgechat.history.store import HistoryStore\n"
-        "from edgechat.session import Session\n"
+        "from edgechat.session.session import Session\n"
         "from edgechat.tui.app import run_tui\n"
         "class HeldUp(Session):\n"
         "    async def aclose(self):\n"
@@ -251,7 +251,7 @@ def chatting(number: int, folder: Path) -> str | None:
         "from pathlib import Path\n"
         "from edgechat.engine.scripted import ScriptedEngine\n"
         "from edgechat.history.store import HistoryStore\n"
-        "from edgechat.session import Session\n"
+        "from edgechat.session.session import Session\n"
         "from edgechat.tui.app import run_tui\n"
         "words = ' '.join(f'word{n:04}' for n in range(9999))\n"
         f"store = HistoryStore.open(Path({str(folder / 'h.db')!r}))\n"

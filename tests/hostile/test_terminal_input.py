@@ -18,11 +18,11 @@ from textual._context import active_message_pump
 from textual.app import App
 from textual.message import Message
 
-from edgechat.chat.text import without_controls
+from edgechat.chat.sanitize import without_controls
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.history.store import HistoryStore
-from edgechat.paths import own_command
-from edgechat.session import Session
+from edgechat.runtime.paths import own_command
+from edgechat.session.session import Session
 from edgechat.tui.app import EdgechatApp
 from edgechat.tui.terminal.driver import TerminalDriver
 from edgechat.tui.widgets.composer import Composer

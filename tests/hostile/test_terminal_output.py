@@ -23,11 +23,11 @@ from edgechat.cli.main import run
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.errors import EdgechatError
 from edgechat.history.store import HistoryStore
-from edgechat.session import Session
+from edgechat.session.session import Session
 from edgechat.tui.app import EdgechatApp
-from edgechat.tui.screens.answer import AnswerScreen
-from edgechat.tui.screens.ask import AskCard
-from edgechat.tui.terminal import gate
+from edgechat.tui.dialogs.text import AnswerScreen
+from edgechat.tui.dialogs.text_prompt import AskCard
+from edgechat.tui.terminal import output_gate
 from edgechat.tui.widgets.composer import Composer
 from tests.hostile.conftest import Campaign, sample
 from tests.hostile.terminal_stream import injected, obeyed, obeyed_of_lines
@@ -167,7 +167,7 @@ async def test_the_interface(campaign: STARTS, tmp_path: Path) -> None:
             await show(pilot, made[12:], screens)
         drawn = "".join(app.drawn)
         seen = "\n".join(screens)
-        wrong = [*obeyed(drawn), *obeyed(gate.passed(drawn)), *obeyed(seen.replace("\n", ""))]
+        wrong = [*obeyed(drawn), *obeyed(output_gate.passed(drawn)), *obeyed(seen.replace("\n", ""))]
         for number in numbers:
             unseen += not _is_shown(number, seen)
             texts.note(number, None)

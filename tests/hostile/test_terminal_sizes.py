@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.history.store import HistoryStore
-from edgechat.session import Session
+from edgechat.session.session import Session
 from edgechat.tui.app import EdgechatApp
 from tests.hostile.conftest import Campaign, sample
 from tests.tui.helpers import app_of, ready, screen_text, until
@@ -50,7 +50,7 @@ SCREENS: tuple[tuple[str, ...], ...] = (
 def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("EDITOR", "true")
-    monkeypatch.setattr("edgechat.tui.copying.copy", lambda *_, **__: None, raising=False)
+    monkeypatch.setattr("edgechat.tui.clipboard.copy", lambda *_, **__: None, raising=False)
 
 
 def a_size(dice: random.Random) -> tuple[int, int]:

@@ -15,20 +15,20 @@ from pathlib import Path
 import psutil
 import pytest
 
-from edgechat import paths
 from edgechat.chat.conversation import Message, ReplyState
-from edgechat.cli.opening import engine_for
-from edgechat.config import load_config
-from edgechat.engine.base import Finished, Progress, Request, StoppedError, TextDelta
-from edgechat.engine.client import EngineClient, EngineOptions, ModelSource
+from edgechat.engine.protocol import Finished, Progress, Request, StoppedError, TextDelta
+from edgechat.engine.worker.client import EngineClient, EngineOptions, ModelSource
 from edgechat.errors import EngineError, ModelError
 from edgechat.history.store import HistoryStore
-from edgechat.paths import own_command
-from edgechat.session import Session, TurnClosed
-from tests.chats import chat, last_chat
+from edgechat.runtime import paths
+from edgechat.runtime.paths import own_command
+from edgechat.session.factory import engine_for
+from edgechat.session.session import Session, TurnClosed
+from edgechat.settings.loader import load_config
 from tests.hostile.conftest import Campaign, sample
 from tests.hostile.endless import make_endless
-from tests.terminal import Terminal, needs_tmux
+from tests.support.chats import chat, last_chat
+from tests.support.terminal import Terminal, needs_tmux
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
 
@@ -274,7 +274,8 @@ async def test_stopping_a_load_that_is_nearly_over_loses_nothing(tiny_phi3: Path
 
 SLOW_WORKER = """
 import ctypes
-from edgechat.engine import genai, worker
+from edgechat.engine import genai
+from edgechat.engine.worker import process
 class Slow:  # each token of a prompt takes a while, in which Python's lock is held
     def __init__(self, generator): self._generator = generator
     def __getattr__(self, name): return getattr(self._generator, name)
@@ -286,7 +287,7 @@ def make_slow(self):
     generator, params = make(self)
     return Slow(generator), params
 genai.GenaiModel._make_generator = make_slow
-raise SystemExit(worker.main())
+raise SystemExit(process.main())
 """
 
 
@@ -343,8 +344,8 @@ async def test_what_a_stuck_worker_had_written_stays(home_with_model: Path) -> N
 BUSY_PARENT = """
 import ctypes, os, subprocess, sys, time
 child = (
-    "import ctypes, os, sys; from edgechat.runtime import parent; "
-    "parent.{way}(int(sys.argv[1])); sys.stdout.write('on\\\\n'); sys.stdout.flush(); "
+    "import ctypes, os, sys; from edgechat.runtime import parent_watch; "
+    "parent_watch.{way}(int(sys.argv[1])); sys.stdout.write('on\\\\n'); sys.stdout.flush(); "
     "ctypes.PyDLL(None).sleep(1000)"  # with Python's lock held, as the engine does
 )
 process = subprocess.Popen([sys.executable, "-c", child, str(os.getpid())], stdout=subprocess.PIPE)
@@ -379,7 +380,7 @@ def test_a_child_whose_parent_has_gone_already_ends(tmp_path: Path) -> None:
 def test_memory_has_a_bound(tmp_path: Path) -> None:
     """Memory that is only asked for counts too, and a library is told rather than ended."""
     code = (
-        "from pathlib import Path; from edgechat.runtime.limits import SLACK, bound_memory; "
+        "from pathlib import Path; from edgechat.runtime.memory_limit import SLACK, bound_memory; "
         "bound_memory(100_000_000, Path('.')); some = bytes(100_000_000)\n"
         "try: more = bytes(64 * SLACK)\n"
         "except MemoryError: print('refused', Path('/proc/self/oom_score_adj').read_text())"

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from edgechat.engine import fingerprint
-from edgechat.engine.client import EngineClient, EngineOptions, ModelSource
 from edgechat.engine.fingerprint import Fingerprint
-from edgechat.engine.references import reference_of
+from edgechat.engine.reference_fingerprints import reference_of
+from edgechat.engine.worker.client import EngineClient, EngineOptions, ModelSource
 from edgechat.errors import EdgechatError
 from edgechat.models.manifest import verify_manifest
-from edgechat.models.mlflow_card import read_mlmodel
+from edgechat.models.mlmodel_file import read_mlmodel
 from tests.hostile.conftest import Campaign, sample
-from tests.wrong_models import KINDS, copy_of, damage
+from tests.support.wrong_models import KINDS, copy_of, damage
 
 pytestmark = pytest.mark.model
 

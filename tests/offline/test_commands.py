@@ -19,8 +19,8 @@ from pathlib import Path
 import click
 import pytest
 
-from edgechat import paths
 from edgechat.cli.commands import cli
+from edgechat.runtime import paths
 from tests.hostile.conftest import LONG
 from tests.unit.convert.tiny_gguf import write_tiny_gguf
 

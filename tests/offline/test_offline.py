@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from edgechat import paths
-from tests.networks import no_network
-from tests.terminal import Terminal, needs_tmux
+from edgechat.runtime import paths
+from tests.support.networks import no_network
+from tests.support.terminal import Terminal, needs_tmux
 
 pytestmark = pytest.mark.model
 
@@ -155,13 +155,13 @@ import sys
 from edgechat.__main__ import main
 import edgechat.cli.main, edgechat.cli.chat, edgechat.tui.app
 import asyncio
-from edgechat import paths
-from tests.terminal import Terminal, needs_tmux
+from edgechat.runtime import paths
+from tests.support.terminal import Terminal, needs_tmux
 from edgechat.engine.scripted import ScriptedEngine
-from edgechat.cli.opening import engine_for
-from edgechat.config import load_config
+from edgechat.session.factory import engine_for
+from edgechat.settings.loader import load_config
 from edgechat.history.store import HistoryStore
-from edgechat.session import Session
+from edgechat.session.session import Session
 from edgechat.tui.app import EdgechatApp
 
 async def hold():

@@ -11,7 +11,7 @@ import pytest
 from edgechat.chat.conversation import Conversation
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.history.store import HistoryStore
-from edgechat.session import Session
+from edgechat.session.session import Session
 from edgechat.tui.app import EdgechatApp
 
 
@@ -30,7 +30,7 @@ def clipboard(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         copied.append(text)
         return True
 
-    monkeypatch.setattr("edgechat.clipboard.copied", copy)
+    monkeypatch.setattr("edgechat.runtime.clipboard.copied", copy)
     return copied
 
 

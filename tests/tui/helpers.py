@@ -10,7 +10,7 @@ from typing import Any
 from textual.pilot import Pilot
 from textual.widget import Widget
 
-from edgechat.engine.base import Event, Request, TextDelta
+from edgechat.engine.protocol import Event, Request, TextDelta
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.tui.app import EdgechatApp
 from edgechat.tui.widgets.status import Activity

@@ -10,18 +10,18 @@ import pytest
 from textual import events
 
 from edgechat.chat.conversation import ReplyState
-from edgechat.engine.base import ModelInfo, Progress
+from edgechat.engine.protocol import ModelInfo, Progress
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.errors import EngineError, ModelError, StorageError
 from edgechat.history.store import HistoryStore
 from edgechat.tui.app import EdgechatApp
-from edgechat.tui.screens.help import HelpScreen
-from edgechat.tui.widgets.cards import ErrorCard, Mark
+from edgechat.tui.dialogs.help import HelpScreen
 from edgechat.tui.widgets.composer import Composer
 from edgechat.tui.widgets.conversation import ConversationView
+from edgechat.tui.widgets.notices import ErrorCard, Mark
 from edgechat.tui.widgets.sidebar import ChatList, Rows
 from edgechat.tui.widgets.status import Activity
-from edgechat.tui.widgets.turn import TurnView
+from edgechat.tui.widgets.turn_view import TurnView
 from edgechat.tui.widgets.welcome import Welcome
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import HeldEngine, activity, app_of, chat_text, ready, say, screen_text, until, write

@@ -13,10 +13,10 @@ from textual import events
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.history.drafts import Draft
 from edgechat.history.store import HistoryStore
-from edgechat.session import Session
+from edgechat.session.session import Session
 from edgechat.tui.app import EdgechatApp
-from edgechat.tui.editor import EditorError, editor_command
-from edgechat.tui.screens.writing import COUNT_AFTER
+from edgechat.tui.chat.draft_controller import COUNT_AFTER
+from edgechat.tui.external_editor import EditorError, editor_command
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import ask, ready, say, screen_text, told, until, write
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from edgechat.engine.base import Request
+from edgechat.engine.protocol import Request
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.history.store import HistoryStore
-from edgechat.tui.screens.prompt import PromptScreen
-from edgechat.tui.widgets.cards import ErrorCard, Notice
+from edgechat.tui.dialogs.prompt import PromptScreen
+from edgechat.tui.widgets.notices import ErrorCard, Notice
 from edgechat.tui.widgets.status import Activity
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import HOSTILE, activity, app_of, chat_text, ready, say, screen_text, until, write

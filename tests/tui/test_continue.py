@@ -10,8 +10,8 @@ from edgechat.chat.conversation import Conversation, Reply, ReplyState, Turn
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.history.store import HistoryStore
 from edgechat.tui.widgets.conversation import ConversationView
-from edgechat.tui.widgets.mounted import MOST, Earlier, Later
-from edgechat.tui.widgets.turn import TurnView
+from edgechat.tui.widgets.turn_list import MOST, Earlier, Later
+from edgechat.tui.widgets.turn_view import TurnView
 from edgechat.tui.widgets.welcome import Welcome
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import chat_text, ready, say, screen_text, until

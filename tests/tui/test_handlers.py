@@ -11,9 +11,9 @@ import pytest
 from textual.message_pump import MessagePump
 
 from edgechat.tui.app import EdgechatApp
+from edgechat.tui.chat.reply_controller import ChatScreen
+from edgechat.tui.chat.screen import MainScreen
 from edgechat.tui.keys import entries
-from edgechat.tui.screens.chat import ChatScreen
-from edgechat.tui.screens.main import MainScreen
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import ready, until
 

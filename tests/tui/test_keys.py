@@ -12,13 +12,13 @@ from textual.dom import DOMNode
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
-from edgechat.config import Config, Settings, config_path, load_settings
 from edgechat.engine.scripted import ScriptedEngine
-from edgechat.slash import table as slash
+from edgechat.settings.loader import Config, Settings, config_path, load_settings
+from edgechat.slash import commands as slash
+from edgechat.tui.dialogs.base import Card
+from edgechat.tui.dialogs.help import HelpScreen, Pairs
+from edgechat.tui.dialogs.keys import KeysScreen, PressScreen
 from edgechat.tui.keys import GROUPS, Entry, entries, key_words, normalised, problems
-from edgechat.tui.screens.card import Card
-from edgechat.tui.screens.help import HelpScreen, Pairs
-from edgechat.tui.screens.keys import KeysScreen, PressScreen
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import app_of, ready, say, screen_text, until, write
 

@@ -7,11 +7,11 @@ import re
 import pytest
 from textual.pilot import Pilot
 
-from edgechat import i18n
-from edgechat.config import Config
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.errors import EngineError
-from edgechat.slash.table import COMMANDS
+from edgechat.i18n import catalog
+from edgechat.settings.loader import Config
+from edgechat.slash.commands import COMMANDS
 from edgechat.tui.widgets.status import Activity
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import activity, app_of, ready, say, screen_text, until, write
@@ -43,9 +43,9 @@ class Accented:
 
 @pytest.fixture(autouse=True)
 def accented(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(i18n._Spoken, "language", "xx")
-    monkeypatch.setattr(i18n._Spoken, "catalogue", Accented())
-    monkeypatch.setattr(i18n._Spoken, "templates", type("Told", (), {"translate": Accented().gettext})())
+    monkeypatch.setattr(catalog._Spoken, "language", "xx")
+    monkeypatch.setattr(catalog._Spoken, "catalogue", Accented())
+    monkeypatch.setattr(catalog._Spoken, "templates", type("Told", (), {"translate": Accented().gettext})())
 
 
 def english(pilot: Pilot[None], *also: str) -> set[str]:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from edgechat import i18n
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.errors import EngineError, ModelError
+from edgechat.i18n import catalog
 from edgechat.tui.app import EdgechatApp
-from edgechat.tui.screens.prompt import PromptScreen
-from edgechat.tui.widgets.cards import ErrorCard
+from edgechat.tui.dialogs.prompt import PromptScreen
+from edgechat.tui.widgets.notices import ErrorCard
 from edgechat.tui.widgets.status import Activity, StatusLine
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import app_of, ready, say, screen_text, until, write
@@ -175,12 +175,12 @@ def test_the_prompt(snap_compare: Snapshot, make_app: MakeApp) -> None:
 
 def test_in_hebrew(snap_compare: Snapshot, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGECHAT_BIDI", "app")
-    i18n.use("he")
+    catalog.use("he")
     try:
         app = make_app(ScriptedEngine([REPLY], delay=0.001))
         assert snap_compare(app, terminal_size=(120, 36), run_before=prepared(app, with_chats))
     finally:
-        i18n.use("en")
+        catalog.use("en")
 
 
 def test_without_colour(snap_compare: Snapshot, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from textual.pilot import Pilot
 
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.history.store import HistoryStore
-from edgechat.session import Session
+from edgechat.session.session import Session
 from edgechat.tui.app import EdgechatApp
 from edgechat.tui.widgets.composer import Composer
 from tests.tui.helpers import app_of, ready, screen_text

@@ -14,13 +14,13 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.pilot import Pilot
 
-from edgechat import paths
+from edgechat.chat.bidi import signs_of
 from edgechat.chat.conversation import Conversation
-from edgechat.chat.direction import signs_of
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.history.store import HistoryStore
-from edgechat.tui.widgets.prose import wrapped
-from tests.terminal import Terminal, needs_tmux
+from edgechat.runtime import paths
+from edgechat.tui.widgets.markdown_layout import wrapped
+from tests.support.terminal import Terminal, needs_tmux
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import app_of, ready, say, write
 
@@ -113,9 +113,9 @@ def kept() -> Conversation:
 
 
 SCRIPTED = """
-from edgechat.cli import opening
+from edgechat.session import factory
 from edgechat.engine.scripted import ScriptedEngine
-opening.engine_for = lambda config: ScriptedEngine(delay=0.05)
+factory.engine_for = lambda config: ScriptedEngine(delay=0.05)
 from edgechat.cli.main import run
 raise SystemExit(run([]))
 """

@@ -12,18 +12,18 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from edgechat import paths
-from edgechat.config import Config, config_path, load_settings
-from edgechat.engine.base import Sampling
+from edgechat.engine.protocol import Sampling
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.errors import StorageError
 from edgechat.history.store import HistoryStore
-from edgechat.session import Session
-from edgechat.settings_words import WORDS
+from edgechat.runtime import paths
+from edgechat.session.session import Session
+from edgechat.settings.descriptions import WORDS
+from edgechat.settings.loader import Config, config_path, load_settings
 from edgechat.tui.app import EdgechatApp
-from edgechat.tui.screens.reload import ReloadScreen
-from edgechat.tui.screens.settings import SettingsScreen
-from edgechat.tui.widgets.choice import Choice
+from edgechat.tui.dialogs.confirm_reload import ReloadScreen
+from edgechat.tui.dialogs.settings import SettingsScreen
+from edgechat.tui.widgets.cycle_select import Choice
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import app_of, ready, say, screen_text, until
 
@@ -241,7 +241,7 @@ async def test_a_full_disk_is_told_and_nothing_typed_is_lost(
     def full(changes: dict[str, Any]) -> Path:
         raise StorageError("Settings cannot be saved", "No space left on device.", "Free some space.")
 
-    monkeypatch.setattr("edgechat.settings_file.save", full)
+    monkeypatch.setattr("edgechat.settings.writer.save", full)
     async with make_app().run_test(size=SIZE) as pilot:
         await opened(pilot)
         await put(pilot, "seed", "5")

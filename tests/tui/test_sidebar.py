@@ -15,7 +15,7 @@ from edgechat.chat.conversation import ReplyState
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.history.search import SearchHit
 from edgechat.history.store import ConversationSummary, HistoryStore
-from edgechat.tui.screens.ask import AskCard
+from edgechat.tui.dialogs.text_prompt import AskCard
 from edgechat.tui.widgets.composer import Composer
 from edgechat.tui.widgets.sidebar import PAGE, ChatList, group_of, grouped
 from edgechat.tui.widgets.status import Activity

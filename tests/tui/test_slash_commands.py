@@ -9,12 +9,12 @@ from textual import events
 from textual.pilot import Pilot
 
 from edgechat.engine.scripted import ScriptedEngine
-from edgechat.personas import find
-from edgechat.slash import table
-from edgechat.tui.screens.answer import AnswerScreen
-from edgechat.tui.screens.prompt import PromptScreen
-from edgechat.tui.slash_front import ACTIONS
-from edgechat.tui.widgets.cards import ErrorCard
+from edgechat.settings.personas import find
+from edgechat.slash import commands as table
+from edgechat.tui.dialogs.prompt import PromptScreen
+from edgechat.tui.dialogs.text import AnswerScreen
+from edgechat.tui.slash_commands import ACTIONS
+from edgechat.tui.widgets.notices import ErrorCard
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import app_of, ask, chat_text, ready, say, screen_text, told, until, write
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
-from edgechat.engine.base import ModelInfo, Progress
+from edgechat.engine.protocol import ModelInfo, Progress
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.errors import StorageError
-from edgechat.session import Session
+from edgechat.session.session import Session
 from edgechat.tui.app import run_tui
 from edgechat.tui.widgets.status import Activity, progress_words
 from edgechat.tui.widgets.welcome import Welcome

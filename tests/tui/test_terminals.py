@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from textual.widgets import OptionList
 
-from edgechat.config import Config, Settings
 from edgechat.engine.scripted import ScriptedEngine
-from edgechat.paths import own_command
+from edgechat.runtime.paths import own_command
+from edgechat.settings.loader import Config, Settings
 from edgechat.tui.themes import CONTRAST, DARK, LIGHT, MONO
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import app_of, ready, say, screen_text, until
@@ -136,7 +136,7 @@ async def test_no_color_goes_before_the_theme(make_app: MakeApp, monkeypatch: py
 
 
 async def test_a_theme_that_is_chosen_is_kept(make_app: MakeApp) -> None:
-    from edgechat.config import load_config
+    from edgechat.settings.loader import load_config
 
     async with make_app().run_test() as pilot:
         await ready(pilot)
@@ -170,8 +170,9 @@ def test_the_look_is_chosen_without_importing_what_chooses_keys_and_writes_setti
     """A start pays for neither."""
     script = (
         "import sys; from edgechat.cli import chat; import edgechat.tui.app; "
-        "print([name for name in ('tomlkit', 'edgechat.tui.keys', 'edgechat.personas', 'edgechat.settings_file', "
-        "'edgechat.tui.screens.settings', 'edgechat.tui.screens.help') if name in sys.modules])"
+        "print([name for name in ('tomlkit', 'edgechat.tui.keys', 'edgechat.settings.personas', "
+        "'edgechat.settings.writer', "
+        "'edgechat.tui.dialogs.settings', 'edgechat.tui.dialogs.help') if name in sys.modules])"
     )
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"

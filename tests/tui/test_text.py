@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.errors import EngineError
-from edgechat.tui.widgets.parser import make_parser
-from edgechat.tui.widgets.prose import Layout, units_of
-from edgechat.tui.widgets.reply import ReplyView
+from edgechat.tui.widgets.markdown_layout import Layout, units_of
+from edgechat.tui.widgets.markdown_parser import make_parser
+from edgechat.tui.widgets.reply_view import ReplyView
 from edgechat.tui.widgets.status import Activity, Status, status_content
-from edgechat.tui.widgets.turn import UserText
+from edgechat.tui.widgets.turn_view import UserText
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import HOSTILE, activity, chat_text, ready, say, screen_text, until, write
 

@@ -11,7 +11,7 @@ from textual.color import Color
 from textual.theme import Theme
 
 from edgechat.engine.scripted import ScriptedEngine
-from edgechat.tui.filters import Colourless, Simplified
+from edgechat.tui.terminal.line_filters import Colourless, Simplified
 from edgechat.tui.themes import CONTRAST, DARK, LIGHT, MONO, fitting_theme, own_themes, without_colour
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import ready, say, until

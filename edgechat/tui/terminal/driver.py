@@ -29,11 +29,11 @@ from textual.drivers.linux_driver import (
 from textual.geometry import Size
 from textual.message import Message
 
-from edgechat.runtime import deadline
-from edgechat.tui import direction
-from edgechat.tui.terminal import gate
-from edgechat.tui.terminal.keyboard import Keyboard
-from edgechat.tui.terminal.writer import TerminalWriter
+from edgechat.runtime import shutdown_deadline
+from edgechat.tui import rtl
+from edgechat.tui.terminal import output_gate
+from edgechat.tui.terminal.key_parser import Keyboard
+from edgechat.tui.terminal.output_writer import TerminalWriter
 
 CLOSING_SECONDS = 1.0
 """How long a terminal may take for what gives it back to the user."""
@@ -83,7 +83,7 @@ class TerminalDriver(LinuxDriver):
     def write(self, data: str) -> None:
         """Write to the terminal. Whatever is drawn, and every mode that is set, goes this way and no other."""
         if self._writer is not None:
-            self._writer.write(gate.passed(data))
+            self._writer.write(output_gate.passed(data))
 
     def set_clipboard(self, text: str) -> None:
         """Ask the terminal to keep a text in its clipboard; it does not say whether it did."""
@@ -162,14 +162,14 @@ class TerminalDriver(LinuxDriver):
 
     def start_application_mode(self) -> None:
         """Take the terminal; again, where a shell had it in between."""
-        if deadline.begun() or not self._is_ours():
+        if shutdown_deadline.begun() or not self._is_ours():
             return
         self.stop_application_mode()
         encoding = sys.__stderr__.encoding if sys.__stderr__ is not None else "utf-8"
         self._writer = TerminalWriter(self._output, encoding, self._draw_again)
         signal.signal(signal.SIGWINCH, self._send_size)
         self._send_size()
-        self.write("\x1b[?1049h" + direction.opening())
+        self.write("\x1b[?1049h" + rtl.opening())
         self._enable_mouse_support()
         self._set_raw()
         self.write("\x1b[?25l\x1b[?1004h")
@@ -193,7 +193,7 @@ class TerminalDriver(LinuxDriver):
             return True
 
         def stop_again(*_: object) -> None:
-            if not deadline.begun():
+            if not shutdown_deadline.begun():
                 os.kill(os.getpid(), signal.SIGSTOP)
 
         signal.signal(signal.SIGTTOU, stop_again)
@@ -233,7 +233,7 @@ class TerminalDriver(LinuxDriver):
         if self._writer is None:
             return
         writer, self._writer = self._writer, None
-        if not writer.close(direction.closing() + LEAVE, CLOSING_SECONDS):
+        if not writer.close(rtl.closing() + LEAVE, CLOSING_SECONDS):
             with suppress(termios.error):  # what it will never read is no reason to wait
                 termios.tcflush(self._output, termios.TCOFLUSH)
         self._restore_attributes()
@@ -251,7 +251,7 @@ class TerminalDriver(LinuxDriver):
         """Give the terminal back by force, from any thread: the process ends in a moment."""
         if (writer := self._writer) is not None:
             self._restore_attributes()
-            writer.close(direction.closing() + LEAVE, RELEASE_SECONDS)
+            writer.close(rtl.closing() + LEAVE, RELEASE_SECONDS)
 
     def close(self) -> None:
         """There is nothing left to end."""

@@ -20,11 +20,11 @@ from textual.content import Content
 from textual.message import Message
 
 from edgechat.history.drafts import Draft, joined
-from edgechat.i18n import N_, _
+from edgechat.i18n.catalog import N_, _
 from edgechat.slash import is_command, message_of
-from edgechat.tui.look import LookApp
-from edgechat.tui.widgets.completing import CompletingTextArea
-from edgechat.tui.widgets.folding import Folds
+from edgechat.tui.appearance import LookApp
+from edgechat.tui.widgets.collapsed_text import Folds
+from edgechat.tui.widgets.completion import CompletingTextArea
 from edgechat.tui.widgets.suggestions import Suggestions
 
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ class Composer(CompletingTextArea):
         pasted = event.text.replace("\r\n", "\n").replace("\r", "\n")
         self._replace_via_keyboard(self._folds.fold_long(pasted), *self.selection)
         if pasted.strip()[:1] in ("/", "~", "'", '"', "\\") or pasted.startswith("file:") or pasted[1:2] == ":":
-            from edgechat.attachments import paths_in  # only a paste of paths needs it
+            from edgechat.chat.attachments import paths_in  # only a paste of paths needs it
 
             if paths := await asyncio.to_thread(paths_in, pasted):
                 self.post_message(self.Dropped(paths, pasted))

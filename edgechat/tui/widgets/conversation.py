@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 from textual.message import Message
 
-from edgechat.tui.widgets.cards import ErrorCard, Notice
-from edgechat.tui.widgets.ground import Ground
-from edgechat.tui.widgets.mounted import MOST, PAGE, MountedTurns
-from edgechat.tui.widgets.reading_keys import READING_BINDINGS
-from edgechat.tui.widgets.turn import TurnView
+from edgechat.tui.widgets.blank_container import Ground
+from edgechat.tui.widgets.notices import ErrorCard, Notice
+from edgechat.tui.widgets.turn_list import MOST, PAGE, MountedTurns
+from edgechat.tui.widgets.turn_navigation import READING_BINDINGS
+from edgechat.tui.widgets.turn_view import TurnView
 from edgechat.tui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:

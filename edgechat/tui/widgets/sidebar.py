@@ -19,11 +19,11 @@ from textual.message import Message
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
-from edgechat.chat.text import printable
+from edgechat.chat.sanitize import printable
 from edgechat.errors import EdgechatError
 from edgechat.history.search import SearchHit
 from edgechat.history.store import ConversationSummary
-from edgechat.i18n import N_, _, in_words
+from edgechat.i18n.catalog import N_, _, in_words
 from edgechat.tui import glyphs
 from edgechat.tui.themes import MUTED
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from textual.worker import WorkType
 
-    from edgechat.keeping import KeptChat
+    from edgechat.session.chat_library import KeptChat
 
 PAGE = 100
 """Chats read at a time."""

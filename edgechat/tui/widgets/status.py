@@ -14,9 +14,9 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from edgechat.chat.text import printable
-from edgechat.engine.base import Progress
-from edgechat.i18n import N_, _
+from edgechat.chat.sanitize import printable
+from edgechat.engine.protocol import Progress
+from edgechat.i18n.catalog import N_, _
 from edgechat.tui import glyphs
 from edgechat.tui.themes import MUTED
 

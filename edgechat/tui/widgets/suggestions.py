@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from edgechat.chat.text import printable
+from edgechat.chat.sanitize import printable
 from edgechat.tui.themes import MUTED
 
 ROWS = 8

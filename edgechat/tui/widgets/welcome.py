@@ -13,12 +13,12 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from edgechat.chat.text import printable
-from edgechat.engine.base import ModelInfo
-from edgechat.i18n import N_, _
-from edgechat.models.words import size_text
+from edgechat.chat.sanitize import printable
+from edgechat.engine.protocol import ModelInfo
+from edgechat.i18n.catalog import N_, _
+from edgechat.models.sanitize import size_text
 from edgechat.tui import glyphs
-from edgechat.tui.facts import ModelFacts
+from edgechat.tui.model_summary import ModelFacts
 from edgechat.tui.themes import MUTED
 
 KEYS = (

@@ -25,7 +25,7 @@ _CONVERT = """
 import json, re, sys, time
 from pathlib import Path
 start = time.monotonic()
-from edgechat.convert.gguf import convert_gguf
+from edgechat.convert.gguf.converter import convert_gguf
 report = convert_gguf(Path(sys.argv[1]), Path(sys.argv[2]))
 peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text()).group(1)) * 1024
 print(json.dumps({"seconds": time.monotonic() - start, "peak": peak, "size": report.bytes_written,

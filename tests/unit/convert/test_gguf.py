@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Type
 
-from edgechat.convert.gguf import GgufSummary, check_gguf, convert_gguf
-from edgechat.convert.gguf_header import read_header
+from edgechat.convert.gguf.converter import GgufSummary, check_gguf, convert_gguf
+from edgechat.convert.gguf.header import read_header
 from edgechat.errors import ConvertError
 from tests.hostile.gguf_form import Key, taken_apart, text
 from tests.unit.convert.engine import load, logits_of, with_float_activations
@@ -112,7 +112,7 @@ def test_check_reads_without_numpy(tmp_path: Path) -> None:
     assert isinstance(summary, GgufSummary)
     assert (summary.quantisation, summary.name) == ("Q4_1 + Q8_0", "Tiny")
     code = (
-        "import sys; from pathlib import Path; from edgechat.convert.gguf import check_gguf;"
+        "import sys; from pathlib import Path; from edgechat.convert.gguf.converter import check_gguf;"
         "check_gguf(Path(sys.argv[1])); assert not {'numpy', 'onnx', 'gguf'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(source)], check=True)

@@ -13,9 +13,9 @@ import gguf
 import pytest
 from tokenizers import Tokenizer
 
-from edgechat.convert.gguf_header import read_header
-from edgechat.convert.pretokenizers import PRE_TOKENIZERS
-from edgechat.convert.tokenizer import TokenType, write_tokenizer
+from edgechat.convert.gguf.header import read_header
+from edgechat.convert.gguf.pretokenizers import PRE_TOKENIZERS
+from edgechat.convert.gguf.tokenizer import TokenType, write_tokenizer
 from edgechat.errors import ConvertError
 
 Json = dict[str, Any]

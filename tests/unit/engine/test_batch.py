@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from edgechat.chat.conversation import Message
-from edgechat.engine.base import Request, Sampling
 from edgechat.engine.batch import ROWS, choose_filler
+from edgechat.engine.detokenizer import collect
 from edgechat.engine.genai import GenaiModel
-from edgechat.engine.reply import collect
-from edgechat.engine.tokens import TokenCodec
+from edgechat.engine.prompt_encoder import TokenCodec
+from edgechat.engine.protocol import Request, Sampling
 from edgechat.errors import RequestError
 
 QUESTIONS = ["What is 2+2?", "Who wrote Hamlet?", "Hi", "Name the capital city of France, and nothing else, please."]

@@ -11,10 +11,10 @@ import pytest
 
 from edgechat.chat.conversation import Message
 from edgechat.engine import fingerprint
-from edgechat.engine.base import Request, Sampling, TextDelta
 from edgechat.engine.fingerprint import BOUND, Fingerprint
 from edgechat.engine.genai import GenaiModel
-from edgechat.engine.references import Reference, reference_of
+from edgechat.engine.protocol import Request, Sampling, TextDelta
+from edgechat.engine.reference_fingerprints import Reference, reference_of
 from edgechat.errors import EngineError
 
 RECORDED = Path(__file__).parent / "fingerprints"

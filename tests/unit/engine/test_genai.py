@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pytest
 
 from edgechat.chat.conversation import Message
-from edgechat.engine.base import Finished, Request, Sampling, TextDelta
-from edgechat.engine.common import choose_form
 from edgechat.engine.genai import GenaiModel
+from edgechat.engine.protocol import Finished, Request, Sampling, TextDelta
+from edgechat.engine.shared import choose_form
 from edgechat.errors import ModelError
 
 GREEDY = Sampling(temperature=0, repetition_penalty=1)

@@ -12,8 +12,8 @@ import pytest
 
 from edgechat.chat.conversation import Message
 from edgechat.engine import genai
-from edgechat.engine.base import Request, Sampling
 from edgechat.engine.genai import GenaiModel
+from edgechat.engine.protocol import Request, Sampling
 from edgechat.engine.session_options import NO_KLEIDIAI, model_overlay, session_options
 
 REPORT = "session.collect_node_memory_stats_to_file"

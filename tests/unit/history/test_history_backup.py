@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from edgechat.chat.conversation import ReplyState
-from edgechat.cli.opening import history_for, open_history
-from edgechat.config import Config
 from edgechat.errors import DamagedError, StorageError
 from edgechat.history import backup
 from edgechat.history.clock import DAY
 from edgechat.history.store import HistoryStore
-from edgechat.paths import history_path, make_private
+from edgechat.runtime.paths import history_path, make_private
+from edgechat.session.factory import history_for, open_history
+from edgechat.settings.loader import Config
 
 
 @pytest.fixture

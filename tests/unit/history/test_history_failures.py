@@ -15,9 +15,9 @@ import pytest
 
 from edgechat.chat.conversation import ReplyState
 from edgechat.errors import ExitCode, StorageError
-from edgechat.history import database, writer
+from edgechat.history import database, reply_owner
 from edgechat.history.store import HistoryStore
-from tests.rights import bound_by_rights
+from tests.support.rights import bound_by_rights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -222,7 +222,7 @@ def test_a_full_disk_does_not_keep_an_old_chat_from_opening(tmp_path: Path, monk
     connection = store._database._connection
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
-    monkeypatch.setattr(writer, "lives", lambda _: False)
+    monkeypatch.setattr(reply_owner, "lives", lambda _: False)
     found = store.conversation(chat.id).turns[0].reply
     assert found is not None
     assert (len(found.text), found.state) == (20_000, ReplyState.INTERRUPTED)
@@ -238,8 +238,8 @@ import resource, sys
 from pathlib import Path
 from edgechat.errors import StorageError
 from edgechat.history.store import HistoryStore
-from tests.rights import bound_by_rights
-from tests.rights import bound_by_rights
+from tests.support.rights import bound_by_rights
+from tests.support.rights import bound_by_rights
 
 store = HistoryStore.open(Path(sys.argv[1]))
 chat = store.create_conversation()

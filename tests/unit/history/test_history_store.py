@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgechat.chat.conversation import Message, ReplyState
 from edgechat.errors import StorageError
-from edgechat.history import writer
+from edgechat.history import reply_owner
 from edgechat.history.rows import TITLE_LENGTH
 from edgechat.history.store import HistoryStore
 
@@ -301,7 +301,7 @@ def test_a_writer_taken_for_dead_loses_nothing(
     store.append_text(reply, "one ")
     other = HistoryStore.open(path)
     with monkeypatch.context() as wrong:
-        wrong.setattr(writer, "lives", lambda _: False)
+        wrong.setattr(reply_owner, "lives", lambda _: False)
         assert other.conversation(chat).turns[0].replies[0].state is ReplyState.INTERRUPTED
     store.append_text(reply, "two")
     assert other.conversation(chat).turns[0].replies[0].text == "one two"
@@ -312,15 +312,15 @@ def test_a_writer_taken_for_dead_loses_nothing(
 
 
 def test_who_lives() -> None:
-    me = writer.this_process()
+    me = reply_owner.this_process()
     pid, started, boot = me.split(":", 2)
-    assert writer.lives(me)
-    assert not writer.lives(None)
-    assert not writer.lives("nonsense")
-    assert not writer.lives("one:two:three")
-    assert not writer.lives(f"{pid}:{float(started) - 60}:{boot}")
-    assert not writer.lives(f"{pid}:{started}:another boot")
-    assert not writer.lives(f"-1:{started}:{boot}")
+    assert reply_owner.lives(me)
+    assert not reply_owner.lives(None)
+    assert not reply_owner.lives("nonsense")
+    assert not reply_owner.lives("one:two:three")
+    assert not reply_owner.lives(f"{pid}:{float(started) - 60}:{boot}")
+    assert not reply_owner.lives(f"{pid}:{started}:another boot")
+    assert not reply_owner.lives(f"-1:{started}:{boot}")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows keeps rights elsewhere")

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 
 from edgechat.errors import EdgechatError, TransferError
 from edgechat.history.database import Database
-from edgechat.history.transfer import import_chats
-from edgechat.history.transfer_items import DEEPEST, Items
-from edgechat.history.whole import chat_ids
-from tests.rights import bound_by_rights
+from edgechat.history.transfer.importer import import_chats
+from edgechat.history.transfer.json_stream import DEEPEST, Items
+from edgechat.history.transfer.records import chat_ids
+from tests.support.rights import bound_by_rights
 
 GOOD = '{"title":"good","created":1,"updated":1}'
 
@@ -133,7 +133,7 @@ def test_a_gigabyte_does_not_fill_the_memory(tmp_path: Path) -> None:
     code = (
         "import resource, sys; from pathlib import Path\n"
         "resource.setrlimit(resource.RLIMIT_AS, (700 << 20, 700 << 20))\n"
-        "from edgechat.history.database import Database; from edgechat.history.transfer import import_chats\n"
+        "from edgechat.history.database import Database; from edgechat.history.transfer.importer import import_chats\n"
         "from edgechat.errors import TransferError\n"
         "for path in sys.argv[1:]:\n"
         "    try: import_chats(Database.in_memory(), Path(path))\n"

@@ -16,9 +16,9 @@ import pytest
 
 from edgechat.chat.conversation import Message
 from edgechat.history.database import Database
-from edgechat.history.transfer import Imported, import_chats
-from edgechat.history.transfer_form import CarriedChat, shown
-from edgechat.history.whole import chat_ids, read_chat
+from edgechat.history.transfer.importer import Imported, import_chats
+from edgechat.history.transfer.records import chat_ids, read_chat
+from edgechat.history.transfer.schema import CarriedChat, shown
 
 
 @pytest.fixture

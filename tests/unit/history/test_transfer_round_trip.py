@@ -13,13 +13,20 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from edgechat.chat.conversation import ReplyState
-from edgechat.chat.text import storable
+from edgechat.chat.sanitize import storable
 from edgechat.history.database import Database
 from edgechat.history.store import HistoryStore
-from edgechat.history.transfer import import_chats
-from edgechat.history.transfer_form import CarriedChat, CarriedFile, CarriedReply, CarriedSettings, CarriedTurn, schema
-from edgechat.history.transfer_out import Format, export
-from edgechat.history.whole import chat_ids, put_below
+from edgechat.history.transfer.exporter import Format, export
+from edgechat.history.transfer.importer import import_chats
+from edgechat.history.transfer.records import chat_ids, put_below
+from edgechat.history.transfer.schema import (
+    CarriedChat,
+    CarriedFile,
+    CarriedReply,
+    CarriedSettings,
+    CarriedTurn,
+    schema,
+)
 
 TEXT = st.text(st.characters(codec=None), max_size=30).map(lambda text: storable(text)[0])
 TIME = st.floats(0, 1e11, allow_subnormal=False).map(abs)

@@ -10,8 +10,8 @@ from typing import Any
 import onnxruntime_genai as og
 import pytest
 
+from edgechat.models.folder import open_model
 from edgechat.models.genai_schema import ROOT, Either, Many, Named, Number, Rule, Text, fault_in
-from edgechat.models.mlmodel import open_model
 
 # The text decoders among the types that version 0.18 knows.
 TYPES = [

@@ -16,12 +16,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from edgechat import paths
 from edgechat.errors import ModelError, StorageError
 from edgechat.models import default
 from edgechat.models.default import DEFAULT_NAME, embedded_gguf, prepare
-from edgechat.models.mlmodel import open_model
+from edgechat.models.folder import open_model
 from edgechat.models.store import ModelStore
+from edgechat.runtime import paths
 
 Play = Callable[[str], None]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from edgechat.engine.client import EngineClient, ModelSource
+from edgechat.engine.worker.client import EngineClient, ModelSource
 from edgechat.errors import ModelError
-from edgechat.models.mlmodel import open_model
-from tests.hf_folders import WEIGHTS, write_hf, write_safetensors
+from edgechat.models.folder import open_model
+from tests.support.hf_folders import WEIGHTS, write_hf, write_safetensors
 
 MLMODEL = """\
 flavors:

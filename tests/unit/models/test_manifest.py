@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from edgechat import paths
 from edgechat.errors import ModelError, StorageError
 from edgechat.models import manifest
 from edgechat.models.manifest import (
@@ -22,6 +21,7 @@ from edgechat.models.manifest import (
     verify_manifest,
     write_manifest,
 )
+from edgechat.runtime import paths
 
 Damage = Callable[[Path], object]
 

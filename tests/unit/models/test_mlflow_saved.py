@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edgechat.models.mlmodel import open_model
+from edgechat.models.folder import open_model
 from edgechat.models.store import ModelStore
 
 pytest.importorskip("pandas")

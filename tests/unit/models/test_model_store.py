@@ -16,14 +16,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from edgechat import paths
 from edgechat.errors import ModelError, StorageError
 from edgechat.models import copying, manifest
 from edgechat.models.manifest import MANIFEST, quick_check, verify_manifest, write_manifest
 from edgechat.models.names import check_name, name_for
 from edgechat.models.store import ModelStore
+from edgechat.runtime import paths
 from edgechat.runtime.regular_files import open_regular
-from tests.rights import bound_by_rights
+from tests.support.rights import bound_by_rights
 
 Make = Callable[..., Path]
 NATIVE = {"decoder": {"filename": "model.onnx", "session_options": {"custom_ops_library": "lib.so"}}}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edgechat.models.mlmodel import open_model
+from edgechat.models.folder import open_model
 
 Make = Callable[..., Path]
 

@@ -13,7 +13,7 @@ import pytest
 from edgechat.errors import ModelError
 from edgechat.models.manifest import write_manifest
 from edgechat.models.origin import ORIGINS, Origin
-from edgechat.models.reference import Reference, parse_reference, plain_server, without_credentials
+from edgechat.models.registry_uri import Reference, parse_reference, plain_server, without_credentials
 from edgechat.models.store import ModelStore
 from edgechat.models.uri import pulled_notice, resolve_model
 

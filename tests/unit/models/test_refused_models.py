@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgechat.errors import ModelError
-from edgechat.models.mlmodel import open_model
+from edgechat.models.folder import open_model
 
 Make = Callable[..., Path]
 

@@ -1,0 +1,158 @@
+"""Text files that go along with a message: found, read, and put into its text as fenced blocks.
+
+A model reads only text, so a file is attached as its text, with its name, in a fence longer than any in it. What is not
+text is refused, and so is what no context could hold, before it is read. Nothing here ever writes a file.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from edgechat.chat.sanitize import fenced, printable, storable
+from edgechat.chat.text_encoding import NotTextError, decoded
+from edgechat.errors import EdgechatError
+from edgechat.i18n.catalog import _
+from edgechat.runtime.regular_files import read_regular
+
+LARGEST = 16 * 1024 * 1024
+"""Bytes of a file, at the most: millions of tokens, more than any model here can hold."""
+
+MOST_PATHS = 20
+"""Files that may come in one paste."""
+
+LONGEST_PASTE = 8192
+"""Characters of a paste that may be nothing but paths."""
+
+
+class AttachmentError(EdgechatError):
+    """A file cannot go along with a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A text file that was read.
+
+    Attributes:
+        path: Where it is.
+        text: What it says.
+    """
+
+    path: Path
+    text: str
+
+    @property
+    def name(self) -> str:
+        """The file's name, on one line and with nothing in it that a terminal would obey."""
+        return " ".join(printable(storable(self.path.name)[0]).split())
+
+    @property
+    def block(self) -> str:
+        """The file as a part of a message."""
+        return f"{self.name}\n{fenced(self.text.removesuffix(chr(10)))}"
+
+
+def read_file(path: Path) -> Attachment:
+    """Read a text file: UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
+
+    Raises:
+        AttachmentError: There is no such file, it cannot be read, is not text, is empty or far too large.
+    """
+    name = printable(storable(str(path))[0])
+    try:
+        path = path.expanduser()
+        kind = path.stat()
+        if not stat.S_ISREG(kind.st_mode):  # told better here than by `read_regular`, which makes sure of it
+            what = _("It is a folder.") if stat.S_ISDIR(kind.st_mode) else _("It is not a regular file.")
+            raise AttachmentError(_("Cannot attach {name}").format(name=name), what, _("Name a text file."))
+        if kind.st_size > LARGEST:
+            raise AttachmentError(
+                _("{name} is too large").format(name=name),
+                _("It has {size:,} bytes; {largest:,} can be read.").format(size=kind.st_size, largest=LARGEST),
+                _("Attach a part of it."),
+            )
+        data = read_regular(path, LARGEST)
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a ~ without a home; ValueError: a NUL
+        raise AttachmentError(
+            _("Cannot attach {name}").format(name=name),
+            f"{getattr(error, 'strerror', None) or error}.",
+            _("Look whether the path is right and the file may be read."),
+        ) from error
+    text = _decoded(data, name)
+    if not text.strip():
+        raise AttachmentError(_("{name} is empty").format(name=name), "", _("Attach a file with text in it."))
+    return Attachment(path, text)
+
+
+def _decoded(data: bytes, name: str) -> str:
+    try:
+        found = decoded(data)
+    except NotTextError as error:
+        raise _not_text(name, str(error)) from error
+    if found.first_wrong is not None:
+        raise _not_text(name, _("Byte {n:,} is not UTF-8.").format(n=found.first_wrong + 1))
+    return storable(found.text)[0]
+
+
+def _not_text(name: str, why: str) -> AttachmentError:
+    return AttachmentError(
+        _("{name} is not a text file").format(name=name),
+        why,
+        _("Only text can be attached: UTF-8 or UTF-16. Save it as UTF-8 text first."),
+    )
+
+
+def too_large(name: str, tokens: int, context: int) -> AttachmentError:
+    """The error for a file that no message can hold.
+
+    Args:
+        name: The file's.
+        tokens: What it has.
+        context: Tokens the model may hold, the reply included.
+    """
+    return AttachmentError(
+        _("{name} is too large for the model").format(name=printable(name)),
+        _("It has {tokens:,} tokens; the context holds {context:,}, the reply included.").format(
+            tokens=tokens, context=context
+        ),
+        _("Attach a part of it, or open a model with a larger context."),
+    )
+
+
+def paths_in(pasted: str) -> list[Path]:
+    """The files that a paste names, as terminals paste what is dropped on them; empty where it is anything else.
+
+    Each is a whole path: quoted, with backslashes before what is special, or a file URI; separated by spaces or lines.
+    """
+    text = pasted.strip()
+    if len(text) > LONGEST_PASTE:
+        return []
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for words in (lines, _shell_words(text)):  # a terminal that quotes nothing still gives one path a line
+        if 0 < len(words) <= MOST_PATHS:
+            paths = [path for word in words if (path := _path(word)) is not None]
+            if len(paths) == len(words):
+                return paths
+    return []
+
+
+def _shell_words(text: str) -> list[str]:
+    try:
+        return shlex.split(text, posix=os.name != "nt")
+    except ValueError:  # a quote that is not closed
+        return []
+
+
+def _path(word: str) -> Path | None:
+    """The file of that name, if it is one."""
+    try:
+        if word.startswith("file:"):
+            word = unquote(urlsplit(word).path)
+        path = Path(word).expanduser()
+        return path if path.is_absolute() and path.is_file() else None
+    except (OSError, RuntimeError, ValueError):
+        return None

@@ -1,0 +1,1 @@
+"""GGUF files to ONNX GenAI folders, exactly."""

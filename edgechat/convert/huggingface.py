@@ -1,0 +1,250 @@
+"""A Hugging Face folder to a folder that onnxruntime-genai runs, by that library's own model builder.
+
+The builder is a script: it prints, holds the interpreter, takes memory for the whole model and can crash. So it runs in
+a process of its own (`convert.builder_child`), which ends when this one does. What comes out is int4, rounded anew from
+the weights, not the exact weights that `convert.gguf` keeps. Nothing is fetched, and no code of the model runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from edgechat.errors import ConvertError, ModelError, StorageError
+from edgechat.models.huggingface import HfFolder, hf_folder_in, read_hf_folder
+from edgechat.runtime import paths
+from edgechat.runtime.extras import install_command
+from edgechat.runtime.opt_outs import OPT_OUTS
+from edgechat.runtime.regular_files import open_regular
+
+Progress = Callable[[float, str], None]
+
+QUANTISATION = "int4 block 32, accuracy 4"
+_OPTIONS = ("int4_block_size=32", "int4_accuracy_level=4", "prune_lm_head=true")
+
+_NEEDED = ("torch", "transformers", "onnx_ir", "onnxruntime", "tqdm")
+
+# What the builder reads of a folder; pickles and code are not among it, so they cannot be read by mistake.
+_TAKEN = ("*.json", "*.jinja", "*.model", "*.txt")
+# Where the time goes: hashing, loading, the layers, and writing.
+_HASHED, _LOADED, _READ = 0.05, 0.15, 0.7
+_LAYER = re.compile(r"Reading layer (\d+)")
+_KILLED = -9
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What was converted; the words of `gguf.ConversionReport`.
+
+    Attributes:
+        architecture: `model_type` of the source, such as "llama".
+        parameters: Number of weights.
+        quantisation: How the result stores them.
+        context_length: Tokens the model was made for; None when the source does not say.
+        name: The source folder's name.
+        licence: As the source's model card says; None when it does not.
+        source_sha256: Of the safetensors file, in hexadecimal; of several, that of the lines `sha256sum` prints for
+            them in the order of their names.
+        bytes_written: Size of the folder.
+    """
+
+    architecture: str
+    parameters: int
+    quantisation: str
+    context_length: int | None
+    name: str
+    licence: str | None
+    source_sha256: str
+    bytes_written: int
+
+
+def convert_hf(source: Path, target: Path, *, progress: Progress | None = None) -> BuildReport:
+    """Write an ONNX GenAI folder with int4 weights.
+
+    Args:
+        source: A Hugging Face folder, or an MLflow model folder that the transformers flavor saved. It is not changed.
+        target: The folder to write; it must not exist, or be empty. It appears when it is whole, and not before.
+        progress: Told a fraction and what is being done.
+
+    Raises:
+        ConvertError: The source is incomplete, of an unsupported architecture, holds pickles or code, the libraries
+            are missing, or the builder failed.
+        StorageError: The target cannot be written, or the disk is full.
+    """
+    tell = progress or _ignore
+    source, target = source.absolute(), target.absolute()
+    _require_builder()
+    try:
+        found = read_hf_folder(hf_folder_in(source) or source)
+    except ModelError as error:
+        raise ConvertError(error.title, error.message, error.hint) from error
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ConvertError("Model cannot be written", f"{target} already exists.", "Choose a folder that does not yet.")
+    with _workplace(target) as place:
+        tell(0.0, "reading")
+        digest = _digest(found.weight_files)
+        tell(_HASHED, "loading")
+        _gather(found, place / "source")
+        _build(place, source, found.layers, tell)
+        written = sum(path.stat().st_size for path in (place / "out").iterdir())
+        with suppress(FileNotFoundError):
+            target.rmdir()  # an empty one; elsewhere than on POSIX nothing can be renamed onto it
+        (place / "out").rename(target)
+    tell(1.0, "done")
+    return BuildReport(
+        architecture=found.architecture,
+        parameters=found.parameters,
+        quantisation=QUANTISATION,
+        context_length=found.context_length,
+        name=source.name,
+        licence=found.licence,
+        source_sha256=digest,
+        bytes_written=written,
+    )
+
+
+def _require_builder() -> None:
+    if getattr(sys, "frozen", False):
+        raise ConvertError(
+            "This edgechat cannot convert the model",
+            "The packaged edgechat does not carry the model builder.",
+            "Convert it with `edgechat package` on a computer with Python, and copy the folder.",
+        )
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise ConvertError(
+            "Conversion needs the extra convert-hf",
+            f"Not installed: {', '.join(missing)}.",
+            install_command("convert-hf"),
+        )
+
+
+@contextmanager
+def _workplace(target: Path) -> Iterator[Path]:
+    """A folder beside the target for everything half-done, gone when the block ends."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # On the same file system, so that the weights can be linked and the result can be renamed.
+        place = Path(tempfile.mkdtemp(prefix=".edgechat-building-", dir=target.parent))
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    try:
+        yield place
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _unwritable(target: Path, error: OSError) -> StorageError:
+    return StorageError("Model cannot be written", f"{error.filename or target}: {error.strerror or error}.")
+
+
+def _gather(found: HfFolder, to: Path) -> None:
+    """Put weights, configuration and tokenizer into one folder, where the builder looks for all of them."""
+    to.mkdir()
+    # The weights' folder comes last: its config.json is the model's.
+    files = [path for folder in (found.tokenizer, found.weights) for pattern in _TAKEN for path in folder.glob(pattern)]
+    for path in {path.name: path for path in (*files, *found.weight_files)}.values():
+        _share(path.resolve(), to / path.name)
+
+
+def _share(path: Path, to: Path) -> None:
+    try:
+        os.link(path, to)
+    except OSError:  # another file system, or one without hard links
+        try:
+            to.symlink_to(path)
+        except OSError:
+            shutil.copyfile(path, to)
+
+
+def _build(place: Path, source: Path, layers: int, tell: Progress) -> None:
+    out = place / "out"
+    command = [
+        # -P: a folder named torch in the working directory must change nothing. -u: each line as it is printed.
+        *(paths.interpreter(), "-P", "-u", "-m", "edgechat.convert.huggingface_child", str(os.getpid())),
+        *("-i", str(place / "source"), "-o", str(out), "-c", str(place / "cache")),
+        *("-p", "int4", "-e", "cpu", "--extra_options", *_OPTIONS),
+    ]
+    log = place / "log"
+    with log.open("wb") as errors:
+        # Where the system cannot end it with this process, it ends when its standard input does.
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env={**os.environ, **OPT_OUTS, "PYTHONIOENCODING": "utf-8:replace"},
+            cwd=place,
+        )
+        try:
+            assert child.stdout is not None
+            for line in child.stdout:
+                layer = _LAYER.search(line.decode("utf-8", "replace"))
+                if layer is not None and layers:
+                    done = min(layers, int(layer[1]) + 1)
+                    tell(_LOADED + (_READ - _LOADED) * done / layers, f"layer {done} of {layers}")
+                elif line.startswith(b"Saving ONNX"):
+                    tell(_READ, "quantising and writing")
+            code = child.wait()
+        finally:
+            child.kill()
+            child.communicate()
+    if code != 0 or not (out / "genai_config.json").is_file():
+        raise _failure(source, code, log)
+
+
+def _failure(source: Path, code: int, log: Path) -> ModelError | StorageError:
+    """What the builder's end means, from its own last words."""
+    # Bars of progress are written over one another, with carriage returns.
+    lines = [line.strip() for line in re.split(r"[\r\n]+", log.read_text("utf-8", "replace")[-20_000:]) if line.strip()]
+    last = lines[-1][:400] if lines else f"exit code {code}"
+    if code == _KILLED:
+        return ConvertError(
+            "Conversion was ended by the system",
+            "The model builder was killed, most likely because memory ran out.",
+            "It needs about three times the size of the weights; close other programs or use another computer.",
+        )
+    if "[Errno 28]" in last or "[Errno 27]" in last or "No space left" in last:
+        return StorageError("Disk is full", f"The converted model could not be written: {last}.", "Free some space.")
+    if "trust_remote_code" in " ".join(lines[-3:]):
+        return ConvertError(
+            "Model refused",
+            f"{source} needs code that does not come with transformers.",
+            "edgechat runs the code of no model; use one that the library knows by itself.",
+        )
+    if last.startswith("NotImplementedError") or "does not recognize this architecture" in " ".join(lines):
+        return ConvertError(
+            "Unsupported architecture",
+            f"onnxruntime-genai's model builder does not know the model in {source}.",
+            "Llama, Phi, Qwen, Gemma, Mistral and SmolLM models are among those it knows.",
+        )
+    return ConvertError(
+        "Conversion failed", f"onnxruntime-genai's model builder ended with: {' | '.join(lines[-3:])[-800:] or last}"
+    )
+
+
+def _digest(files: tuple[Path, ...]) -> str:
+    digests = []
+    for path in files:
+        with open_regular(path) as opened:
+            digests.append(hashlib.file_digest(opened, "sha256").hexdigest())
+    if len(digests) == 1:
+        return digests[0]
+    lines = "".join(f"{digest}  {path.name}\n" for digest, path in zip(digests, files, strict=True))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _ignore(fraction: float, phrase: str) -> None:
+    """No progress wanted."""

@@ -1,0 +1,192 @@
+"""Pieces of a prompt to token ids; the only place where text becomes ids.
+
+The Hugging Face `tokenizers` library is used, not onnxruntime-genai's own encoder, because it alone can be told that
+text is text: the genai encoder turns a typed `<|end|>` into the control token. Ids for ordinary text are the same.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from tokenizers import AddedToken, Tokenizer
+from tokenizers.decoders import DecodeStream
+
+from edgechat.chat.prompt_format import Piece
+from edgechat.engine.protocol import PromptPart
+from edgechat.errors import EngineError, ModelError, is_panic
+
+REPLIES_KEPT = 4096
+"""Replies whose own ids are remembered: a few megabytes at the most."""
+
+ENCODED_KEPT = 200_000
+"""Ids of texts that are remembered, a few megabytes: a chat is encoded with every message, and only its end is new."""
+
+_ENTRY = 16
+"""What remembering a text takes beside its ids, in ids."""
+
+
+class TokenCodec:
+    """Encodes pieces with a model's tokenizer.json.
+
+    Attributes:
+        control_ids: Names of the control tokens and the one id of each.
+        controls: The names alone.
+        prepends_space: Whether the tokenizer puts a space in front of text, as SentencePiece does; a reply then begins
+            with it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Read `tokenizer.json` of a folder.
+
+        Raises:
+            ModelError: The file is missing or is not a tokenizer.
+        """
+        path = folder / "tokenizer.json"
+        try:
+            # Read here, for an error with its cause: the library has the same bare Exception for everything.
+            self._tokenizer = Tokenizer.from_buffer(path.read_bytes())
+        except OSError as error:
+            raise ModelError("Tokenizer cannot be read", f"{path}: {error.strerror or error}.", _HINT) from error
+        except Exception as error:
+            raise ModelError("Tokenizer is damaged", f"{path}: {_short(error)}.", _HINT) from error
+        added: dict[int, AddedToken] = self._tokenizer.get_added_tokens_decoder()
+        # Every added token counts as special for the encoder of text, also those the file does not mark so (Phi-3's
+        # `</s>`, tool-call tags elsewhere): none of them may come from what was typed.
+        self._tokenizer.add_special_tokens(
+            [
+                AddedToken(
+                    token.content,
+                    single_word=token.single_word,
+                    lstrip=token.lstrip,
+                    rstrip=token.rstrip,
+                    normalized=token.normalized,
+                    special=True,
+                )
+                for token in added.values()
+                if not token.special
+            ]
+        )
+        # What a file says of filling up and cutting off is for training; 2^31 ids of filling would be written out.
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self.control_ids = {token.content: number for number, token in added.items()}
+        self._strips = frozenset(token.content for token in added.values() if token.rstrip)
+        self._tokenizer.encode_special_tokens = True
+        self.controls = frozenset(self.control_ids)
+        self._reserved = frozenset(self.control_ids.values())
+        self._replies: OrderedDict[str, tuple[int, ...]] = OrderedDict()
+        self._encoded: OrderedDict[str, tuple[int, ...]] = OrderedDict()
+        self._encoded_ids = 0
+        ids = self._ids_of("a")
+        self.prepends_space = bool(ids) and str(self._tokenizer.id_to_token(ids[0])).startswith("\u2581")
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of ids, added tokens included."""
+        return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+
+    def encode_text(self, text: str) -> tuple[int, ...]:
+        """Ids of text, every character of it taken literally.
+
+        Raises:
+            EngineError: The tokenizer fails, or a control id came out after all; sending that would let the text steer
+                the model.
+        """
+        ids = self._encoded.get(text)
+        if ids is None:
+            ids = self._ids_of(text)
+            if not self._reserved.isdisjoint(ids):
+                raise EngineError("Text was taken for a control token", "This tokenizer cannot keep the two apart.")
+            if len(ids) < ENCODED_KEPT // 2:
+                self._encoded[text] = ids
+                self._encoded_ids += len(ids) + _ENTRY
+            while self._encoded_ids > ENCODED_KEPT:
+                self._encoded_ids -= len(self._encoded.popitem(last=False)[1]) + _ENTRY
+        else:
+            self._encoded.move_to_end(text)
+        return ids
+
+    def _ids_of(self, text: str) -> tuple[int, ...]:
+        try:
+            return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        except BaseException as error:
+            if not isinstance(error, Exception) and not is_panic(error):
+                raise
+            raise EngineError(
+                "The tokenizer failed",
+                f"A text could not be turned into tokens: {_short(error)}.",
+                "It is the model's own; use another model, or send another text.",
+            ) from error
+
+    def decoder(self) -> Callable[[int], str]:
+        """A decoder for one reply: from each id to the characters it completes, control tokens left out.
+
+        It gives "" while a character is not whole yet.
+        """
+        stream = DecodeStream(skip_special_tokens=True)
+        return lambda token: stream.step(self._tokenizer, token) or ""
+
+    def remember(self, reply: str, ids: Sequence[int]) -> None:
+        """Keep the ids a reply was generated as.
+
+        A model may spell a text in other ids than the encoder would; with its own ids the next prompt extends what is
+        already computed.
+        """
+        self._replies[reply] = tuple(ids)
+        self._replies.move_to_end(reply)
+        while len(self._replies) > REPLIES_KEPT:
+            self._replies.popitem(last=False)
+
+    def reply_ids(self, reply: str) -> tuple[int, ...]:
+        """The ids of a reply, those it was generated as where they are remembered."""
+        return self._replies.get(reply) or self.encode_text(reply) if reply else ()
+
+    def encode(self, pieces: Sequence[Piece]) -> list[int]:
+        """Ids of a prompt; see `parts`."""
+        return [token for part in self.parts(pieces) for token in part.ids]
+
+    def parts(self, pieces: Sequence[Piece]) -> Iterator[PromptPart]:
+        """A prompt in the parts that are encoded one by one.
+
+        Markup and text between two control tokens are encoded as one run, as in the whole string; a reply is encoded
+        by itself, as it was generated.
+
+        Raises:
+            EngineError: A control token of the form is not in this tokenizer.
+        """
+        run = ""
+        strip = False
+        for piece in pieces:
+            if piece.kind == "markup":
+                run += piece.text.lstrip() if strip and not run else piece.text
+                continue
+            if piece.kind == "text":
+                run += piece.text
+                strip = False
+                continue
+            if run:
+                yield PromptPart("text", run, self.encode_text(run))
+                run = ""
+            if piece.kind == "reply":
+                strip = False
+                yield PromptPart("reply", piece.text, self.reply_ids(piece.text))
+            else:
+                try:
+                    yield PromptPart("control", piece.text, (self.control_ids[piece.text],))
+                except KeyError:
+                    raise EngineError(
+                        "Prompt form and tokenizer do not fit", f"The tokenizer has no token {piece.text}."
+                    ) from None
+                strip = piece.text in self._strips
+        if run:
+            yield PromptPart("text", run, self.encode_text(run))
+
+
+_HINT = "Copy the model again from its source; `edgechat models verify` shows what differs."
+
+
+def _short(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text[:200] or type(error).__name__

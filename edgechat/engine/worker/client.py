@@ -1,0 +1,524 @@
+"""The asyncio side of the worker: start it, stream from it, stop it, and start another when it died.
+
+Nothing here blocks the event loop and nothing here computes; the process this runs in never imports the engine's
+libraries. Every way a worker can end becomes an EngineError in plain words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
+from typing import IO, TypeVar
+
+import msgspec
+
+from edgechat.chat.conversation import Message
+from edgechat.engine.fingerprint import Fingerprint
+from edgechat.engine.protocol import (
+    Event,
+    Finished,
+    Kind,
+    ModelInfo,
+    Progress,
+    Prompt,
+    Request,
+    StoppedError,
+    TextDelta,
+    Timings,
+    Usage,
+)
+from edgechat.engine.worker import protocol
+from edgechat.errors import EdgechatError, EngineError, ModelError, StorageError
+from edgechat.runtime import logs, paths
+from edgechat.runtime.extras import install_command
+
+OnProgress = Callable[[Progress], None]
+_Answer = TypeVar("_Answer", bound=protocol.Answer)
+Locate = Callable[[OnProgress], Awaitable["ModelSource"]]
+"""Finds the model when it is first needed, installing it if it must."""
+
+LOG_LIMIT = 1024 * 1024
+GRACE_SECONDS = 1.5
+"""How long what was stopped may take to end before the worker is ended: a user waits three seconds at the most."""
+
+LAST_GRACE_SECONDS = 2.4
+"""How long it may take where the worker tells of its steps, and the next is to end by then."""
+
+END_SECONDS = 1.0
+"""How long a worker may take to end when nothing is wanted of it any more."""
+
+LOAD_SECONDS = 300.0
+"""How long loading may take, and a step of a reply three times as long, beside what the size of the model adds. It is
+there against what never ends: a slow device is to have all the time it needs, and anyone else has Esc."""
+
+SLOWEST_BYTES = 1_000_000
+"""Bytes of a model a second that even the slowest device reads, and computes with."""
+
+
+class ModelSource(msgspec.Struct, frozen=True):
+    """Which model to load.
+
+    Attributes:
+        folder: What the engine opens.
+        name: What to call it.
+        kind: Which library runs it.
+        root: The folder of the whole model where `folder` is a part of it.
+    """
+
+    folder: Path
+    name: str
+    kind: Kind = "genai"
+    root: Path | None = None
+
+
+class EngineOptions(msgspec.Struct, frozen=True):
+    """How to load it; see `wire.Load`.
+
+    Attributes:
+        load_seconds: How long loading may take; None is by the size of the model.
+        step_seconds: How long nothing may be heard of a reply; None is by the size of the model.
+    """
+
+    context: int | None = None
+    threads: int | None = None
+    spinning: bool = True
+    kept_bytes: int | None = None
+    load_seconds: float | None = None
+    step_seconds: float | None = None
+
+
+class EngineClient:
+    """An Engine in a child process."""
+
+    def __init__(self, source: ModelSource | Locate, options: EngineOptions | None = None) -> None:
+        """Nothing is started before the first `start` or `stream`.
+
+        Args:
+            source: The model, or what finds it.
+            options: How to load it.
+        """
+        self._source = source
+        self._options = options or EngineOptions()
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._starting: asyncio.Task[ModelInfo] | None = None
+        self._listeners: list[OnProgress] = []
+        self._queues: dict[int, asyncio.Queue[protocol.Answer | EdgechatError]] = {}
+        self._number = 0
+        self._graces: dict[int, asyncio.TimerHandle] = {}
+        self._ended: dict[int, EdgechatError] = {}
+        self._heard = self._step = 0.0
+        self._step_seconds = 0.0
+        self._turn = asyncio.Lock()
+        self._info: ModelInfo | None = None
+        self._closed = False
+
+    @property
+    def info(self) -> ModelInfo | None:
+        """See `Engine.info`."""
+        return self._info
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id while it lives; for measuring and for tests."""
+        return self._process.pid if self._process is not None else None
+
+    async def start(self, on_progress: OnProgress | None = None) -> ModelInfo:
+        """See `Engine.start`."""
+        if self._info is not None:
+            return self._info
+        if self._closed:
+            raise EngineError("The engine is closed")
+        if on_progress is not None:
+            self._listeners.append(on_progress)
+        try:
+            if self._starting is None or self._starting.done():
+                self._starting = asyncio.create_task(self._start(), name="engine-start")
+            # Shielded: one caller that gives up must not end the load the others wait for.
+            return await asyncio.shield(self._starting)
+        finally:
+            if on_progress is not None:
+                self._listeners.remove(on_progress)
+
+    def _tell(self, progress: Progress) -> None:
+        for listener in tuple(self._listeners):
+            listener(progress)
+
+    async def _start(self) -> ModelInfo:
+        source = self._source
+        if not isinstance(source, ModelSource):
+            source = await source(self._tell)
+        if source.kind == "transformers":
+            require_transformers(source.name)
+        self._tell(Progress("load", 0, 0))
+        await self._end()
+        log = _open_log()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *paths.own_command("_worker", str(os.getpid())),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                limit=protocol.LINE_LIMIT,
+                env=_environment(source.kind),
+                # A Ctrl+C in the terminal reaches the whole foreground group; the reply is ended by a message instead.
+                start_new_session=os.name == "posix",
+            )
+        except OSError as error:
+            raise EngineError("The model process cannot be started", f"{error.strerror or error}.") from error
+        finally:
+            log.close()
+        logs.log.info("model process %d started", self._process.pid)
+        self._reader = asyncio.create_task(self._read(self._process), name="engine-reader")
+        options = self._options
+        load = protocol.Load(
+            str(source.folder),
+            source.name,
+            options.context,
+            options.threads,
+            options.spinning,
+            source.kind,
+            options.kept_bytes,
+            str(source.root or ""),
+        )
+        size = await asyncio.to_thread(_size, source.root or source.folder)
+        most = options.load_seconds or LOAD_SECONDS + size / SLOWEST_BYTES
+        self._step_seconds = options.step_seconds or 3 * LOAD_SECONDS + size / SLOWEST_BYTES
+        number, answers = self._open()
+        try:
+            await self._write(number, load)
+            while True:
+                answer = await self._next(answers, most)
+                if isinstance(answer, ModelInfo):
+                    self._info = answer
+                    logs.log.info(
+                        "model loaded: %s, %s, %d tokens of context, %d threads, %.1f s, confined by: %s",
+                        answer.name,
+                        answer.architecture,
+                        answer.context,
+                        answer.threads,
+                        answer.load_seconds,
+                        answer.confinement or "nothing",
+                    )
+                    return answer
+        except BaseException:
+            await self._end()
+            raise
+        finally:
+            self._close(number)
+
+    async def stream(self, request: Request) -> AsyncGenerator[Event, None]:
+        """See `Engine.stream`."""
+        await self.start()
+        async with self._turn:
+            number, answers = self._open()
+            finished = False
+            try:
+                await self._write(number, protocol.Generate(request))
+                while not finished:
+                    answer = await self._next(answers)
+                    finished = isinstance(answer, Finished)
+                    if isinstance(answer, TextDelta | Progress | Finished):
+                        yield answer
+            except StoppedError:
+                finished = True
+                yield Finished("cancelled", Usage(0, 0, 0), Timings(0.0, 0.0, 0.0))
+            except EdgechatError:  # of whatever kind, it is the worker's last answer
+                finished = True
+                raise
+            finally:
+                try:
+                    if not finished:
+                        await self._drain(number, answers)
+                finally:
+                    self._close(number)
+
+    async def _drain(self, number: int, answers: asyncio.Queue[protocol.Answer | EdgechatError]) -> None:
+        """The reader of a stream went away: end the reply, so that the next one starts on a quiet worker."""
+        try:
+            with contextlib.suppress(EdgechatError):
+                await self._stop(number)
+                while not isinstance(await self._next(answers), Finished):
+                    pass
+        except asyncio.CancelledError:  # nobody waits for a quiet end any more
+            self._kill(_stopped())
+            raise
+
+    async def count(self, messages: tuple[Message, ...]) -> int:
+        """See `Engine.count`."""
+        return (await self._ask(protocol.Count(messages), protocol.Counted)).tokens
+
+    async def prompt(self, messages: tuple[Message, ...]) -> Prompt:
+        """See `Engine.prompt`."""
+        return await self._ask(protocol.ShowPrompt(messages), Prompt)
+
+    async def prefill(self, messages: tuple[Message, ...], top_k: int | None = None) -> int:
+        """See `Engine.prefill`."""
+        return (await self._ask(protocol.Prefill(messages, top_k), protocol.Prefilled)).tokens
+
+    async def fingerprint(self, reference: Fingerprint | None = None) -> Fingerprint:
+        """See `LoadedModel.fingerprint`."""
+        return await self._ask(protocol.TakeFingerprint(reference), Fingerprint)
+
+    async def _ask(self, command: protocol.Command, kind: type[_Answer]) -> _Answer:
+        """The one answer to a command; whoever stops waiting for it stops the worker too."""
+        await self.start()
+        number, answers = self._open()
+        try:
+            await self._write(number, command)
+            while True:
+                answer = await self._next(answers)
+                if isinstance(answer, kind):
+                    return answer
+        except asyncio.CancelledError:
+            with contextlib.suppress(EngineError):
+                await self._write(number, protocol.Stop())
+            raise
+        finally:
+            self._close(number)
+
+    async def stop(self) -> None:
+        """See `Engine.stop`."""
+        for number in tuple(self._queues):
+            with contextlib.suppress(EngineError):  # a worker that died has stopped
+                await self._stop(number)
+
+    async def _stop(self, number: int) -> None:
+        """Ask for the end of that request, and end the worker if it does not come."""
+        if number not in self._graces:
+            loop = asyncio.get_running_loop()
+            last = loop.time() + LAST_GRACE_SECONDS
+            self._graces[number] = loop.call_later(GRACE_SECONDS, self._give_up, number, last)
+        await self._write(number, protocol.Stop())
+
+    def _give_up(self, number: int, last: float) -> None:
+        """End the worker, unless its steps are slow and one that ends in time is under way."""
+        if number not in self._queues:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._heard + 1.5 * self._step <= last:
+            self._graces[number] = loop.call_at(last, self._give_up, number, 0.0)
+        else:
+            self._kill(_stopped())
+
+    def _kill(self, reason: EdgechatError) -> None:
+        """End the worker at once, whatever it computes; everyone who waits for it hears the reason."""
+        process = self._process
+        if process is not None and process.returncode is None:
+            self._ended[process.pid] = reason
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+
+    async def aclose(self) -> None:
+        """See `Engine.aclose`."""
+        self._closed = True
+        if self._starting is not None and not self._starting.done():
+            self._starting.cancel()
+            with contextlib.suppress(asyncio.CancelledError, EdgechatError):
+                await self._starting
+        await self._end()
+
+    def _open(self) -> tuple[int, asyncio.Queue[protocol.Answer | EdgechatError]]:
+        self._number += 1
+        answers: asyncio.Queue[protocol.Answer | EdgechatError] = asyncio.Queue()
+        self._queues[self._number] = answers
+        self._heard = asyncio.get_running_loop().time()
+        return self._number, answers
+
+    def _close(self, number: int) -> None:
+        del self._queues[number]
+        if (grace := self._graces.pop(number, None)) is not None:
+            grace.cancel()
+
+    async def _next(
+        self, answers: asyncio.Queue[protocol.Answer | EdgechatError], load_seconds: float | None = None
+    ) -> protocol.Answer:
+        """The next answer; a worker that is not heard of for too long is ended."""
+        clock = asyncio.get_running_loop().time
+        most = load_seconds or self._step_seconds
+        while True:
+            try:
+                async with asyncio.timeout_at(self._heard + most):
+                    answer = await answers.get()
+                break
+            except TimeoutError:
+                if clock() - self._heard >= most:
+                    self._kill(_endless(most, loading=load_seconds is not None))
+                    answer = await answers.get()
+                    break
+        if isinstance(answer, protocol.Failure):
+            raise answer.error()
+        if isinstance(answer, EdgechatError):
+            raise answer
+        return answer
+
+    async def _write(self, number: int, body: protocol.Command) -> None:
+        process = self._process
+        if process is None or process.stdin is None:
+            raise EngineError("The model process is not running")
+        try:
+            process.stdin.write(protocol.encode(protocol.CommandLine(number, body)))
+            await process.stdin.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the reader sees the end of the process and tells everyone why
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        failure: EdgechatError | None = None
+        try:
+            while line := await process.stdout.readline():
+                answer = protocol.decode_answer(line)
+                now = asyncio.get_running_loop().time()
+                self._step, self._heard = now - self._heard, now
+                if answer.id in self._queues:
+                    self._queues[answer.id].put_nowait(answer.body)
+                elif isinstance(answer.body, Progress):
+                    self._tell(answer.body)
+        except (ValueError, msgspec.DecodeError) as error:
+            failure = EngineError("The model process sent something unreadable", f"{error}.", _see_log())
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        code = await process.wait()
+        reason = failure or self._ended.pop(process.pid, None) or _death(code, loading=self._info is None)
+        if self._process is process:
+            self._process = None
+            self._info = None
+            logs.log.error("the model process %d ended: %s %s", process.pid, reason.title, reason.message)
+        for answers in self._queues.values():
+            answers.put_nowait(reason)
+
+    async def _end(self) -> None:
+        """End the worker if there is one, kindly first."""
+        process, reader = self._process, self._reader
+        self._process = self._reader = self._info = None
+        if process is None:
+            return
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), END_SECONDS)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        except asyncio.CancelledError:  # nobody would end it later
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            raise
+        if reader is not None and reader is not asyncio.current_task():
+            await reader
+
+
+def require_transformers(name: str) -> None:
+    """Say what is missing before a process is started that could only fail. Raises ModelError."""
+    from importlib.util import find_spec
+
+    what = f"{name} is a Transformers pipeline or a Hugging Face model"
+    if getattr(sys, "frozen", False):
+        raise ModelError(
+            "This edgechat cannot run the model",
+            f"{what}; the packaged edgechat runs ONNX GenAI models.",
+            "On a computer with Python, `edgechat package` turns it into one.",
+        )
+    missing = [module for module in ("torch", "transformers") if find_spec(module) is None]
+    if missing:
+        raise ModelError(
+            "Model needs the extra transformers",
+            f"{what}, and {' and '.join(missing)} {'are' if missing[1:] else 'is'} not installed.",
+            f"{install_command('transformers')}, or turn it into an ONNX model with `edgechat package`.",
+        )
+
+
+def _environment(kind: Kind) -> dict[str, str]:
+    """The worker's."""
+    # Weights in huge pages where the C library is glibc: a few hundredths faster.
+    tunables = [os.environ.get("GLIBC_TUNABLES", ""), "glibc.malloc.hugetlb=1"]
+    environment = {**os.environ, "GLIBC_TUNABLES": ":".join(filter(None, tunables))}
+    if kind == "transformers":
+        # torch's threads wait for one another after each small step. Spinning meanwhile is a quarter faster on an idle
+        # machine, and thirty times slower as soon as another program holds a core.
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    return environment
+
+
+def _open_log() -> IO[bytes]:
+    """The log of the workers, begun anew when it has grown past LOG_LIMIT."""
+    path = paths.log_path("worker")
+
+    def private(name: str, flags: int) -> int:
+        return os.open(name, flags, 0o600)
+
+    try:
+        paths.make_private(path.parent)
+        fresh = path.exists() and path.stat().st_size > LOG_LIMIT
+        return open(path, "wb" if fresh else "ab", opener=private)
+    except (OSError, StorageError):
+        # A log that cannot be written must not keep anyone from chatting.
+        return Path(os.devnull).open("wb")
+
+
+def _size(folder: Path) -> int:
+    """Bytes of a model's files, as far as they can be seen."""
+    size = 0
+    for path in itertools.islice(folder.rglob("*"), 10_000):
+        with contextlib.suppress(OSError):
+            size += path.stat().st_size
+    return size
+
+
+def _stopped() -> StoppedError:
+    return StoppedError(
+        "The model was stopped",
+        "It did not stop by itself in time, so it was ended.",
+        "The next message loads it again.",
+    )
+
+
+def _endless(seconds: float, *, loading: bool) -> EdgechatError:
+    """Nothing was heard of the worker for that long."""
+    long = f"{round(seconds / 60)} minutes" if seconds >= 120 else f"{round(seconds)} seconds"
+    if loading:
+        return ModelError(
+            "The model does not finish loading",
+            f"After {long} it was still not loaded, so it was ended.",
+            "A model from somebody else may be made to load for ever: use another one. "
+            "On a very slow device, close other programs and try again.",
+        )
+    return EngineError(
+        "The model does not go on",
+        f"Nothing came of it for {long}, so it was ended.",
+        "Send the message again to start a new one; if it stays, use another model.",
+    )
+
+
+def _see_log() -> str:
+    return f"Send the message again to start a new one. Its last words are in {paths.log_path('worker')}."
+
+
+def _death(code: int, *, loading: bool) -> EdgechatError:
+    """What an unasked-for end of the worker means, in plain words."""
+    if code == -getattr(signal, "SIGKILL", 9):
+        return EngineError(
+            "The model process was ended by the system",
+            "It was killed, most likely because memory ran out.",
+            "Close other programs, set a smaller context (EDGECHAT_CONTEXT) or use a smaller model; "
+            "then send the message again.",
+        )
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            name = signal.Signals(-code).name
+            if loading:
+                return ModelError(
+                    "The model process crashed",
+                    f"It was ended by signal {name} while the model was loaded.",
+                    "Copy the model again from its source, or use another one. Its last words are in "
+                    f"{paths.log_path('worker')}.",
+                )
+            return EngineError("The model process crashed", f"It was ended by signal {name}.", _see_log())
+    return EngineError("The model process ended", f"Its exit code was {code}.", _see_log())

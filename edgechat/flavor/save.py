@@ -1,0 +1,348 @@
+"""Writing a model folder: MLmodel, environment, code, weights, manifest.
+
+Only what mlflow-skinny alone offers may be used, unless an example or MLflow's own requirement files are given: no
+pandas, no mlflow.pyfunc. Nothing here may guess requirements (MLflow would load the model to do so), write outside the
+folder it was given, or send anything.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import sys
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import requires as requirements_of
+from pathlib import Path
+from typing import Any, Literal
+
+import edgechat
+from edgechat import __version__
+from edgechat.engine import fingerprint
+from edgechat.engine.fingerprint_worker import take_fingerprint
+from edgechat.engine.reference_fingerprints import reference_of
+from edgechat.errors import EdgechatError, ModelError, StorageError
+from edgechat.flavor.signature import PARAMETERS, chat_signature
+from edgechat.models.manifest import write_atomically, write_manifest
+from edgechat.runtime.logs import log
+
+FLAVOR = "onnxruntime_genai"
+"""The flavor's name in MLmodel."""
+DATA = "model"
+"""The ONNX GenAI folder inside the MLflow model folder."""
+CODE = "code"
+"""Python packages inside the MLflow model folder, which MLflow puts on the import path when it loads the model."""
+OWN_CODE = f"{CODE}/edgechat-{__version__}.zip"
+"""edgechat's own package there: one file, where a hundred would each be a request to a server."""
+
+Weights = Literal["move", "link", "copy"]
+
+_PYTHON = ".".join(map(str, sys.version_info[:3]))
+# As in edgechat's own metadata; serving and Spark need the whole of MLflow.
+_MLFLOW = "mlflow>=3.17,<3.18"
+# What scoring imports of what edgechat requires; the rest draws the chat.
+_SCORING = ("msgspec", "numpy", "onnxruntime-genai", "platformdirs", "psutil", "pyyaml", "tokenizers")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What has to be installed where the model is served apart from edgechat.
+
+    Attributes:
+        requirements: pip requirements, a line each.
+        constraints: pip constraints, a line each.
+        conda: The conda environment; None to make one of the requirements.
+    """
+
+    requirements: tuple[str, ...]
+    constraints: tuple[str, ...] = ()
+    conda: Mapping[str, Any] | None = None
+
+
+def carries_own_code() -> bool:
+    """Whether a model can carry edgechat's own package; a packaged binary has no source to give."""
+    return not getattr(sys, "frozen", False) and Path(edgechat.__file__).is_file()
+
+
+def environment(
+    conda_env: Mapping[str, Any] | str | None,
+    pip_requirements: Sequence[str] | str | None,
+    extra_pip_requirements: Sequence[str] | str | None,
+    *,
+    with_code: bool,
+) -> Environment:
+    """The environment that MLflow's three arguments ask for.
+
+    Args:
+        conda_env: A conda environment or the path of its YAML file.
+        pip_requirements: Lines, or the path of a requirements file, in place of the defaults.
+        extra_pip_requirements: The same, beside the defaults.
+        with_code: Whether the model carries edgechat's own code, so that only its requirements are needed.
+
+    Raises:
+        ModelError: Both a conda environment and requirements are given.
+    """
+    if conda_env is not None:
+        if pip_requirements or extra_pip_requirements:
+            raise ModelError("Two environments given", "conda_env goes without pip requirements.", "Give one of them.")
+        from mlflow.utils.environment import _process_conda_env
+
+        conda, lines, constraints = _process_conda_env(conda_env)
+        return Environment(tuple(lines), tuple(constraints or ()), conda)
+    lines, constraints = scoring_requirements() if with_code else [f"edgechat=={__version__}", _MLFLOW], []
+    if pip_requirements is not None or extra_pip_requirements is not None:
+        from mlflow.utils.environment import _parse_pip_requirements
+
+        if pip_requirements is not None:
+            lines, constraints = _parse_pip_requirements(pip_requirements)
+        more, further = _parse_pip_requirements(extra_pip_requirements)
+        lines, constraints = [*lines, *more], [*constraints, *further]
+    return Environment(tuple(lines), tuple(constraints))
+
+
+def scoring_requirements() -> list[str]:
+    """What has to be installed for a model that carries edgechat's code."""
+    try:
+        own = requirements_of("edgechat") or []
+    except PackageNotFoundError:  # running from a folder that was never installed
+        own = list(_SCORING)
+    from packaging.requirements import Requirement
+
+    read = [(line, Requirement(line)) for line in own]
+    return [*(line for line, package in read if package.marker is None and package.name in _SCORING), _MLFLOW]
+
+
+def write_model(
+    genai_folder: Path,
+    path: Path,
+    *,
+    model: Any,
+    env: Environment,
+    code: Sequence[Path] | None,
+    input_example: Any,
+    config: Mapping[str, Any],
+    weights: Weights,
+) -> None:
+    """Write the folder, or nothing.
+
+    Args:
+        genai_folder: Holds genai_config.json, the graph with its weights, and the tokenizer.
+        path: The folder to write. It may exist, if nothing is in it or nothing but `genai_folder`.
+        model: The `mlflow.models.Model` to complete and save.
+        env: The environment it is served in.
+        code: Python packages and modules to carry along; None for edgechat's own.
+        input_example: What MLflow takes as an example; None for none.
+        config: Settings of the load and defaults of the calls; see `load_model`.
+        weights: "move": the files leave `genai_folder`. "link": both folders share them; where the file system cannot
+            do that they are copied. "copy": two independent folders.
+
+    Raises:
+        ModelError: `genai_folder` is no ONNX GenAI folder, or `path` is taken.
+        StorageError: A file cannot be written; what this call made is removed again.
+    """
+    if not (genai_folder / "genai_config.json").is_file():
+        raise ModelError("Not an ONNX GenAI folder", f"{genai_folder} has no genai_config.json.")
+    existed = path.exists()
+    if existed and (not path.is_dir() or any(child.resolve() != genai_folder.resolve() for child in path.iterdir())):
+        raise ModelError("Model cannot be saved", f"{path} already exists.", "Choose a folder that does not exist yet.")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        _write_environment(path, env)
+        place = _write_code(code, path)
+        if input_example is not None:
+            from mlflow.models.utils import _save_example
+
+            _save_example(model, input_example, str(path))
+        model.model_size_bytes = _size(genai_folder)
+        _add_flavors(model, config, place)
+        model.save(path / "MLmodel")
+        _take(genai_folder, path / DATA, weights)
+        _write_fingerprint(path / DATA, model.metadata or {})
+        write_manifest(path)
+    except (OSError, StorageError) as error:
+        _undo(path, genai_folder, existed=existed)
+        if isinstance(error, StorageError):
+            raise
+        raise StorageError(
+            "Model cannot be saved",
+            f"{error.filename or path}: {error.strerror or error}.",
+            "Free some space and try again." if error.errno in _FULL else "Choose a folder that can be written to.",
+        ) from error
+    except BaseException:
+        _undo(path, genai_folder, existed=existed)
+        raise
+
+
+def mlflow_is_missing() -> ModelError:
+    """The error of a packaged edgechat, which chats and has no MLflow in it."""
+    return ModelError(
+        "MLflow is missing",
+        "This edgechat was put together without MLflow, and chats with what is on this device.",
+        "Package, pull and push with an edgechat installed by pip, and copy the model here: edgechat models add FOLDER",
+    )
+
+
+def new_model(metadata: Mapping[str, Any]) -> Any:
+    """A fresh `mlflow.models.Model`.
+
+    MLflow draws its time and id anew; a reproducible build (SOURCE_DATE_EPOCH) wants them the same each time.
+    """
+    try:
+        from mlflow.models import Model
+    except ImportError as error:
+        raise mlflow_is_missing() from error
+    identity: dict[str, str] = {}
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if epoch.isdecimal():
+        created = datetime.fromtimestamp(int(epoch), UTC)
+        told = json.dumps([metadata, epoch], sort_keys=True)
+        identity = {
+            "utc_time_created": created.strftime("%Y-%m-%d %H:%M:%S.%f"),
+            "model_uuid": hashlib.sha256(told.encode()).hexdigest()[:32],
+        }
+    return Model(signature=chat_signature(), **identity)
+
+
+def _add_flavors(model: Any, config: Mapping[str, Any], place: str) -> None:
+    """The words of mlflow.pyfunc.add_to_model, which cannot be imported without pandas."""
+    code = {"code": place} if place else {}
+    known = ("context", "threads", *(name for name in PARAMETERS if name not in ("n", "stream")))
+    model.add_flavor(
+        "python_function",
+        loader_module="edgechat.flavor",
+        data=DATA,
+        streamable=True,
+        python_version=_PYTHON,
+        env={"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
+        # MLflow drops settings at load that are not named here.
+        config={**dict.fromkeys(known), **config},
+        **code,
+    )
+    model.add_flavor(FLAVOR, data=DATA, edgechat_version=__version__, **code)
+
+
+def _write_code(code: Sequence[Path] | None, path: Path) -> str:
+    """Put the code into the model; return what is to go on the import path, "" for nothing."""
+    if code is None:
+        _zip_own_code(path / OWN_CODE)
+        return OWN_CODE
+    for source in code:
+        to = path / CODE / source.name
+        if to.exists():
+            raise ModelError("Two packages of one name", f"{source.name} is named twice in code_paths.")
+        if not source.exists():
+            raise ModelError("Code not found", f"{source} does not exist.")
+        files = source.rglob("*") if source.is_dir() else [source]
+        _copy((file for file in files if file.is_file() and "__pycache__" not in file.parts), source, to)
+    return CODE if code else ""
+
+
+def _zip_own_code(target: Path) -> None:
+    """Python imports from an archive as from a folder. The same code gives the same bytes."""
+    target.parent.mkdir()
+    package = Path(edgechat.__file__).parent
+    with zipfile.ZipFile(target, "w") as archive:
+        for file in sorted(package.rglob("*.py")):
+            entry = zipfile.ZipInfo(file.relative_to(package.parent).as_posix())
+            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
+
+
+def _write_fingerprint(folder: Path, metadata: Mapping[str, Any]) -> None:
+    """Put what the model says in numbers beside it, so that every device can see whether it says the same there.
+
+    A model that cannot be run here has none, and keeps the one that came with it.
+    """
+    if reference_of(metadata.get("source_sha256")) is not None:
+        return  # its numbers come with edgechat
+    try:
+        taken = take_fingerprint(folder, fingerprint.read(folder))
+    except EdgechatError as error:
+        log.info("no fingerprint: %s", error)
+        return
+    write_atomically(folder / fingerprint.FINGERPRINT, fingerprint.text(taken))
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _take(source: Path, target: Path, weights: Weights) -> None:
+    """Bring the files of `source` to `target`; where that fails, `source` is still whole."""
+    if source.resolve() == target.resolve():
+        return
+    files = [file for file in source.rglob("*") if file.is_file()]
+    # A link that is moved may point nowhere afterwards: what it points to is copied instead.
+    if weights == "move" and not source.is_symlink() and not any(file.is_symlink() for file in files):
+        try:
+            source.rename(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+        else:
+            return
+    _copy(files, source, target, link=weights == "link")
+    if weights == "move":
+        shutil.rmtree(source)
+
+
+def _copy(files: Iterable[Path], source: Path, target: Path, *, link: bool = False) -> None:
+    for file in files:
+        to = target / file.relative_to(source)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        if not link or not _linked(file, to):
+            shutil.copyfile(file, to)
+
+
+def _undo(path: Path, genai_folder: Path, *, existed: bool) -> None:
+    if not genai_folder.exists() and (path / DATA).exists():
+        shutil.move(path / DATA, genai_folder)  # what was moved in goes back before the rest is removed
+    if not existed:
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    for child in list(path.iterdir()):
+        if child.resolve() == genai_folder.resolve():
+            continue
+        if child.is_dir():
+            shutil.rmtree(child, ignore_errors=True)
+        else:
+            child.unlink(missing_ok=True)
+
+
+def _linked(file: Path, to: Path) -> bool:
+    try:
+        os.link(file.resolve(), to)
+    except OSError:  # another file system, or one without hard links
+        return False
+    return True
+
+
+def _write_environment(path: Path, env: Environment) -> None:
+    """The environment MLflow makes where it serves the model apart; a model of one's own Python needs none of it."""
+    import yaml
+
+    lines = [*env.requirements, *(["-c constraints.txt"] if env.constraints else [])]
+    files: dict[str, Any] = {
+        "python_env.yaml": {
+            "python": _PYTHON,
+            "build_dependencies": ["pip", "setuptools", "wheel"],
+            "dependencies": ["-r requirements.txt"],
+        },
+        "conda.yaml": env.conda
+        or {
+            "name": "mlflow-env",
+            "channels": ["conda-forge"],
+            "dependencies": [f"python={_PYTHON}", "pip", {"pip": lines}],
+        },
+    }
+    for file, content in files.items():
+        path.joinpath(file).write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
+    path.joinpath("requirements.txt").write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    if env.constraints:
+        path.joinpath("constraints.txt").write_text("".join(f"{line}\n" for line in env.constraints), "utf-8")

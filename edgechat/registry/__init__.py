@@ -1,0 +1,1 @@
+"""MLflow servers: models pulled, pushed and recorded there, and traces uploaded."""

@@ -1,0 +1,257 @@
+"""Speaking to MLflow servers: who answers, for how long one waits, and what their failures mean.
+
+Servers are named by their URI; MLflow's global settings are left alone, and so is its default store in the working
+directory. Waiting has an end. A server over HTTP needs mlflow-skinny alone; a database needs the whole of MLflow. What
+a server answers is a stranger's word, and is shown with care. Nothing here moves a model.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgechat.errors import ConfigError, EdgechatError, RegistryError
+from edgechat.flavor.save import mlflow_is_missing
+from edgechat.models.registry_uri import plain_server, scheme_of, without_credentials
+from edgechat.models.sanitize import shown
+from edgechat.runtime.extras import install_command
+from edgechat.runtime.opt_outs import OPT_OUTS
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_ASYNC_TRACE_LOGGING_RETRY_TIMEOUT": "30",
+}
+"""MLflow's own would be two minutes for each of eight tries, and more for traces. Whoever set these is obeyed."""
+
+_SILENCE = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+"""It would greet each ended run with its address, on standard output."""
+
+_KNOCK_SECONDS = 10
+"""How long a server may take for its first answer."""
+
+NOT_THERE = "Not on the server"
+"""The title of the error for what the server answers not to have."""
+
+_DATABASES = ("sqlite", "mysql", "postgresql", "mssql")
+_PARTS_OF_MLFLOW = frozenset({"sqlalchemy", "alembic", "pandas", "flask"})
+
+_TRY_AGAIN = "Check the address, the network and that the server runs; models that were pulled work without it."
+_SERVER_LOG = "The server's own log may say why."
+_NAME_A_SERVER = "--tracking-uri http://HOST:5000"
+
+
+def connect(tracking_uri: str | None) -> MlflowClient:
+    """A client for a tracking server or store. MLflow's default store stays what it is.
+
+    Args:
+        tracking_uri: `http(s)://...`, `sqlite:////...` or what else MLflow takes; MLFLOW_TRACKING_URI when left out.
+
+    Raises:
+        RegistryError: No server is named, it does not answer in time, is no MLflow server, or wants to know who asks.
+    """
+    uri = server_uri(tracking_uri)
+    _be_quiet()
+    try:
+        from mlflow import MlflowClient
+    except ImportError as error:
+        raise mlflow_is_missing() from error
+    with speaking_to(uri):
+        if scheme_of(uri) in {"http", "https"}:
+            _knock(uri)
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def server_uri(tracking_uri: str | None) -> str:
+    """The URI given, or else MLFLOW_TRACKING_URI. Raises RegistryError where neither names a server."""
+    uri = (tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or "").strip()
+    if not uri:
+        raise RegistryError(
+            "No MLflow server named",
+            "Neither --tracking-uri nor MLFLOW_TRACKING_URI says where to ask.",
+            f"Add {_NAME_A_SERVER}",
+        )
+    return uri
+
+
+def must_exist(uri: str) -> None:
+    """Refuse a store on this device that is not there: MLflow would make it. Raises RegistryError."""
+    scheme, _, rest = uri.partition(":")
+    if scheme == "sqlite":
+        path = rest.removeprefix("///").partition("?")[0]
+    elif scheme == "file":
+        path = rest.removeprefix("//")
+    elif not scheme_of(uri) and not uri.startswith("databricks"):  # a profile's name; no other server goes without
+        path = uri
+    else:
+        return
+    if not Path(path).exists():
+        raise RegistryError(
+            "No such store",
+            f"{plain_server(uri)} does not exist.",
+            "Check how it is written; the address of a server begins with http:// or https://.",
+        )
+
+
+def _be_quiet() -> None:
+    for name, value in OPT_OUTS.items():
+        if name.startswith("MLFLOW_"):
+            os.environ[name] = value
+    for name, value in (_PATIENCE | _SILENCE).items():
+        os.environ.setdefault(name, value)
+
+
+def _knock(uri: str) -> None:
+    """One small question that only an MLflow server answers. Raises RegistryError, or what MLflow raises."""
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    told = os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]
+    if not told.isdecimal():
+        raise ConfigError("MLFLOW_HTTP_REQUEST_TIMEOUT", f"{shown(told)} is no number of seconds.", "Take it away.")
+    answer = http_request(
+        get_default_host_creds(uri.rstrip("/")),
+        "/api/2.0/mlflow/experiments/search",
+        "POST",
+        json={"max_results": 1},
+        timeout=min(_KNOCK_SECONDS, int(told)),
+        max_retries=0,
+        raise_on_status=False,
+    )
+    server = plain_server(uri)
+    if answer.status_code in {401, 403}:
+        raise RegistryError(
+            "MLflow server refuses",
+            f"{server} wants to know who asks (HTTP {answer.status_code}).",
+            "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.",
+        )
+    try:
+        known = answer.status_code == 200 and isinstance(answer.json(), dict)
+    except ValueError:
+        known = False
+    if not known:
+        raise RegistryError(
+            "Not an MLflow server",
+            f"{server} answers, but not as an MLflow server does (HTTP {answer.status_code}).",
+            "Check the address and the port; behind a proxy the path belongs to it.",
+        )
+
+
+@contextmanager
+def speaking_to(uri: str) -> Iterator[None]:
+    """Turn what MLflow and its libraries raise in the block into a RegistryError about that server."""
+    import requests
+    from mlflow.exceptions import MlflowException
+
+    server = plain_server(uri)
+    try:
+        with _instead_of_the_default(uri) if scheme_of(uri) in {"file", ""} else nullcontext():
+            yield
+    except (MlflowException, requests.RequestException) as error:
+        raise _failure(error, server) from error
+    except ImportError as error:  # sqlalchemy for a database, boto3 for S3, ...
+        raise _lacking(error.name or "it cannot load", server) from error
+    except (EdgechatError, OSError):  # said already, or a file of this device
+        raise
+    except Exception as error:  # an answer in a form of its own, a damaged database: each library has its own names
+        text = shown(without_credentials(f"{type(error).__name__}: {error}"), 300)
+        raise RegistryError(
+            "MLflow failed", f"{server}: {text}", "Check that it is a working MLflow server."
+        ) from error
+
+
+@contextmanager
+def _instead_of_the_default(uri: str) -> Iterator[None]:
+    """Name a store for the block where none is named: MLflow's store of files asks the default one about its models.
+
+    The default one would be made for that, as a database in the working directory.
+    """
+    name = "MLFLOW_TRACKING_URI"
+    before = os.environ.get(name)
+    os.environ[name] = uri
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _failure(error: Exception, server: str) -> RegistryError:
+    text = without_credentials(str(error))
+    code = str(getattr(error, "error_code", ""))
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    # MLflow calls an unknown alias an invalid parameter.
+    if code in {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"} or (code and "alias" in text and "not found" in text):
+        words = shown(text.removeprefix(f"{code}: ").rstrip("."), 300)
+        return RegistryError(NOT_THERE, f"{server}: {words}.", "Look at the server's own pages for the name.")
+    if "MLFLOW_ALLOW_FILE_STORE" in text:
+        return RegistryError(
+            "MLflow takes no folders any more",
+            f"{server} is a store of plain files, which MLflow no longer supports.",
+            "Move it to a database with `mlflow migrate-filestore`, or set MLFLOW_ALLOW_FILE_STORE=true.",
+        )
+    if "unsupported URI" in text and server.startswith(_DATABASES):
+        return _lacking("sqlalchemy", server)
+    if isinstance(error, OSError) or "failed with exception" in text:
+        if "timed out" in text:
+            return RegistryError("MLflow server does not answer", f"{server} took too long.", _TRY_AGAIN)
+        if "SSL" in text:
+            return RegistryError(
+                "MLflow server cannot be reached",
+                f"{server} and this device agree on no encrypted connection.",
+                "Is it http:// or https://? MLFLOW_TRACKING_SERVER_CERT_PATH names a certificate of your own.",
+            )
+        if status is None:
+            return RegistryError("MLflow server cannot be reached", f"{server} gives no connection.", _TRY_AGAIN)
+    hint = "Correct what is named and try again." if code == "INVALID_PARAMETER_VALUE" else _SERVER_LOG
+    return RegistryError("MLflow refuses", f"{server}: {shown(text, 300)}", hint)
+
+
+def _lacking(package: str, server: str) -> RegistryError:
+    if package in _PARTS_OF_MLFLOW:
+        return RegistryError(
+            "The whole of MLflow is needed",
+            f"{server} is a database, which the small MLflow that edgechat brings cannot open.",
+            f"{install_command('mlflow')}, or use a server: {_NAME_A_SERVER}",
+        )
+    return RegistryError("A package is missing", f"{server} needs the Python package {shown(package)}.", "Install it.")
+
+
+class Artifacts:
+    """A folder of artifacts on a server; a `download.Remote`."""
+
+    def __init__(self, location: str, server: str) -> None:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        self.location = plain_server(location)
+        """Its URI, without credentials."""
+        self._server = server
+        with speaking_to(server):
+            self._repository = get_artifact_repository(location, tracking_uri=server, registry_uri=server)
+
+    def entries(self, folder: str) -> Iterator[tuple[str, int | None]]:
+        """What lies in a folder below it, "" for itself: paths, with their bytes, or None for a folder."""
+        with speaking_to(self._server):
+            found = self._repository.list_artifacts(folder or None)
+        for entry in found:
+            # A server's JSON leaves zeros out: an empty file comes without a size.
+            yield entry.path, None if entry.is_dir else int(entry.file_size or 0)
+
+    def fetch(self, path: str, goal: Path) -> None:
+        """Write a file to a path. Raises RegistryError, or OSError where it cannot be written."""
+        with speaking_to(self._server):
+            # The one primitive of every repository of MLflow; its public forms put a whole folder down at once.
+            self._repository._download_file(path, str(goal))
+
+    def send(self, file: Path, folder: str) -> None:
+        """Put a file into a folder below it, "" for itself."""
+        with speaking_to(self._server):
+            self._repository.log_artifact(str(file), folder or None)

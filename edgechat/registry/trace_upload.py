@@ -1,0 +1,243 @@
+"""Chats to MLflow servers: each reply a trace, with its usage, its timings and what the reader thought of it.
+
+Every trace and every assessment has a name that is made here and never changes, and a server that has it already
+replaces it: so nothing is there twice, whatever broke off where. What was sent is kept in the history, so that the next
+time only what is new or has changed is sent. Nothing is sent but what `traces_of` says.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from edgechat.chat.sanitize import printable
+from edgechat.errors import RegistryError
+from edgechat.history.sync_state import Destination, SentLog
+from edgechat.history.transfer.records import read_chat
+from edgechat.models.registry_uri import plain_server
+from edgechat.registry.client import connect, server_uri, speaking_to
+from edgechat.registry.push import experiment_in, experiment_name
+from edgechat.registry.trace_mapping import NOTE, PREVIEW, THUMBS, ReplyTrace, assessment_id, traces_of
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment
+    from mlflow.tracing.client import TracingClient
+
+    from edgechat.history.database import Database
+
+Change = Literal["new", "changed"]
+"""Whether a trace is not there yet, or not as it is here."""
+
+_SPAN = "chat"
+_SOURCE = "edgechat"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A reply that is to be sent.
+
+    Attributes:
+        chat: Its chat.
+        change: Why.
+        trace: What is sent of it.
+    """
+
+    chat: int
+    change: Change
+    trace: ReplyTrace
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What came of sending.
+
+    Attributes:
+        chats: Chats of which something was sent.
+        new: Replies that were sent for the first time.
+        changed: Replies that were sent again, for they or the feedback on them had changed.
+        known: Replies that were there already as they are.
+        server: The server, without credentials.
+        experiment: The experiment's name.
+    """
+
+    chats: int
+    new: int
+    changed: int
+    known: int
+    server: str
+    experiment: str
+
+
+def waiting(
+    database: Database, chats: Iterable[int], *, tracking_uri: str | None = None, experiment: str | None = None
+) -> Iterator[Waiting]:
+    """What would be sent, by what is known here; no server is asked.
+
+    Args:
+        database: The history.
+        chats: Ids of chats; one that was deleted meanwhile is left out.
+        tracking_uri: The server; MLFLOW_TRACKING_URI when left out.
+        experiment: The experiment; MLFLOW_EXPERIMENT_NAME, else "edgechat".
+
+    Raises:
+        RegistryError: No server is named.
+        StorageError: The history cannot be read.
+    """
+    to = Destination(plain_server(server_uri(tracking_uri)), experiment_name(experiment))
+    there = SentLog(database).digests(to)
+    for chat, trace in _traces(database, chats, to.experiment):
+        if there.get(trace.id) != trace.digest:
+            yield Waiting(chat, "changed" if there.get(trace.id) else "new", trace)
+
+
+def sync(
+    database: Database,
+    chats: Iterable[int],
+    *,
+    tracking_uri: str | None = None,
+    experiment: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Synced:
+    """Send the replies of chats that are not on the server as they are here.
+
+    It may be broken off anywhere, and goes on when it is called again.
+
+    Args:
+        database: The history; what was sent is kept in it.
+        chats: Ids of chats; one that was deleted meanwhile is left out.
+        tracking_uri: The server; MLFLOW_TRACKING_URI when left out.
+        experiment: The experiment, made if there is none; MLFLOW_EXPERIMENT_NAME, else "edgechat".
+        progress: Told how many replies were sent.
+
+    Raises:
+        RegistryError: The server cannot be reached, refuses, or takes no traces.
+        StorageError: The history cannot be read or written.
+    """
+    server, name = server_uri(tracking_uri), experiment_name(experiment)
+    client = connect(server)
+    with speaking_to(server):
+        found = experiment_in(client, server, name)
+        sender = _Sender(server, found)
+    to = Destination(plain_server(server), name, f"{found.experiment_id} {found.creation_time}")
+    log = SentLog(database)
+    there = log.digests(to)
+    sent: dict[Change, int] = {"new": 0, "changed": 0}
+    known, of = 0, set()
+    for chat, trace in _traces(database, chats, name):
+        before = there.get(trace.id)
+        if before == trace.digest:
+            known += 1
+            continue
+        log.note(to, trace.id)  # from here on something of it may be there
+        with speaking_to(server):
+            sender.send(trace, again=before is not None)
+        log.note(to, trace.id, trace.digest)
+        sent["changed" if before else "new"] += 1
+        of.add(chat)
+        if progress is not None:
+            progress(sum(sent.values()))
+    return Synced(len(of), sent["new"], sent["changed"], known, to.server, name)
+
+
+def _traces(database: Database, chats: Iterable[int], experiment: str) -> Iterator[tuple[int, ReplyTrace]]:
+    for chat in chats:
+        carried = read_chat(database, chat)
+        if carried is not None:
+            for trace in traces_of(carried, experiment):
+                yield chat, trace
+
+
+class _Sender:
+    """Sends traces to one experiment."""
+
+    def __init__(self, server: str, experiment: Experiment) -> None:
+        from mlflow.tracing.client import TracingClient
+
+        self._server = plain_server(server)
+        self._experiment: str = experiment.experiment_id
+        self._client: TracingClient = TracingClient(server)
+
+    def send(self, trace: ReplyTrace, *, again: bool) -> None:
+        """Make a trace on the server, or bring the one that is there to what it is now.
+
+        Args:
+            trace: The trace.
+            again: Whether an earlier form of it may be there.
+        """
+        # Not the fluent calls: those make names up, and send in the background without telling what failed.
+        try:
+            self._client.log_spans(self._experiment, [_span(trace)])
+        except NotImplementedError as error:
+            raise RegistryError(
+                "MLflow server takes no traces", f"{self._server}: {error}.", "Use MLflow 3.4 or newer, on a database."
+            ) from error
+        self._client.start_trace(_info(trace, self._experiment))
+        if again:
+            given = {assessment.id for assessment in trace.assessments}
+            for taken_back in {assessment_id(trace.id, name) for name in (THUMBS, NOTE)} - given:
+                self._client.delete_assessment(_mlflow_id(trace), taken_back)
+
+
+def _mlflow_id(trace: ReplyTrace) -> str:
+    return f"tr-{trace.id}"
+
+
+def _span(trace: ReplyTrace) -> Any:
+    from mlflow.entities import Span
+
+    attributes = {
+        "mlflow.traceRequestId": _mlflow_id(trace),
+        "mlflow.spanType": "CHAT_MODEL",
+        "mlflow.spanInputs": trace.inputs,
+        "mlflow.spanOutputs": trace.outputs,
+        **trace.attributes,
+    }
+    whole = bytes.fromhex(trace.id)
+    return Span.from_dict(
+        {
+            "name": _SPAN,
+            "trace_id": base64.b64encode(whole).decode(),
+            "span_id": base64.b64encode(whole[:8]).decode(),
+            "parent_span_id": "",
+            "start_time_unix_nano": trace.begun * 1_000_000,
+            "end_time_unix_nano": (trace.begun + trace.duration) * 1_000_000,
+            "status": {"code": "ERROR" if trace.failed else "OK"},
+            "attributes": {name: json.dumps(value, ensure_ascii=False) for name, value in attributes.items()},
+        }
+    )
+
+
+def _info(trace: ReplyTrace, experiment: str) -> Any:
+    from mlflow.entities import AssessmentSource, Feedback, TraceInfo, TraceLocation, TraceState
+
+    assessments = []
+    for given in trace.assessments:
+        assessment = Feedback(
+            given.name,
+            given.value,
+            source=AssessmentSource("HUMAN", _SOURCE),
+            trace_id=_mlflow_id(trace),
+            rationale=given.rationale,
+        )
+        assessment.assessment_id = given.id
+        assessments.append(assessment)
+    usage = trace.attributes.get("mlflow.chat.tokenUsage")
+    return TraceInfo(
+        _mlflow_id(trace),
+        TraceLocation.from_experiment_id(experiment),
+        trace.begun,
+        TraceState.ERROR if trace.failed else TraceState.OK,
+        request_preview=printable(trace.inputs["messages"][-1]["content"][:PREVIEW]),
+        response_preview=printable(trace.outputs["choices"][0]["message"]["content"][:PREVIEW]),
+        client_request_id=trace.id,
+        execution_duration=trace.duration,
+        trace_metadata={
+            "mlflow.trace.session": trace.session,
+            **({"mlflow.trace.tokenUsage": json.dumps(usage)} if usage else {}),
+        },
+        tags={"mlflow.traceName": _SPAN},
+        assessments=assessments,
+    )

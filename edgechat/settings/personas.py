@@ -1,0 +1,143 @@
+"""Personas: system messages kept in files under a name.
+
+A persona is a text file `personas/NAME.md` or `.txt` in the config folder: the first line is `# Title`, the rest is
+the system message. A few are shipped, and a file of the same name takes the place of one of those. What they say is
+text for the model; nothing here reads it as anything else.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgechat.chat.text_encoding import NotTextError, decoded
+from edgechat.errors import ConfigError
+from edgechat.runtime import paths
+from edgechat.runtime.regular_files import TooLargeError, read_regular
+from edgechat.settings.loader import Settings, config_path, device_path
+
+LONGEST = 64 * 1024
+"""Bytes of the longest file: far more than the context of the models this is made for."""
+
+_STRENGTH = ("default", "device", "file", "environment", "flag")
+
+
+@dataclass(frozen=True, slots=True)
+class Persona:
+    """A kept system message.
+
+    Attributes:
+        name: What it is chosen by: the file's name without its suffix.
+        title: What lists show.
+        text: The system message.
+        path: The file.
+        shipped: Whether it came with edgechat.
+    """
+
+    name: str
+    title: str
+    text: str
+    path: Path
+    shipped: bool
+
+
+def folder() -> Path:
+    """Where the user's own are kept; it need not exist."""
+    return paths.config_dir() / "personas"
+
+
+def all_personas() -> tuple[list[Persona], list[ConfigError]]:
+    """Every persona by title, and what is wrong with the files that hold none."""
+    found: dict[str, Persona] = {}
+    faults: list[ConfigError] = []
+    for place, shipped in ((paths.resource("prompts"), True), (folder(), False)):
+        try:
+            files = sorted(path for path in place.iterdir() if path.suffix.lower() in (".md", ".txt"))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            faults.append(ConfigError("Personas cannot be read", f"{place}: {error.strerror or error}."))
+            continue
+        for path in files:
+            if not path.name.startswith("."):
+                try:
+                    found[path.stem.casefold()] = read(path, shipped=shipped)
+                except ConfigError as error:
+                    faults.append(error)
+    return sorted(found.values(), key=lambda persona: persona.title.casefold()), faults
+
+
+def read(path: Path, *, shipped: bool = False) -> Persona:
+    """Read one file.
+
+    Raises:
+        ConfigError: It cannot be read, or is no persona; the message names the file and says what is missing.
+    """
+    hint = "A persona is a text file: the first line is `# Title`, the rest is the system message."
+    try:
+        found = decoded(read_regular(path, LONGEST))
+    except TooLargeError as error:
+        raise ConfigError(
+            "Persona not usable", f"{path} is longer than {LONGEST // 1024} KB.", "Shorten it."
+        ) from error
+    except OSError as error:
+        raise ConfigError("Persona not usable", f"{path}: {error.strerror or error}.", hint) from error
+    except NotTextError as error:
+        raise ConfigError("Persona not usable", f"{path} is not UTF-8 text.", hint) from error
+    if found.first_wrong is not None:
+        raise ConfigError("Persona not usable", f"{path} is not UTF-8 text.", hint)
+    text = found.text.replace("\r\n", "\n")
+    first, _, rest = text.lstrip().partition("\n")
+    title = " ".join(first.removeprefix("#").split())
+    if not first.startswith("# ") or not title:
+        raise ConfigError("Persona not usable", f"{path}: the first line is not `# Title`.", hint)
+    if not rest.strip():
+        raise ConfigError("Persona not usable", f"{path}: there is no system message below the title.", hint)
+    return Persona(path.stem, title, rest.strip(), path, shipped)
+
+
+def find(name: str) -> Persona:
+    """The persona of that name or title, however it is capitalised.
+
+    Raises:
+        ConfigError: There is none, or its file is not usable; the message names those there are.
+    """
+    wanted = " ".join(name.casefold().split())
+    personas, faults = all_personas()
+    for persona in personas:
+        if wanted in (persona.name.casefold(), persona.title.casefold()):
+            return persona
+    for fault in faults:
+        if any(f"{wanted}{suffix}" in fault.message.casefold() for suffix in (".md", ".txt")):
+            raise fault
+    names = [persona.name for persona in personas]
+    near = difflib.get_close_matches(wanted, names, n=1)
+    raise ConfigError(
+        "No such persona",
+        f"There is no persona {name!r}." + (f" Did you mean {near[0]}?" if near else ""),
+        f"There are: {', '.join(names)}. Your own go into {folder()}.",
+    )
+
+
+def system_message(settings: Settings) -> str:
+    """The system message of new chats: the persona's, unless one was given in a place that counts for more.
+
+    Raises:
+        ConfigError: There is no such persona, or the command line gives both.
+    """
+    config = settings.config
+    if config.persona is None:
+        return config.system
+    persona, system = settings.source("persona"), settings.source("system")
+    if persona == system == "flag":
+        raise ConfigError("Two system messages", "The flags --persona and --system each give one.", "Leave one out.")
+    if _STRENGTH.index(system) > _STRENGTH.index(persona):
+        return config.system
+    try:
+        return find(config.persona).text
+    except ConfigError as error:
+        if persona == "flag":
+            raise
+        where = {"environment": "EDGECHAT_PERSONA", "file": config_path(), "device": device_path()}[persona]
+        raise ConfigError(error.title, f"{where}: {error.message}", error.hint) from error

@@ -1,0 +1,178 @@
+"""Writes the user's settings file: what changed, and nothing else of it.
+
+The user's comments, order and blank lines stay as they are, and so do lines that this edgechat does not know. The file
+is replaced in one step: a full disk or a lost power leaves the old one. Nothing here decides what a setting may be;
+values come checked from `loader`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from edgechat.errors import ConfigError, StorageError
+from edgechat.runtime import paths
+from edgechat.runtime.regular_files import read_regular
+from edgechat.settings.descriptions import WORDS
+from edgechat.settings.loader import LARGEST_FILE, Config, config_path, device_path, load_settings
+
+HEADER = (
+    "# Settings of edgechat. A line without the # before it is in force. Ctrl+S in the chat changes them as well.\n"
+)
+
+
+def save(changes: Mapping[str, Any]) -> Path:
+    """Write settings into the user's file, which is made where there is none.
+
+    Args:
+        changes: Values by key, as `config.Config` has them; None takes a key out.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigError: The file is not TOML, or the device locks a key.
+        StorageError: The file cannot be read or written; the old one is still there.
+    """
+    locked = load_settings().locked
+    for key in changes:
+        if key in locked:
+            raise ConfigError("Setting is locked", f"{device_path()} locks {key} on this device.", "")
+    path = config_path().resolve()  # what a link names is replaced, not the link
+    try:
+        text = read_regular(path, LARGEST_FILE).decode("utf-8")
+    except FileNotFoundError:
+        text = template()
+    except (OSError, ValueError) as error:
+        raise _unwritten(path, error) from error
+    for key, value in changes.items():
+        text = changed(text, key, value)
+    paths.make_private(path.parent)
+    try:
+        _replace(path, text)
+    except OSError as error:
+        raise _unwritten(path, error) from error
+    return path
+
+
+def template() -> str:
+    """A file in which every setting is explained and none is set."""
+    lines = [HEADER]
+    group = ""
+    for key, words in WORDS.items():
+        if key not in Config.__struct_fields__ or key == "keys":
+            continue
+        if words.group != group:
+            group = words.group
+            lines.append(f"\n# {group}\n")
+        lines.append(_line(key))
+    lines.append('\n[keys]\n# "chat.new" = "ctrl+n,f7"  # `edgechat keys` lists what can be named here\n')
+    return "".join(lines)
+
+
+def changed(text: str, key: str, value: Any) -> str:
+    """The text of a file with one setting changed.
+
+    Args:
+        text: TOML.
+        key: The setting.
+        value: Its value; None takes it out.
+
+    Raises:
+        ConfigError: The text is not TOML.
+    """
+    import tomlkit  # its import is for those who write
+    from tomlkit.exceptions import TOMLKitError
+
+    try:
+        before = tomllib.loads(text)
+        tomlkit.parse(text)
+    except (ValueError, TOMLKitError) as error:
+        raise ConfigError(
+            "Settings file is not TOML", f"{config_path()}: {error}.", "Mend the line, or rename the file."
+        ) from error
+    after = {name: old for name, old in before.items() if name != key}
+    if value is not None:
+        after[key] = value
+    if before == after:
+        return text
+    if value is not None and key not in before:
+        text = _toggled(text, key, rf"#[ \t]*({key}[ \t]*=)", r"\1") or text
+    elif value is None and (without := _toggled(text, key, rf"({key}[ \t]*=)", r"# \1")):
+        return without
+    document = tomlkit.parse(text)
+    if value is None:
+        document.remove(key)
+    elif isinstance(value, dict) and isinstance(before.get(key), dict):
+        table = document[key]
+        assert isinstance(table, dict)
+        for name in before[key].keys() - value.keys():
+            del table[name]
+        table.update({name: new for name, new in value.items() if before[key].get(name) != new})
+    elif key in document:
+        document[key] = value
+    else:
+        item = tomlkit.item(value)
+        if not isinstance(value, dict):
+            item.comment(WORDS[key].about)
+        document.add(key, item)
+    written = tomlkit.dumps(document)
+    return re.sub(r"(?<!\r)\n", "\r\n", written) if "\r\n" in text else written
+
+
+def _toggled(text: str, key: str, pattern: str, replacement: str) -> str | None:
+    """The text with the line of a key put into force, or out of it; None where no line does that and nothing else.
+
+    Where the file has a line that explains the setting, that line keeps its place and its words.
+    """
+    before = tomllib.loads(text)
+    for found in re.finditer(rf"(?m)^{pattern}", text):
+        tried = text[: found.start()] + found.expand(replacement) + text[found.end() :]
+        with suppress(ValueError):
+            after = tomllib.loads(tried)
+            if before.keys() ^ after.keys() == {key} and before | after == after | before:
+                return tried
+    return None
+
+
+def _line(key: str) -> str:
+    """The line that would set a key, and explains it."""
+    import tomlkit
+
+    words = WORDS[key]
+    default = getattr(Config(), key)
+    value = tomlkit.item(words.example if default is None else default).as_string()
+    about = f"{words.about}; not set: {words.unset}" if words.unset else words.about
+    return f"{f'# {key} = {value}'.ljust(31)} # {about}\n"
+
+
+def _replace(path: Path, text: str) -> None:
+    """Put a new file in the place of the old one, in one step."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # readable by its owner alone
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode("utf-8"))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(OSError):  # the rights its owner gave it
+            part.chmod(path.stat().st_mode & 0o777)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _unwritten(path: Path, error: Exception) -> StorageError:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return StorageError(
+        "Settings cannot be saved",
+        f"{path}: {reason or error}. The file is as it was.",
+        "Free some space, or make the folder writable.",
+    )

@@ -1,0 +1,1 @@
+"""The chat screen: what it composes, and the controllers that own its parts."""

@@ -1,0 +1,1 @@
+"""Everything that opens over the chat and closes again."""

@@ -1,1 +1,0 @@
-"""The screens: the chat, and the help over it."""
