@@ -317,8 +317,8 @@ def run_tui(
     if (unkept := app.chat.unkept) and sys.stderr is not None:
         words = _("This was written and could not be kept:")
         sys.stderr.write(f"{words}\n{printable(unkept)}\n")
-    if app.fault is not None:
-        raise app.fault
+    if (fault := app.why_ended()) is not None:
+        raise fault
     if app.failure is not None:
         raise app.failure
     return app.return_code or 0

@@ -199,6 +199,16 @@ class ToolsApp(LookApp):
         self._return_code = int(fault.exit_code)
         self._close_messages_no_wait()
 
+    def why_ended(self) -> FaultError | None:
+        """What ended the app, which has ended, unforeseen; None if it was asked to end.
+
+        Textual takes the end of its own task for the end: whoever cancels that, as a part of the interface that waits
+        for another may, ends the app without a word.
+        """
+        if self.fault is None and not self._exit:
+            self.fault = logs.fault(asyncio.CancelledError(), "the interface")
+        return self.fault
+
 
 def _require(uri: str | None) -> None:
     """Refuse a model that is not there or is damaged while the one before is still loaded. Raises EdgechatError."""

@@ -6,14 +6,20 @@ import asyncio
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from textual.pilot import Pilot
 
+from edgechat.engine.scripted import ScriptedEngine
 from edgechat.errors import FaultError
+from edgechat.history.store import HistoryStore
 from edgechat.runtime import crash_handler
+from edgechat.session.session import Session
+from edgechat.tui.app import EdgechatApp, run_tui
 from tests.tui.conftest import MakeApp
-from tests.tui.helpers import ready, told
+from tests.tui.helpers import ready, say, told, until
 
 PROGRAM = """
 import sys, threading
@@ -51,6 +57,47 @@ async def test_a_fault_of_a_task_is_a_card(make_app: MakeApp) -> None:
         with crash_handler.told_to(app.show_fault):
             asyncio.get_running_loop().call_soon(_divide)
             await told(pilot, "Something went wrong in edgechat itself")
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_an_app_that_ends_unasked_says_so(
+    history: Path, monkeypatch: pytest.MonkeyPatch, asked: bool, own_home: Path
+) -> None:
+    """Its own task is cancelled, by whoever it was; what was typed and answered is kept."""
+
+    def run(app: EdgechatApp) -> None:
+        async def main() -> None:
+            own = asyncio.current_task()
+            assert own is not None
+
+            async def meanwhile(pilot: Pilot[object]) -> None:
+                await until(pilot, lambda: bool(app.chat.query("#status")))
+                await ready(pilot)
+                await say(pilot, "hi")
+                await pilot.press("o", "n", "e")
+                if asked:
+                    await pilot.press("ctrl+q")
+                else:
+                    own.cancel()
+
+            await app.run_async(headless=True, auto_pilot=meanwhile)
+
+        asyncio.run(main())
+
+    monkeypatch.setattr(EdgechatApp, "run", run)
+    session = Session(ScriptedEngine(), HistoryStore.open(history))
+    if asked:
+        assert run_tui(session) == 0
+    else:
+        with pytest.raises(FaultError, match="CancelledError in the interface") as caught:
+            run_tui(session)
+        assert caught.value.exit_code
+        assert caught.value.hint
+    with closing(HistoryStore.open(history)) as store:
+        kept = store.latest()
+        assert kept is not None
+        assert kept.turns[-1].reply is not None
+        assert store.drafts.get(kept.id).text == "one"
 
 
 def _start_and_join() -> None:
