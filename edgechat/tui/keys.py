@@ -93,7 +93,7 @@ class Entry:
 @cache
 def entries() -> tuple[Entry, ...]:
     """Everything that has a key, by group and in the order of its class."""
-    for part in ("screens", "widgets"):
+    for part in ("chat", "dialogs", "widgets"):
         package = importlib.import_module(f"edgechat.tui.{part}")
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
