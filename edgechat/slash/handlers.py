@@ -157,13 +157,15 @@ async def _change(front: Front, change: Awaitable[object], otherwise: str) -> bo
 # Chats
 
 
-async def _delete(front: Front, _argument: str) -> None:
+async def _delete_message(front: Front, _argument: str) -> None:
     if await _change(front, front.session.delete_turn(), _("There is no message to delete.")):
-        await front.say(_("The last message is deleted. /undo has it back."))
+        await front.say(_("The last message is deleted. /undo restores it."))
 
 
 async def _undo(front: Front, _argument: str) -> None:
-    await _change(front, front.session.undelete(), _("Nothing was deleted here. /delete deletes the last message."))
+    await _change(
+        front, front.session.undelete(), _("Nothing was deleted here. /delete-message deletes the last message.")
+    )
 
 
 async def _new(front: Front, _argument: str) -> None:
@@ -225,9 +227,9 @@ def _begun_chat(front: Front) -> Conversation:
     return front.session.conversation
 
 
-async def _forget(front: Front, _argument: str) -> None:
+async def _delete_chat(front: Front, _argument: str) -> None:
     if await _change(front, front.session.delete_chat(), _("There is no chat to delete.")):
-        await front.say(_("The chat is deleted. /undo has it back, for 30 days."))
+        await front.say(_("The chat is deleted. /undo restores it, for 30 days."))
 
 
 # The rest
@@ -262,19 +264,19 @@ _DOERS: dict[str, Callable[[Front, str], Awaitable[None]]] = {
     "edit": _edit,
     "previous": _previous,
     "next": _next,
-    "delete": _delete,
+    "delete-message": _delete_message,
     "undo": _undo,
     "new": _new,
     "chats": _chats,
     "open": _open,
     "search": _search,
     "rename": _rename,
-    "forget": _forget,
+    "delete": _delete_chat,
     "export": files.export,
     "copy": _copy,
     "stats": _stats,
     "prompt": _prompt,
-    "full": settings.full,
+    "context-policy": settings.context_policy,
     "log": diagnostics.show_log,
     "doctor": diagnostics.examine,
     "quit": _quit,

@@ -104,8 +104,8 @@ def settings_lines(session: Session) -> Iterator[str]:
         yield f"{key} = {'-' if value is None else value}" + (f"  {_('(this chat only)')}" if mine is not None else "")
 
 
-async def full(front: Front, argument: str) -> None:
-    """`/full [WAY]`."""
+async def context_policy(front: Front, argument: str) -> None:
+    """`/context-policy [POLICY]`."""
     window = front.session.window
     if argument and argument not in POLICIES:
         raise SlashError(_("There is no such way"), "", _("They are: {names}.").format(names=", ".join(POLICIES)))

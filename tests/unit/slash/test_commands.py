@@ -87,6 +87,7 @@ def test_settings_formats_ways_and_commands_are_completed() -> None:
     assert offered("/export j") == ["/export json "]
     assert offered("/persona tr") == ["/persona translator", "/persona troubleshooter"]
     assert offered("/full su") == ["/full summarise"]
+    assert offered("/context-policy su") == ["/context-policy summarise"]
     assert offered("/help /rege") == ["/help regen"]
     assert offered("/set temperature 0") == offered("/nothing x") == offered("/rename x") == []
 
@@ -141,3 +142,8 @@ def test_an_export_that_finds_no_room_leaves_no_half(tmp_path: Path) -> None:
     assert not path.exists()
     files._write_new(path, "word " * 10_000)
     assert path.stat().st_size == 50_000
+
+
+@pytest.mark.parametrize(("name", "alias"), [("context-policy", "full"), ("delete", "forget")])
+def test_commands_go_by_their_old_names_too(name: str, alias: str) -> None:
+    assert parse(f"/{alias}").command is parse(f"/{name}").command
