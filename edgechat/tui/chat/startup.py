@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textual import on
+from textual.worker import Worker
 
 from edgechat.chat.sanitize import printable
 from edgechat.engine.protocol import Progress
@@ -77,7 +78,7 @@ class StartingScreen(WritingScreen):
         await self.view.open()
         await self.begin_writing()
         # The first reply must not wait for its imports, and the first paint even less.
-        self.run_worker(self._warm(), name="warm")
+        _worker: Worker[None] = self.run_worker(self._warm, name="warm")
 
     async def _warm(self) -> None:
         await asyncio.to_thread(_import_the_rest)
@@ -93,7 +94,8 @@ class StartingScreen(WritingScreen):
         """Load the model in the background; nothing happens if it is being loaded."""
         if not self._starting:
             self._starting = True
-            self.run_worker(self._start(), name="start")
+            # Called only if it comes to run: the app may be left at once.
+            _worker: Worker[None] = self.run_worker(self._start, name="start")
 
     async def _start(self) -> None:
         try:
