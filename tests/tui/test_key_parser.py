@@ -192,6 +192,41 @@ def test_a_paste_that_stalls_is_shown_and_goes_on() -> None:
     assert (first.text, isinstance(rest, events.Paste) and rest.text) == ("one\n", "two\nthree\nfour")
 
 
+@pytest.mark.parametrize(
+    ("pieces", "keys"),
+    [
+        ([b"\x1b", b"[200~/quit\r\x1b[201~"], ["escape"]),  # these are keys, and the paste is one all the same
+        ([b"\x1b[", b"200~/quit\r\x1b[201~"], ["left_square_bracket"]),
+        ([b"\x1b[2", b"00~/quit\r\x1b[201~"], []),
+        ([b"\x1b[200", b"~", b"/quit\r\x1b[201~"], []),
+        ([b"\x1b[2", b"0", b"0~/quit\r\x1b[20", b"1~"], []),
+        ([b"\x1b[200~/quit\r", b"\x1b[2", b"0", b"1", b"~"], []),
+    ],
+)
+def test_the_marks_of_a_paste_may_stall(pieces: list[bytes], keys: list[str]) -> None:
+    """As on a slow line; a paste taken for keys would be obeyed."""
+    keyboard = Keyboard("utf-8")
+    found: list[Message] = []
+    for number, data in enumerate([*pieces, b"x"]):
+        if keyboard.deadline is not None:
+            found += keyboard.expire(keyboard.deadline)
+        found += keyboard.feed(data, number * 10.0)
+    assert [each.key for each in found if isinstance(each, events.Key)] == [*keys, "x"]
+    assert "".join(each.text for each in found if isinstance(each, events.Paste)) == "/quit\n"
+
+
+def test_what_only_begins_as_a_mark_keeps_no_key_back() -> None:
+    for begun in (b"\x1b", b"\x1b[", b"\x1b[2", b"\x1b[200"):
+        keyboard = Keyboard("utf-8")
+        keyboard.feed(begun, 0.0)
+        assert keyboard.deadline is not None
+        keyboard.expire(keyboard.deadline)
+        assert [each.key for each in keyboard.feed(b"h", 9.0) if isinstance(each, events.Key)] == ["h"]
+        assert [each.key for each in keyboard.feed(b"[", 9.0) if isinstance(each, events.Key)] == [
+            "left_square_bracket"
+        ]
+
+
 def test_a_paste_without_an_end_does_not_keep_the_keys() -> None:
     for key, name in ((b"x", "x"), (b"\r", "enter"), (b"\x11", "ctrl+q"), (b"\x1b[A", "up")):
         keyboard = Keyboard("utf-8")

@@ -2,7 +2,8 @@
 
 Textual's tables say which key a sequence is. Where a sequence ends is decided here, by the grammar of ECMA-48, so that
 one nobody knows is left out as a whole and never becomes text. A paste is opaque from its mark to its mark: nothing in
-it is a key, however it was cut into pieces. Bytes that mean nothing are harmless; nothing here raises.
+it is a key, however it was cut into pieces and however long a mark stalled in its middle. Bytes that mean nothing are
+harmless; nothing here raises.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ PASTE_SECONDS = 2.0
 
 STALLED_SECONDS = 0.3
 """The same once a paste has stalled."""
+
+SURE: Final = 3
+"""Characters of a mark that nobody types; of fewer, the rest must come in one piece."""
 
 LONGEST_SEQUENCE = 512
 """Characters of a sequence that are looked at; longer ones mean nothing."""
@@ -103,6 +107,7 @@ class Keyboard:
         self._pasted_size = 0
         self._stalled = False
         self._answering = False
+        self._late = ""  # what began as the mark of a paste does, and was given up
 
     def feed(self, data: bytes, now: float) -> list[Message]:
         """Take bytes that came.
@@ -114,7 +119,7 @@ class Keyboard:
         Returns:
             What they mean, in order.
         """
-        text = self._decoder.feed(data)
+        text = self._late_mark(self._decoder.feed(data))
         if self._stalled and text and not self._begun:
             self._judge_stalled(text)
         found = list(self._parse(self._begun + text))
@@ -133,15 +138,33 @@ class Keyboard:
         found: list[Message] = []
         if rest := self._decoder.flush():
             found += self._parse(self._begun + rest)
+        kept = ""
         if self._pasted is not None:
-            self._pasted.append(self._begun)
+            if len(self._begun) >= SURE:  # the rest of the mark ends the paste, whenever it comes
+                kept = self._begun
+            else:
+                self._pasted.append(self._begun)
             found += self._give_paste()
             self._stalled = True
         elif not self._answering:
             found += self._unfinished(self._begun)
-        self._begun, self._answering = "", False
+            if self._begun and PASTE_BEGINS.startswith(self._begun):
+                self._late = self._begun
+        self._begun, self._answering = kept, False
         self.deadline = None
         return found
+
+    def _late_mark(self, text: str) -> str:
+        """Put the begin of a paste's mark and the rest of it together, if that is what comes after it was given up.
+
+        Nobody types that rest, and as keys the whole paste would be obeyed.
+        """
+        if not self._late or not text:
+            return text
+        late, self._late = self._late, ""
+        rest = PASTE_BEGINS[len(late) :]
+        whole = text.startswith(rest) or (len(late) >= SURE and rest.startswith(text))
+        return late + text if whole else text
 
     def use_pixels(self, size: Size, pixels: Size | None) -> None:
         """From now on the mouse tells pixels, of which a screen of that size has so many."""
