@@ -297,3 +297,21 @@ async def test_what_is_laid_out_anew_may_be_interrupted(make_app: MakeApp) -> No
         await until(pilot, lambda: pilot.app.screen is app_of(pilot).chat)
         assert pilot.app._running
         await say(pilot, "still here")
+
+
+async def test_leaving_while_the_fields_are_laid_out_anew_takes_none_of_the_old_ones(make_app: MakeApp) -> None:
+    """The fields are those of all chats for a moment after this chat was chosen; most settings no chat has."""
+    async with make_app(ScriptedEngine()).run_test(size=SIZE) as pilot:
+        shown = await opened(pilot)
+        model, scope = shown.query_one("#set-model_uri", Input), shown.query_one("#scope", Choice)
+        model.value = "x"  # as a key that comes before the message of the change
+        scope.index = 1
+        shown._chosen(Choice.Changed(scope))
+        shown._typed(Input.Changed(model, "y"))
+        shown._chosen(Choice.Changed(shown.query_one("#set-theme", Choice)))
+        shown.action_close()
+        assert shown._warned, "what was typed before is not lost"
+        assert shown._draft.edits == {}
+        await until(pilot, lambda: not shown.query("#set-model_uri") and bool(shown.query("#set-system")))
+        await put(pilot, "system", "short")
+        assert shown._draft.edits == {"system": "short"}

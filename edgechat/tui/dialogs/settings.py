@@ -106,6 +106,7 @@ class SettingsScreen(Card[None]):
         self._draft = SettingsDraft(self.app)
         self._warned = False
         self._saving = False
+        self._laid = True  # whether the fields are those of what the draft is for now
 
     # What is shown
 
@@ -192,6 +193,8 @@ class SettingsScreen(Card[None]):
 
     @on(Input.Changed)
     def _typed(self, message: Input.Changed) -> None:
+        if not self._is_of_now(message.input):
+            return
         key = _key(message.input)
         self._draft.type(key, message.value)
         self._show_edited(key)
@@ -199,9 +202,13 @@ class SettingsScreen(Card[None]):
     @on(Choice.Changed)
     def _chosen(self, message: Choice.Changed) -> None:
         if message.choice.id == "scope":
+            self._take_all()
+            self._laid = False
             self._draft.one_chat = message.choice.value
             self._draft.faults.clear()
             self.run_worker(self._show_scope(), name="scope", exclusive=True)
+            return
+        if not self._is_of_now(message.choice):
             return
         key = _key(message.choice)
         if key == "keys":  # they are changed, and saved, in a card of their own
@@ -214,11 +221,16 @@ class SettingsScreen(Card[None]):
         if key == "theme":
             self.app.theme = self.app.wanted_theme(message.choice.value)
 
+    def _is_of_now(self, field: Widget) -> bool:
+        """Whether a field is of what the draft is for now: its message may come when it is gone already."""
+        return self._laid and field.is_attached
+
     async def _show_scope(self) -> None:
         body = self.query_one("#card-body")
         await body.query(".setting-group").remove()
         await body.query(".setting").exclude("#for").remove()
         await body.mount_compose(self._lines())
+        self._laid = True
 
     def _show_edited(self, key: str) -> None:
         self._warned = False
@@ -250,6 +262,8 @@ class SettingsScreen(Card[None]):
 
     def _take_all(self) -> None:
         """Take what the fields hold: the message of the last change may still be on its way."""
+        if not self._laid:  # they were taken when they were left
+            return
         for field in self.query("Input").results(Input):
             if key := _key(field):
                 self._draft.type(key, field.value)
