@@ -11,12 +11,13 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from textual import events
 from textual.app import App
 from textual.filter import Monochrome, NoColor
+from textual.screen import Screen
 
 from edgechat.errors import EdgechatError
 from edgechat.i18n.catalog import _, in_words, right_to_left
@@ -29,9 +30,17 @@ from edgechat.tui.themes import MONO, fitting_theme, own_themes, without_colour
 from edgechat.tui.widget_removal import remove_whole
 
 if TYPE_CHECKING:
+    from textual.await_remove import AwaitRemove
+    from textual.dom import DOMNode
     from textual.driver import Driver
     from textual.message import Message
     from textual.theme import Theme
+    from textual.widget import Widget
+    from textual.worker import Worker
+
+
+SAVES = ("save", "keys")
+"""Workers of cards that write a file and then say so."""
 
 
 class LookApp(App[None]):
@@ -86,8 +95,27 @@ class LookApp(App[None]):
     async def on_event(self, event: events.Event) -> None:
         """Handle an event."""
         if self._order.takes(event):
-            self._order.aim()
+            event = self._order.aim(event)
         await super().on_event(event)
+
+    # Coming and going
+
+    def _prune(self, *nodes: Widget, parent: DOMNode | None = None) -> AwaitRemove:
+        """Take parts of the interface away. What they were finding out to show it ends before any of them is gone.
+
+        Textual ends it when all within is gone already, and what came of it in between would find nothing to be shown
+        in: a fault, where somebody only left.
+        """
+        gone = {part for node in nodes for part in node.walk_children(with_self=True)}
+        ours = asyncio.current_task()
+        for worker in list(self.workers):
+            if worker.node in gone and worker._task is not ours and not self._outlasts(worker):
+                worker.cancel()
+        return super()._prune(*nodes, parent=parent)
+
+    def _outlasts(self, worker: Worker[Any]) -> bool:
+        """Whether something is done rather than found out: a chat goes on, and settings are written."""
+        return (isinstance(worker.node, Screen) and not worker.node.is_modal) or worker.name in SAVES
 
     # Looks
 

@@ -136,10 +136,14 @@ _KINDS: tuple[Callable[[random.Random], bytes], ...] = (
 )
 
 
+LONG = 10_000
+"""Bytes of what always comes whole: after a stall, the rest of it is as many letters, and each takes its turn."""
+
+
 def noise(dice: random.Random) -> list[bytes]:
     """Chunks that mean nothing, or not what they seem to: one thing, whole or in pieces."""
     data = dice.choice(_KINDS)(dice)
-    return _cut(dice, data) if len(data) > 1 and dice.random() < 0.25 else [data]
+    return _cut(dice, data) if 1 < len(data) < LONG and dice.random() < 0.25 else [data]
 
 
 def paste(dice: random.Random) -> tuple[list[bytes], str | None]:

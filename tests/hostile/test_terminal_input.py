@@ -25,9 +25,10 @@ from edgechat.runtime.paths import own_command
 from edgechat.session.session import Session
 from edgechat.tui.app import EdgechatApp
 from edgechat.tui.terminal.driver import TerminalDriver
+from edgechat.tui.terminal.key_parser import SURE
 from edgechat.tui.widgets.composer import Composer
 from edgechat.tui.widgets.status import Activity
-from tests.hostile.byte_noise import PASTE_BEGINS, noise, paste
+from tests.hostile.byte_noise import noise, paste
 from tests.hostile.conftest import LONG, Campaign, sample
 from tests.hostile.test_terminal_closed import Closed
 
@@ -189,8 +190,8 @@ class Run:
         keys, pastes = len(self.driver.keys), len(self.driver.pastes)
         pieces, text = paste(self.dice)
         come = b""
-        for piece in pieces:  # a mark that begins is waited for no longer than a key is
-            pauses = (0.0, 0.01, 1.9) if PASTE_BEGINS in come else (0.0, 0.01, 0.05)
+        for piece in pieces:  # ESC and ESC [ are keys, if nothing comes after them for a while
+            pauses = (0.0, 0.01, 0.05) if 0 < len(come) < SURE else (0.0, 0.01, 1.9)
             self.driver.type(piece, self.dice.choice(pauses))
             come += piece
             self.chunks += 1

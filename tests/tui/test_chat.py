@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from textual import events
+from textual.geometry import Region
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import Input
+from textual.widgets._text_area import TextArea
 
 from edgechat.chat.conversation import ReplyState
 from edgechat.engine.protocol import ModelInfo, Progress
@@ -16,9 +22,11 @@ from edgechat.errors import EngineError, ModelError, StorageError
 from edgechat.history.store import HistoryStore
 from edgechat.tui.app import EdgechatApp
 from edgechat.tui.dialogs.help import HelpScreen
+from edgechat.tui.terminal.key_parser import SignKey
 from edgechat.tui.widgets.composer import Composer
 from edgechat.tui.widgets.conversation import ConversationView
 from edgechat.tui.widgets.notices import ErrorCard, Mark
+from edgechat.tui.widgets.reply_view import ReplyView
 from edgechat.tui.widgets.sidebar import ChatList, Rows
 from edgechat.tui.widgets.status import Activity
 from edgechat.tui.widgets.turn_view import TurnView
@@ -76,6 +84,55 @@ async def test_keys_are_obeyed_in_the_order_they_were_pressed(make_app: MakeApp)
         await until(pilot, lambda: bool(app.query(TurnView)) and not app.chat.sending)
         assert app.session.conversation.turns[0].user == "a\nb"
         assert app.chat.composer.text == "c"
+
+
+def press(app: EdgechatApp, keys: Iterable[events.Key]) -> None:
+    """Keys that come in one piece."""
+    assert app._driver is not None
+    for key in keys:
+        key.set_sender(app)
+        app._driver.send_message(key)
+
+
+async def test_letters_that_come_in_one_piece_are_written_with_few_changes(make_app: MakeApp) -> None:
+    """Each change of a text costs what is in it: a terminal without bracketed paste would wait for the square of it."""
+    app, text = make_app(), "word שלום 日本 " * 300
+    changes: list[str] = []
+
+    def see(message: Message) -> None:
+        if isinstance(message, (TextArea.Changed, Input.Changed)) and message._sender is message.control:
+            changes.append(type(message).__qualname__)
+
+    async with app.run_test(size=(80, 24), message_hook=see) as pilot:
+        await ready(pilot)
+        press(app, [*(events.Key("a", letter) for letter in text), SignKey("b", "\u3000"), events.Key("enter", "\r")])
+        await until(pilot, lambda: app.chat.sending or bool(app.query(TurnView)))
+        assert app.session.conversation.turns[0].user == text + "\u3000"
+        assert len(changes) < 50
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: isinstance(app.focused, Input))
+        changes.clear()
+        press(app, (events.Key("a", letter) for letter in text))
+        assert app.chat.chats is not None
+        search = app.chat.chats.search
+        await until(pilot, lambda: search.value == text)
+        assert len(changes) < 50
+
+
+async def test_letters_that_were_to_be_written_are_keys_for_whoever_has_the_focus_by_then(make_app: MakeApp) -> None:
+    class Asks(ModalScreen[None]):
+        pressed: ClassVar[list[str]] = []
+
+        def on_key(self, event: events.Key) -> None:
+            self.pressed.append(event.key)
+
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot)
+        app.call_later(app.push_screen, Asks())  # takes its turn before the letters do
+        press(app, (events.Key(letter, letter) for letter in "ynx"))
+        await until(pilot, lambda: Asks.pressed == ["y", "n", "x"])
+        assert app.chat.composer.text == ""
 
 
 async def test_white_space_is_not_sent(make_app: MakeApp) -> None:
@@ -431,3 +488,32 @@ def _replies(history: Path) -> list[ReplyState]:
         return [turn.reply.state for chat in found for turn in chat.turns if turn.reply is not None]
     finally:
         store.close()
+
+
+async def test_a_reply_that_is_gone_may_still_be_drawn_behind_a_card(make_app: MakeApp) -> None:
+    app = make_app(ScriptedEngine(["A short reply."]))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await say(pilot, "hello")
+        reply = app.query_one(ReplyView)
+        await app.query_one(TurnView).remove()
+        assert not reply.is_attached
+        assert reply.render_lines(Region(0, 0, 20, 1))
+
+
+async def test_what_is_looked_up_for_a_part_that_is_taken_away_ends_first(make_app: MakeApp) -> None:
+    """It would find nothing to be shown in, and leaving would end with a fault."""
+    app = make_app()
+    async with app.run_test(size=(110, 24)) as pilot:
+        await ready(pilot)
+        await until(pilot, lambda: app.chat.chats is not None)
+        chats = app.chat.chats
+        assert chats is not None
+        waiting = asyncio.Event()
+        worker = chats.run_worker(waiting.wait())
+        saving = app.chat.run_worker(waiting.wait())
+        await asyncio.sleep(0)
+        removal = chats.remove()
+        assert worker.is_cancelled
+        assert not saving.is_cancelled
+        await removal
+        waiting.set()

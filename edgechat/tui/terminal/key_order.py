@@ -3,7 +3,9 @@
 Textual gives a letter to the text that has the focus at once, but a key such as Left travels from there through all
 that is around it to the app before it does anything: letters that come within those milliseconds overtake it, as they
 do from a text expander, a macro or a slow line. So an event is given to the app only when the one before it has had its
-effect. Letters that follow letters need not wait: one queue takes them all.
+effect. Letters that follow letters need not wait: one queue takes them all. Those that came before the app could look
+at the first are given as one: a text is laid out anew with each change, and where each letter is a change, a terminal
+without bracketed paste would hold up everything for a time that grows with the square of what it pastes.
 """
 
 from __future__ import annotations
@@ -29,6 +31,40 @@ PATIENCE = 3.0
 """Seconds after which the next key is no longer kept waiting for one whose effect takes its time."""
 
 
+MOST_LETTERS = 1000
+"""Letters that are given as one; what is on the screen follows a long text in steps."""
+
+
+class Letters(events.Key):
+    """Letters for the text that has the focus, which writes them with one change.
+
+    Attributes:
+        keys: The keys that were pressed.
+    """
+
+    def __init__(self, first: events.Key) -> None:
+        """Begin with one letter.
+
+        Args:
+            first: Its key.
+        """
+        super().__init__(first.key, first.character)
+        self.keys = [first]
+
+    def add(self, key: events.Key) -> None:
+        """Take one more."""
+        self.keys.append(key)
+        self.character = f"{self.character}{key.character}"
+
+    @property
+    def is_printable(self) -> bool:
+        """Each of them is, if only by what its key says of itself."""
+        return True
+
+
+Letters.handler_name = events.Key.handler_name
+
+
 class InputOrder:
     """Gives keys, pastes and the mouse to an app, one after the other."""
 
@@ -43,6 +79,7 @@ class InputOrder:
         self._deliver = deliver
         self._waiting: deque[events.Event] = deque()
         self._last: events.Key | events.Paste | None = None
+        self._letters: Letters | None = None  # what was given last, if the app has not looked at it yet
         self._target: MessagePump | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -57,15 +94,29 @@ class InputOrder:
             self._give(event)
             return
         self._waiting.append(event)
-        if self._task is None:
+        self._begin()
+
+    def _begin(self) -> None:
+        if self._waiting and self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._give_all(), name="input order")
 
     def _must_wait(self, event: events.Event) -> bool:
         if self._last is None or isinstance(event, events.MouseMove):
             return False
-        return not (_types(self._last) and _types(event) and isinstance(self._app.focused, (TextArea, Input)))
+        return not (_types(self._last) and _types(event) and self._is_written())
+
+    def _is_written(self) -> bool:
+        """Whether letters go into a text now."""
+        return isinstance(self._app.focused, (TextArea, Input))
 
     def _give(self, event: events.Event) -> None:
+        if isinstance(event, events.Key) and _types(event) and self._is_written():
+            if self._letters is not None and len(self._letters.keys) < MOST_LETTERS:
+                self._letters.add(event)
+                return
+            event = self._letters = Letters(event)
+        else:
+            self._letters = None
         if isinstance(event, (events.Key, events.Paste)):
             self._last = event
         self._deliver(event)
@@ -82,9 +133,25 @@ class InputOrder:
         finally:
             self._task = None
 
-    def aim(self) -> None:
-        """Note who gets the event that the app is about to handle."""
+    def aim(self, event: events.Event) -> events.Event:
+        """Note who gets the event that the app is about to handle.
+
+        Args:
+            event: The event.
+
+        Returns:
+            What the app is to handle. Where letters were to be written and are keys by now, that is the first of them;
+            the others take their turn.
+        """
+        self._letters = None
         self._target = self._target_now()
+        if isinstance(event, Letters) and not self._is_written():
+            first, *others = event.keys
+            self._last = first
+            self._waiting.extendleft(reversed(others))
+            self._begin()
+            return first
+        return event
 
     def _target_now(self) -> Widget | None:
         return (self._app.focused or self._app.screen) if self._app._screen_stack else None

@@ -232,7 +232,8 @@ class ReplyView(Widget):
 
     def _look(self) -> tuple[Style, RichStyle, Selection | None]:
         """What all lines have in common: asking for it takes as long as drawing one."""
-        return self.visual_style, self.rich_style, self.text_selection
+        # Behind a card the compositor may ask for one that is gone, and Textual looks for its screen.
+        return self.visual_style, self.rich_style, self.text_selection if self.is_attached else None
 
     def render_line(self, y: int) -> Strip:
         """One line, only when it is seen."""
