@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pytest
 
+SHOWN_EVERY = 10
+"""Cases between two lines of how far a long campaign is."""
+
 LONG = os.environ.get("EDGECHAT_CAMPAIGN", "") == "long"
 
 
@@ -41,10 +44,13 @@ class Campaign:
         self.judge()
 
     def note(self, number: int, failure: str | None) -> None:
-        """Count one case."""
+        """Count one case, and tell of it: a long campaign is watched with `pytest -s`."""
         self.tried += 1
         if failure is not None:
             self.failures.append(f"{number}: {failure}")
+            print(f"{self.name}: {self.failures[-1]}", flush=True)
+        if LONG and self.tried % SHOWN_EVERY == 0:
+            print(f"{self.name}: {self.tried} tried, {len(self.failures)} failed", flush=True)
 
     def judge(self) -> None:
         """Fail when a case did, or when there was none."""
