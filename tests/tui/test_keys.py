@@ -219,6 +219,23 @@ async def test_a_key_is_changed_by_pressing_it_and_written(make_app: MakeApp) ->
         await until(pilot, lambda: load_settings().config.keys == {})
 
 
+async def test_a_card_that_is_closed_while_it_saves_closes_no_other(make_app: MakeApp) -> None:
+    async with make_app(settings=load_settings()).run_test(size=(100, 40)) as pilot:
+        await ready(pilot)
+        app_of(pilot).action_keys()
+        await until(pilot, lambda: isinstance(pilot.app.screen, KeysScreen))
+        card = pilot.app.screen
+        assert isinstance(card, KeysScreen)
+        await pilot.press("escape")
+        await until(pilot, lambda: not card.query(OptionList))
+        entry = next(entry for entry in entries() if entry.id == "chat.new")
+        await card._save(entry, "ctrl+l")
+        assert load_settings().config.keys == {"chat.new": "ctrl+l"}
+        await card.dismiss(None)
+        assert pilot.app.screen is app_of(pilot).chat
+        await say(pilot, "Hello")
+
+
 async def test_the_palette_begins_with_what_has_a_key(make_app: MakeApp) -> None:
     async with make_app().run_test(size=(200, 60)) as pilot:
         await ready(pilot)

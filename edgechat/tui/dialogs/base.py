@@ -12,6 +12,7 @@ from typing import ClassVar, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
@@ -143,3 +144,14 @@ class Card(OverOthers, ModalScreen[Answer | None]):
     def action_close(self) -> None:
         """Close it without an answer."""
         self.dismiss(None)
+
+    def dismiss(self, result: Answer | None = None) -> AwaitComplete:
+        """Close it with an answer.
+
+        Textual closes whatever lies on top. What was closed while it was saving, or lies under another card by then,
+        must not close that one, and the chat least of all.
+
+        Args:
+            result: The answer.
+        """
+        return super().dismiss(result) if self.app.screen is self else AwaitComplete()

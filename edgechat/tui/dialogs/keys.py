@@ -99,7 +99,8 @@ class KeysScreen(Card[None]):
         except EdgechatError as error:
             self.app.notify(printable(in_words(error.title, error.message)), severity="error", timeout=20, markup=False)
             return
-        self._list.replace_option_prompt_at_index(self._entries.index(entry), self._line(entry))
+        for lines in self.query(OptionList):  # none where the card was closed meanwhile
+            lines.replace_option_prompt_at_index(self._entries.index(entry), self._line(entry))
 
 
 class PressScreen(Card[str]):
