@@ -93,7 +93,7 @@ async def measure(config: Config, rounds: int) -> dict[str, Any]:
     """
     source = await locate(config.model_uri)(lambda progress: None)
     kept = None if config.cache_memory is None else config.cache_memory * 1024 * 1024
-    client = EngineClient(source, EngineOptions(config.context or _CONTEXT, config.threads, kept_bytes=kept))
+    client = EngineClient(source, EngineOptions(config.context or _CONTEXT, config.threads, cache_bytes=kept))
     paused: list[tuple[float, float]] = []
     at_once: list[tuple[float, float]] = []
     again: list[tuple[float, float]] = []
@@ -126,7 +126,7 @@ async def measure(config: Config, rounds: int) -> dict[str, Any]:
         "context": info.context,
         "threads": info.threads,
         "rounds": rounds,
-        "kept_chats": info.kept_chats,
+        "kept_chats": info.cached_chats,
         "figures": {
             "later_turn": figure(paused, "seconds", at_most=1.3),
             "later_turn_at_once": figure(at_once, "seconds", at_most=1.3),

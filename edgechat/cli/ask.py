@@ -13,7 +13,7 @@ import click
 from edgechat.cli.options import history_option, model_option, persona_option
 from edgechat.cli.standard_input import piped_text
 from edgechat.cli.terminal_output import ERASE, control
-from edgechat.engine.prompt_display import part_lines, summary_words
+from edgechat.engine.prompt_display import format_summary, part_lines
 from edgechat.engine.protocol import Finished, Progress, Prompt, TextDelta
 from edgechat.errors import ConfigError, EdgechatError, ExitCode
 from edgechat.runtime import shutdown_deadline
@@ -174,7 +174,7 @@ def _narrate(text: str) -> None:
 
 def _show(prompt: Prompt) -> None:
     """The prompt's parts, a line each: what was computed before, the text, the ids."""
-    _narrate(f"the prompt has {summary_words(prompt)}")
+    _narrate(f"the prompt has {format_summary(prompt)}")
     for line in part_lines(prompt):
         sys.stderr.write(f"{line.sign} {line.text}  {line.ids}".rstrip() + "\n")
 

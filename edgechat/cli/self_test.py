@@ -159,7 +159,7 @@ async def _check_numbers(engine: EngineClient, source: ModelSource, result: dict
     result["numbers"] = numbers
     found = await engine.fingerprint(reference)
     numbers["distance"] = round(fingerprint.distance(reference, found), 4)
-    fingerprint.judge(reference, found)
+    fingerprint.check(reference, found)
     if known is not None:
         numbers["reply"] = await _answer(engine, known.question)
         if numbers["reply"] != known.reply:

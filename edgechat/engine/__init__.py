@@ -1,1 +1,1 @@
-"""Running a model: the protocol, the onnxruntime-genai loop, the child process around it, and a scripted double."""
+"""Running a model: the protocol, the onnxruntime-genai and transformers loops, the worker, a scripted double."""

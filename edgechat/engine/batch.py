@@ -1,9 +1,9 @@
 """Several replies at once: rows of one batch share every read of the weights.
 
-onnxruntime-genai appends to a batch once only, and chooses the first tokens by the logits of the last column. Prompts
-of one batch are of different lengths, so they are filled up on the right, where the KV cache overwrites what fills
-them; each row's last token is then brought in as if it had been chosen, and from there on every row is where it should
-be. A batch cannot be taken up again: chats, whose turns follow one another, are written one by one.
+onnxruntime-genai accepts input for a batch only once and picks the first tokens from the logits of the last column.
+Prompts in a batch differ in length, so the shorter ones are padded on the right, where the KV cache later overwrites
+the padding. Each row's real last token is then fed in as if it had been sampled, which puts every row at its true
+position. A batch cannot be resumed, so chats, whose turns build on one another, are generated one at a time.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from edgechat.engine.protocol import Finished, Request, Timings, Usage
 from edgechat.engine.stop_sequences import StopStrings
 
 ROWS = 8
-"""Replies of one batch: with more, each token costs nearly what it costs in a batch of its own."""
+"""Maximum rows per batch; beyond this, each extra row costs almost as much per token as a batch of its own."""
 
 PROMPT_TOKENS = 1024
-"""Tokens of all prompts of a batch, filled up: one call computes them, and keeps logits for each."""
+"""Maximum prompt tokens per batch, padding included: one call computes them all and returns logits for each."""
 
 _CHOSEN = 1e4
 
 
 class BatchWriter:
-    """Writes batches on a loaded model.
+    """Generates replies in batches on a loaded model.
 
-    A batch's generator is made for it and given up after it.
+    Each batch gets a generator of its own, which is discarded afterwards.
     """
 
     def __init__(
@@ -43,46 +43,46 @@ class BatchWriter:
         model: Any,
         *,
         eos: frozenset[int],
-        filler: int | None,
+        padding: int | None,
         context: int,
         options: Callable[[int], dict[str, Any]],
-        opened_reply: Callable[[], GrowingReply],
+        new_reply: Callable[[], GrowingReply],
     ) -> None:
-        """Nothing is computed yet.
+        """Set up without computing anything.
 
         Args:
-            model: The `og.Model`, loaded with `filler` as its padding.
+            model: The `og.Model`, loaded with `padding` as its padding token.
             eos: Tokens that end a reply.
-            filler: A token that is in no prompt, to fill up the shorter ones; None where there is none, which makes
-                every batch one row.
-            context: Tokens all rows together may hold: the memory for one chat is enough for a batch.
-            options: Search options every generator is made with, for a `top_k`.
-            opened_reply: Begins a reply.
+            padding: A padding token that occurs in no prompt; None if there is none, which limits every batch to one
+                row.
+            context: Total tokens for all rows together: a batch gets the memory of one chat.
+            options: Returns the search options for a given `top_k`.
+            new_reply: Creates an empty reply.
         """
         self._model = model
         self._eos = eos
-        self._filler = filler
+        self._padding = padding
         self._context = context
         self._options = options
-        self._opened_reply = opened_reply
+        self._new_reply = new_reply
 
     def split(
         self, rows: Sequence[int], prompts: Sequence[Sequence[int]], requests: Sequence[Request]
     ) -> Iterator[list[int]]:
-        """Batches of two rows at least; what is left out does not fit into any.
+        """Group rows into batches of at least two; rows that fit no batch are left out.
 
         Args:
-            rows: Indexes into the other two, by the length of their prompts.
-            prompts: Ids.
-            requests: For their `max_tokens`: a row without it wants the context to itself.
+            rows: Indexes into `prompts` and `requests`, sorted by prompt length.
+            prompts: Token ids of each prompt.
+            requests: Used for `max_tokens`; a row without a limit needs the whole context to itself.
         """
         batch: list[int] = []
         most = 0
         for row in rows:
             limit = requests[row].max_tokens
-            if self._filler is None or limit is None or len(prompts[row]) < 2:
+            if self._padding is None or limit is None or len(prompts[row]) < 2:
                 continue
-            longest = len(prompts[row])  # of this batch, for they are sorted
+            longest = len(prompts[row])  # in this batch, because the rows are sorted
             size = len(batch) + 1
             fits = size * longest <= PROMPT_TOKENS and size * (longest + max(most, limit)) <= self._context
             if batch and (size > ROWS or not fits):
@@ -95,31 +95,31 @@ class BatchWriter:
             yield batch
 
     def write(self, prompts: Sequence[Sequence[int]], requests: Sequence[Request]) -> list[tuple[str, Finished]]:
-        """Write a reply to each prompt.
+        """Generate a reply to each prompt.
 
         Args:
-            prompts: Ids, of shape [rows][its own length], two at least each.
-            requests: What belongs to each; all of one sampling, all with `max_tokens`.
+            prompts: Token ids, of shape [rows][prompt length], at least two per prompt.
+            requests: One per prompt, all with the same sampling and all with `max_tokens`.
 
         Returns:
-            The text and the end of each reply.
+            The text of each reply and its final event.
         """
         began = time.perf_counter()
-        rows = [_Row(self._opened_reply(), request) for request in requests]
+        rows = [_Row(self._new_reply(), request) for request in requests]
         generator = self._prefilled(prompts, requests)
         prefilled = time.perf_counter()
         while not all(row.reason for row in rows):
             generator.generate_next_token()
             now = time.perf_counter()
             for row, token in zip(rows, generator.get_next_tokens(), strict=True):
-                row.take(int(token), self._eos, now)
+                row.add(int(token), self._eos, now)
         return [
             row.finished(len(prompt), began=began, prefilled=prefilled)
             for row, prompt in zip(rows, prompts, strict=True)
         ]
 
     def _prefilled(self, prompts: Sequence[Sequence[int]], requests: Sequence[Request]) -> Any:
-        """A generator that has computed every prompt and chosen nothing yet."""
+        """Return a generator that has computed every prompt but sampled nothing yet."""
         longest = max(len(prompt) for prompt in prompts)
         sampling = requests[0].sampling
         params = og.GeneratorParams(self._model)
@@ -133,7 +133,7 @@ class BatchWriter:
         params.set_search_options(
             temperature=sampling.temperature, top_p=sampling.top_p, repetition_penalty=sampling.repetition_penalty
         )
-        filled = np.full((len(prompts), longest - 1), self._filler, dtype=np.int32)
+        filled = np.full((len(prompts), longest - 1), self._padding, dtype=np.int32)
         for row, prompt in enumerate(prompts):
             filled[row, : len(prompt) - 1] = prompt[:-1]
         generator.append_tokens(filled)
@@ -152,12 +152,12 @@ class _Row:
         self._reply = reply
         self._limit = request.max_tokens
         self._watch = StopStrings(request.stop)
-        self._shown: list[str] = []
+        self._texts: list[str] = []
         self._first_text = self._first = self._last = 0.0
         self.reason = ""
 
-    def take(self, token: int, eos: frozenset[int], now: float) -> None:
-        """Take the token that was chosen for this row."""
+    def add(self, token: int, eos: frozenset[int], now: float) -> None:
+        """Add the token sampled for this row."""
         if self.reason:
             return
         if token in eos:
@@ -167,7 +167,7 @@ class _Row:
         self._first = self._first or now
         if delta := self._reply.add(token):
             self._first_text = self._first_text or now
-            self._shown.append(self._watch.feed(delta))
+            self._texts.append(self._watch.feed(delta))
         if self._watch.hit:
             self._end("stop")
         elif len(self._reply.ids) == self._limit:
@@ -175,12 +175,12 @@ class _Row:
 
     def _end(self, reason: str) -> None:
         self.reason = reason
-        self._shown.append(self._watch.rest())
+        self._texts.append(self._watch.flush())
         self._reply.close()
 
     def finished(self, prompt: int, *, began: float, prefilled: float) -> tuple[str, Finished]:
-        """The text, and the end with its usage and timings; the prompt was of that many tokens."""
-        return "".join(self._shown), Finished(
+        """Return the text and the final event; `prompt` is the prompt's length in tokens."""
+        return "".join(self._texts), Finished(
             self.reason,  # type: ignore[arg-type]
             Usage(prompt=prompt, cached=0, completion=len(self._reply.ids)),
             Timings(
@@ -191,15 +191,15 @@ class _Row:
         )
 
 
-def choose_filler(folder: Path, config: dict[str, Any], codec: TokenCodec) -> int | None:
-    """A token that is in no prompt and ends no reply, for the shorter rows of a batch.
+def choose_padding(folder: Path, config: dict[str, Any], codec: TokenCodec) -> int | None:
+    """Choose a padding token that occurs in no prompt and ends no reply.
 
-    The engine leaves the padding token of genai_config.json out of account wherever it stands, and many models name one
-    that every prompt has, such as the end of a turn.
+    The library ignores the padding token of genai_config.json wherever it occurs, and many models name one that every
+    prompt contains, such as the end-of-turn token.
 
     Returns:
-        None where every token may be in a prompt, or where positions are an input of the graph: they would be counted
-        with what is filled in.
+        The token id, or None if every token may occur in a prompt or if the graph takes `position_ids` as an input,
+        since positions would then count the padding.
     """
     model = config.get("model", {})
     if "position_ids" in model.get("decoder", {}).get("inputs", {}):

@@ -1,4 +1,4 @@
-"""A reply as it grows: tokens in, whole characters out, and its ids remembered for the next prompt."""
+"""Turns generated tokens into text, whole characters only, and remembers their ids for the next prompt."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from edgechat.engine.protocol import Event, Finished, TextDelta
 
 
 class GrowingReply:
-    """The tokens of one reply and their text.
+    """The tokens and text of one reply.
 
     Attributes:
-        ids: Tokens so far, those of a reply that is gone on with left out.
+        ids: Tokens generated so far, without those of the text being continued.
     """
 
-    def __init__(self, decode: Callable[[int], str], codec: TokenCodec, begun: str = "") -> None:
-        """Begin a reply.
+    def __init__(self, decode: Callable[[int], str], codec: TokenCodec, prefix: str = "") -> None:
+        """Start a reply.
 
         Args:
-            decode: Turns the next token into the characters that are complete with it; made anew for each reply.
-            codec: Remembers the reply's own ids.
-            begun: The text of a reply that is gone on with.
+            decode: Turns the next token into the characters it completes; a new decoder for each reply.
+            codec: Remembers the ids of the finished reply.
+            prefix: Text of the reply to continue; empty for a new one.
         """
         self._decode = decode
         self._codec = codec
         self.ids: list[int] = []
         self._parts: list[str] = []
-        self._begun = begun
-        self._begun_ids = codec.reply_ids(begun)
-        for token in self._begun_ids:  # so that the decoder knows of half a character, and that this is no beginning
+        self._prefix = prefix
+        self._prefix_ids = codec.reply_ids(prefix)
+        for token in self._prefix_ids:  # primes the decoder with any partial character, and marks this as mid-text
             decode(token)
 
     def add(self, token: int) -> str:
-        """Take a token; return the characters that are complete with it, which may be none."""
+        """Add a token and return the characters it completes, possibly none."""
         self.ids.append(token)
         delta = self._decode(token)
-        if delta and not self._parts and not self._begun and self._codec.prepends_space:
+        if delta and not self._parts and not self._prefix and self._codec.prepends_space:
             delta = delta.removeprefix(" ")
         if delta:
             self._parts.append(delta)
         return delta
 
     def close(self) -> None:
-        """Remember the ids."""
+        """Remember the ids of the whole reply."""
         if self.ids:
-            self._codec.remember("".join([self._begun, *self._parts]), [*self._begun_ids, *self.ids])
+            self._codec.remember("".join([self._prefix, *self._parts]), [*self._prefix_ids, *self.ids])
 
 
 def collect(events: Iterable[Event]) -> tuple[str, Finished]:
-    """The whole text of a reply, and its end."""
+    """Return the full text of a reply and its final event."""
     text: list[str] = []
     finished: Finished | None = None
     for event in events:

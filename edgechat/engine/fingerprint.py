@@ -1,9 +1,9 @@
-"""What a model says of one fixed text, in numbers: taken where it is packaged, compared with where it runs.
+"""A numeric fingerprint of a model's predictions: taken when it is packaged, compared where it runs.
 
-A model whose files are whole can still compute wrong, on a processor whose kernels are wrong; nothing but its numbers
-tells. The measure is the Kullback-Leibler divergence in nats, the mean over some positions of the text, of the
-distribution of the next token: for the likeliest tokens one by one, for all others together. Joining them can only
-lessen it, and spares keeping the whole vocabulary.
+Intact files do not guarantee correct results: a faulty kernel on some processor can still compute the wrong numbers,
+and only the numbers show it. The measure is the Kullback-Leibler divergence of the next-token distribution in nats,
+averaged over several positions of a fixed text. The likeliest tokens count individually, all others as one; merging
+them can only reduce the divergence, and it avoids storing the whole vocabulary.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ import msgspec
 from edgechat.errors import EngineError
 
 FINGERPRINT = "edgechat-fingerprint.json"
-"""The file in the ONNX GenAI folder. Its digest is in the manifest as every file's."""
+"""File name inside the ONNX GenAI folder. Like every file, it is listed in the manifest with its digest."""
 
 TEXT = (
     'The quick brown fox, 17 of them (or 3.14?), said: "Wait!" In Paris, the capital of France, people speak French; '
     "def f(x): return x + 1. Naïve café, 東京. One two three four five six seven."
 )
-"""Prose, numbers, code, accents and another script: a tokenizer that is not the model's splits it otherwise."""
+"""Prose, numbers, code, accents and another script, so that a wrong tokenizer splits it differently."""
 
 BOUND = 0.012
-"""The largest distance that rounding explains.
+"""The largest distance, in nats, that rounding explains.
 
-Kernels round activations to 8 bits, each its own way. Measured with the default model: kernels that are right (x86 with
-and without AVX-512, Arm with and without dot product) lie 0.003 to 0.007 from float32 and from one another, Arm's
-KleidiAI kernel, which is wrong, 0.022 to 0.027. Models that round more have their own `noise`, twice which is allowed.
+Kernels round activations to 8 bits in different ways. Measured with the default model: correct kernels (x86 with and
+without AVX-512, Arm with and without dot product) are 0.003 to 0.007 from float32 and from one another; Arm's faulty
+KleidiAI kernel is 0.022 to 0.027 away. Models that round more record their own `noise`, and twice that is allowed.
 """
 
 _STEPS = 12
 _STEP = (3, 1)
-"""Tokens computed in one go, and alone: these are other kernels. There are logits after each."""
+"""Tokens computed in one call, then one alone, since these use different kernels. Logits are read after each."""
 
 _LIKELIEST = 16
 _LEAST = 1e-9
@@ -47,9 +47,9 @@ _LARGEST = 1_000_000
 class Fingerprint(msgspec.Struct, frozen=True, tag="fingerprint"):
     """Attributes:
     ids: The tokens of `TEXT`.
-    tokens: At each position the likeliest next tokens.
+    tokens: The likeliest next tokens at each position.
     logs: Their log-probabilities, in the same order.
-    noise: How far apart two kernels of the machine lay that it was taken on.
+    noise: Distance in nats between two kernels on the machine that took it.
     """  # noqa: D205
 
     ids: tuple[int, ...]
@@ -59,12 +59,12 @@ class Fingerprint(msgspec.Struct, frozen=True, tag="fingerprint"):
 
     @property
     def bound(self) -> float:
-        """The distance up to which another machine's numbers are the same, but for rounding."""
+        """The largest distance, in nats, at which another machine's numbers count as the same."""
         return max(BOUND, 2 * self.noise)
 
 
 def distance(reference: Fingerprint, found: Fingerprint) -> float:
-    """How far `found`, which was taken of the same tokens, lies from `reference`, in nats."""
+    """Return how far `found` is from `reference`, in nats; both must cover the same tokens."""
     pairs = list(zip(reference.logs, found.logs, strict=True))
     return sum(_divergence(right, other) for right, other in pairs) / len(pairs)
 
@@ -76,17 +76,17 @@ def _divergence(right: Sequence[float], other: Sequence[float]) -> float:
 
 
 def take(folder: Path, make_generator: Callable[[int], Any], reference: Fingerprint | None = None) -> Fingerprint:
-    """Have a loaded model say it.
+    """Take a loaded model's fingerprint.
 
     Args:
-        folder: The model's.
-        make_generator: Makes a generator of onnxruntime-genai that can hold so many tokens.
-        reference: What it is going to be compared with: it tells which tokens matter. None takes a new one, of the
-            likeliest tokens, and computes twice to see what rounding does.
+        folder: The model folder.
+        make_generator: Makes an onnxruntime-genai generator for a given number of tokens.
+        reference: The fingerprint to compare with, which determines the tokens to record. None takes a new one of the
+            likeliest tokens, and computes twice to measure the effect of rounding.
 
     Raises:
-        EngineError: The tokenizer is not the reference's, the numbers are none, or the text is too short in this
-            model's tokens.
+        EngineError: The tokenizer differs from the reference's, the model's output is not finite, or the text has too
+            few tokens in this model.
     """
     ids = _encode(folder)
     if reference is not None:
@@ -98,16 +98,16 @@ def take(folder: Path, make_generator: Callable[[int], Any], reference: Fingerpr
             )
         rows = list(_rows(make_generator, ids, _STEP * (len(reference.tokens) // len(_STEP))))
         _require_numbers(rows)
-        return _told(ids, rows, reference.tokens)
+        return _record(ids, rows, reference.tokens)
     steps = min(_STEPS, len(ids) // sum(_STEP))
     if not steps:
         raise EngineError("No fingerprint", f"The model's tokenizer makes {len(ids)} tokens of a whole sentence.")
     rows = list(_rows(make_generator, ids, _STEP * steps))
     _require_numbers(rows)
-    found = _told(ids, rows, [_likeliest(row) for row in rows])
-    alone = slice(len(_STEP) - 1, None, len(_STEP))  # the positions of the tokens that were computed alone
+    found = _record(ids, rows, [_likeliest(row) for row in rows])
+    alone = slice(len(_STEP) - 1, None, len(_STEP))  # positions of the tokens computed alone
     once = Fingerprint(ids, found.tokens[alone], found.logs[alone])
-    again = _told(ids, list(_rows(make_generator, ids, (sum(_STEP),) * steps)), once.tokens)
+    again = _record(ids, list(_rows(make_generator, ids, (sum(_STEP),) * steps)), once.tokens)
     return msgspec.structs.replace(found, noise=round(distance(once, again), 4))
 
 
@@ -124,7 +124,7 @@ def _encode(folder: Path) -> tuple[int, ...]:
 
 
 def _rows(make_generator: Callable[[int], Any], ids: Sequence[int], sizes: Sequence[int]) -> Iterator[Any]:
-    """Logarithms of the next token's probabilities after each piece of the text."""
+    """Yield the log-probabilities of the next token after each piece of the text."""
     import numpy as np
 
     generator = make_generator(sum(sizes) + 1)
@@ -140,7 +140,7 @@ def _rows(make_generator: Callable[[int], Any], ids: Sequence[int], sizes: Seque
 
 
 def _require_numbers(rows: Sequence[Any]) -> None:
-    """What is true of any model that works, whatever it was made of."""
+    """Raise unless the predictions are finite and vary, as those of any working model do."""
     import numpy as np
 
     if not all(np.isfinite(row).all() for row in rows):
@@ -158,7 +158,7 @@ def _likeliest(row: Any) -> tuple[int, ...]:
     return tuple(int(token) for token in row.argsort()[::-1][:_LIKELIEST])
 
 
-def _told(ids: tuple[int, ...], rows: Sequence[Any], tokens: Sequence[tuple[int, ...]]) -> Fingerprint:
+def _record(ids: tuple[int, ...], rows: Sequence[Any], tokens: Sequence[tuple[int, ...]]) -> Fingerprint:
     try:
         logs = tuple(
             tuple(round(float(row[token]), 4) for token in chosen) for row, chosen in zip(rows, tokens, strict=True)
@@ -169,29 +169,29 @@ def _told(ids: tuple[int, ...], rows: Sequence[Any], tokens: Sequence[tuple[int,
 
 
 def unsupported() -> EngineError:
-    """The error of an engine that takes none."""
+    """Return the error for a kind of model that has no fingerprint."""
     return EngineError("No fingerprint", "Only models that onnxruntime-genai runs have one.")
 
 
-def judge(reference: Fingerprint, found: Fingerprint) -> float:
-    """The distance, which is within the bound. Raises EngineError where it is not."""
-    away = distance(reference, found)
-    if not away <= reference.bound:  # nor where it is no number
+def check(reference: Fingerprint, found: Fingerprint) -> float:
+    """Return the distance in nats. Raises EngineError if it exceeds the bound."""
+    divergence = distance(reference, found)
+    if not divergence <= reference.bound:  # also true of NaN
         raise EngineError(
             "The model computes wrong",
-            f"Its predictions lie {away:.4f} from those it was packaged with; rounding explains up to "
+            f"Its predictions lie {divergence:.4f} from those it was packaged with; rounding explains up to "
             f"{reference.bound:.4f}.",
             "If `edgechat models verify NAME` finds its files whole, this processor computes wrong: do not rely on "
             "what the model says here.",
         )
-    return away
+    return divergence
 
 
 def read(folder: Path) -> Fingerprint | None:
-    """The fingerprint in a model's folder; None where there is none.
+    """Read the fingerprint of a model folder; None if it has none.
 
     Raises:
-        EngineError: There is one, and it cannot be used.
+        EngineError: The fingerprint exists but is unusable.
     """
     path = folder / FINGERPRINT
     try:
@@ -205,7 +205,7 @@ def read(folder: Path) -> Fingerprint | None:
 
 
 def parse(raw: bytes) -> Fingerprint:
-    """Read the file's content. Raises ValueError."""
+    """Parse the file's content. Raises ValueError."""
     found = msgspec.json.decode(raw, type=Fingerprint)
     shapes = {len(found.tokens) == len(found.logs), bool(found.ids), bool(found.logs)}
     shapes |= {len(chosen) == len(logs) > 0 for chosen, logs in zip(found.tokens, found.logs, strict=False)}
@@ -217,8 +217,8 @@ def parse(raw: bytes) -> Fingerprint:
     return found
 
 
-def text(fingerprint: Fingerprint) -> bytes:
-    """The file's content: a line for each position."""
+def serialize(fingerprint: Fingerprint) -> bytes:
+    """Format the file's content, one line per position."""
     head = {"type": "fingerprint", "noise": fingerprint.noise, "ids": fingerprint.ids}
     lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
     for key, rows in (("tokens", fingerprint.tokens), ("logs", fingerprint.logs)):

@@ -1,7 +1,7 @@
-"""Taking the fingerprint of a model that is packaged, in a worker like the one that chats: confined, and apart.
+"""Takes the fingerprint of a packaged model in a sandboxed worker process, like the one used for chatting.
 
-The caller may be a notebook or a script of the user's: nothing of the engine is imported here, no event loop is needed,
-and whatever the model does ends with the worker.
+The caller may be a notebook or a script: no engine library is imported here, no event loop is needed, and whatever the
+model does ends with the worker.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from edgechat.engine import resources
-from edgechat.engine.fingerprint import Fingerprint, judge
+from edgechat.engine.fingerprint import Fingerprint, check
 from edgechat.engine.protocol import ModelInfo
 from edgechat.engine.worker import protocol
 from edgechat.errors import EngineError
@@ -22,23 +22,23 @@ from edgechat.runtime import paths
 _Answer = TypeVar("_Answer", bound=protocol.Answer)
 
 _SECONDS = 600.0
-"""A model that has not said a sentence by then is given up."""
+"""Seconds after which an unresponsive model is given up."""
 
 _CONTEXT = 128
 _LOADED = 1.3
-"""Memory a model takes, against the size of its files."""
+"""Memory a model needs, relative to the size of its files."""
 
 
 def take_fingerprint(folder: Path, known: Fingerprint | None = None) -> Fingerprint:
-    """Load an ONNX GenAI folder in a process of its own and take its fingerprint.
+    """Load an ONNX GenAI folder in a separate process and take its fingerprint.
 
     Args:
-        folder: The model.
-        known: The one it has already; it is kept where the model still says the same.
+        folder: The model folder.
+        known: Its current fingerprint, which is returned if the model still matches it.
 
     Raises:
-        EngineError: The model cannot be run here, or there is no memory for it.
-        EdgechatError: In the worker's own words.
+        EngineError: The model cannot run here, or there is not enough memory.
+        EdgechatError: The worker failed.
     """
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     if size * _LOADED > resources.available_memory():
@@ -52,15 +52,15 @@ def take_fingerprint(folder: Path, known: Fingerprint | None = None) -> Fingerpr
         guard = threading.Timer(_SECONDS, child.kill)
         guard.start()
         try:
-            _ask(child, protocol.Load(str(folder.resolve()), folder.name, context=_CONTEXT, kept_bytes=0), ModelInfo)
+            _query(child, protocol.Load(str(folder.resolve()), folder.name, context=_CONTEXT, cache_bytes=0), ModelInfo)
             if known is not None:
                 try:
-                    judge(known, _ask(child, protocol.TakeFingerprint(known), Fingerprint))
-                except EngineError:  # the model was changed since
+                    check(known, _query(child, protocol.TakeFingerprint(known), Fingerprint))
+                except EngineError:  # the model has changed since
                     pass
                 else:
                     return known
-            return _ask(child, protocol.TakeFingerprint(), Fingerprint)
+            return _query(child, protocol.TakeFingerprint(), Fingerprint)
         except OSError as error:
             raise EngineError("The model process ended", f"{error.strerror or error}.") from error
         finally:
@@ -68,7 +68,7 @@ def take_fingerprint(folder: Path, known: Fingerprint | None = None) -> Fingerpr
             child.kill()
 
 
-def _ask(child: subprocess.Popen[bytes], command: protocol.Command, kind: type[_Answer]) -> _Answer:
+def _query(child: subprocess.Popen[bytes], command: protocol.Command, kind: type[_Answer]) -> _Answer:
     assert child.stdin is not None
     assert child.stdout is not None
     child.stdin.write(protocol.encode(protocol.CommandLine(1, command)))

@@ -1,9 +1,8 @@
-"""The onnxruntime-genai loop, and the only importer of that library.
+"""The onnxruntime-genai loop: loads a model, computes prompts and generates tokens.
 
-Everything here blocks and holds the GIL for as long as the library computes, so it runs in the worker process (or in a
-process that has nothing else to do, such as MLflow scoring). Generators are kept for as long as possible: a new prompt
-is compared with the tokens that are already computed, the KV cache is rewound to where they part, and only the rest is
-computed.
+Everything here blocks and holds the GIL while the library computes, so it runs in the worker process, or in a process
+with nothing else to do, such as MLflow scoring. Generators are reused as long as possible: the KV cache is rewound to
+where a new prompt diverges from the tokens already computed, and only the rest is computed.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import onnxruntime_genai as og
 from edgechat.chat.conversation import Message
 from edgechat.chat.prompt_format import prompt_pieces, split_controls
 from edgechat.engine import fingerprint, resources
-from edgechat.engine.batch import BatchWriter, choose_filler
+from edgechat.engine.batch import BatchWriter, choose_padding
 from edgechat.engine.detokenizer import GrowingReply, collect
 from edgechat.engine.fingerprint import Fingerprint
 from edgechat.engine.kv_cache import Cache, RecentCaches, common_prefix
@@ -44,38 +43,38 @@ from edgechat.engine.shared import (
     VERIFY,
     Pace,
     choose_form,
+    describe_prompt,
     fit,
-    known_ahead,
     load_error,
+    one_line,
+    prefill_ids,
+    reply_events,
     run_error,
-    short,
-    show,
-    written,
 )
 from edgechat.errors import EdgechatError, ModelError
 
 SEARCH = {
     "do_sample": True,
-    # A generator made at temperature 0 or without top_p never honours them later; one made with both does, and is
-    # greedy at temperature 0.
+    # A generator created at temperature 0 or without top_p ignores later changes to them; one created with both honours
+    # them, and is greedy at temperature 0.
     "temperature": 1.0,
     "top_p": 0.9,
 }
-"""What every generator is made with."""
+"""Search options every generator is created with."""
 
-_FEWEST = 2
-"""The least tokens of a prompt that are computed in one go. One alone is computed by another kernel, on activations
-rounded to 8 bits: where two words are nearly as likely the other one may win, and a question asked again would be
-answered differently. Two give the same logits as any other number, bit by bit."""
+_MIN_CHUNK = 2
+"""Minimum tokens to compute in one call. A single token uses another kernel, which rounds activations to 8 bits: of two
+almost equally likely tokens the other one may win, and repeating a question would give a different answer. Two tokens
+give bit-identical logits to any larger number."""
 
 
 class GenaiModel:
-    """A loaded model and its generators, one unless more may be kept.
+    """A loaded model and its generators: one, or several if memory allows.
 
     Attributes:
-        info: What the model is and how much it may hold.
-        codec: Text to ids, the model's own way.
-        form: The prompt form in use.
+        info: The model's properties and limits.
+        codec: The model's tokenizer.
+        form: The prompt format in use.
     """
 
     def __init__(
@@ -86,21 +85,20 @@ class GenaiModel:
         context: int | None = None,
         threads: int | None = None,
         spinning: bool = True,
-        kept_bytes: int | None = 0,
+        cache_bytes: int | None = 0,
     ) -> None:
         """Load an ONNX GenAI folder.
 
         Args:
             folder: Holds genai_config.json, the ONNX file and the tokenizer.
-            name: What to call the model; the folder's name by default.
-            context: Tokens wanted; None is what the model and the free memory allow.
-            threads: Threads of the computation; None is one per physical core.
-            spinning: Whether computing threads spin while they wait: faster on an idle machine, slower on a busy one.
-            kept_bytes: Bytes that chats beside the one being held may take to stay computed; None is some of what is
-                free.
+            name: Display name; defaults to the folder's name.
+            context: Requested context window in tokens; None uses what the model and the free memory allow.
+            threads: Compute threads; None is one per physical core.
+            spinning: Whether idle compute threads spin: faster on an idle machine, slower on a busy one.
+            cache_bytes: Memory budget for KV caches of other recent chats; None uses a share of the free memory.
 
         Raises:
-            ModelError: The folder cannot be loaded; the message holds the library's own words.
+            ModelError: The folder cannot be loaded; the message includes the library's own.
         """
         began = time.perf_counter()
         count = threads or resources.threads()
@@ -108,19 +106,19 @@ class GenaiModel:
         try:
             config: dict[str, Any] = json.loads(config_path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ModelError("Model cannot be read", f"{config_path}: {short(error)}.", VERIFY) from error
+            raise ModelError("Model cannot be read", f"{config_path}: {one_line(error)}.", VERIFY) from error
         self._folder = folder
         self.codec = TokenCodec(folder)
-        filler = choose_filler(folder, config, self.codec)
+        padding = choose_padding(folder, config, self.codec)
         overlay = model_overlay(config.get("model", {}), session_options(count, spinning=spinning))
-        if filler is not None:
-            overlay["pad_token_id"] = filler
+        if padding is not None:
+            overlay["pad_token_id"] = padding
         try:
             settings = og.Config(str(folder))
             settings.overlay(json.dumps({"model": overlay}))
             self._model = og.Model(settings)
             self._tokenizer = og.Tokenizer(self._model)
-        except Exception as error:  # the library raises RuntimeError and bare Exception alike
+        except Exception as error:  # the library raises RuntimeError as well as bare Exception
             raise load_error(folder, error) from error
         resources.return_unneeded_memory(folder)
         self._eos = frozenset(int(token) for token in self._tokenizer.eos_token_ids)
@@ -129,9 +127,9 @@ class GenaiModel:
         kv = resources.kv_bytes_per_token(config) * self._context.tokens
         self._caches = RecentCaches(
             self._make_generator,
-            most=resources.kept_chats(kv, resources.available_memory(), kept_bytes),
-            # Other programs may have taken it since.
-            room=lambda: resources.available_memory() > kv + resources.RESERVE,
+            capacity=resources.cached_chats(kv, resources.available_memory(), cache_bytes),
+            # Other programs may have used the memory since.
+            has_room=lambda: resources.available_memory() > kv + resources.RESERVE,
         )
         self._pace = Pace()
         self._ahead: tuple[tuple[Message, ...], list[int]] | None = None
@@ -141,10 +139,10 @@ class GenaiModel:
         self._batch = BatchWriter(
             self._model,
             eos=self._eos,
-            filler=filler,
+            padding=padding,
             context=self._context.tokens,
             options=self._search,
-            opened_reply=self._opened_reply,
+            new_reply=self._new_reply,
         )
         self.info = ModelInfo(
             name=name or folder.name,
@@ -155,13 +153,13 @@ class GenaiModel:
             context_reason=self._context.reason,
             threads=count,
             load_seconds=time.perf_counter() - began,
-            cliff=resources.cliff(config, self._context.tokens),
-            kept_chats=self._caches.most,
+            longrope_limit=resources.longrope_limit(config, self._context.tokens),
+            cached_chats=self._caches.capacity,
         )
 
     def fingerprint(self, reference: Fingerprint | None = None) -> Fingerprint:
-        """See `LoadedModel.fingerprint`."""
-        self._drop()  # its KV cache and this one would be two
+        """Take the model's fingerprint; see `LoadedModel.fingerprint`."""
+        self._drop()  # frees its KV cache before another is allocated
 
         def make(size: int) -> Any:
             params = og.GeneratorParams(self._model)
@@ -180,16 +178,15 @@ class GenaiModel:
         return rendered
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
-        """Ids of the prompt that asks for the next reply, or for more of the assistant's last message."""
+        """Return the token ids of the prompt for the next reply, or for continuing the last assistant message."""
         if self._ahead is not None and self._ahead[0] == tuple(messages):
             return [*self._ahead[1]]
         return self.codec.encode(prompt_pieces(self.form, messages))
 
     def prompt(self, messages: Sequence[Message]) -> Prompt:
-        """See `LoadedModel.prompt`."""
-        return show(
-            self.codec, self.form, messages, self._caches.held(), fewest=_FEWEST, ready=self._caches.held(ready=True)
-        )
+        """Return the prompt with its parts and cached token count."""
+        cached, ready = self._caches.cached_ids(), self._caches.cached_ids(ready=True)
+        return describe_prompt(self.codec, self.form, messages, cached, recomputed=_MIN_CHUNK, ready=ready)
 
     def prefill(
         self,
@@ -197,49 +194,49 @@ class GenaiModel:
         stopped: Callable[[], bool] = lambda: False,
         top_k: int | None = None,
     ) -> Iterator[int]:
-        """See `LoadedModel.prefill`."""
-        prompt, whole = known_ahead(self.encode, messages), bool(messages[-1].content)
+        """Compute the next prompt ahead of time; see `LoadedModel.prefill`."""
+        prompt, whole = prefill_ids(self.encode, messages), bool(messages[-1].content)
         if len(prompt) >= self._context.tokens:
             return
-        if whole:  # it is soon sent, and encoding a long chat would be most of what is left to do
+        if whole:  # it will be sent soon, and encoding a long chat would take most of the remaining time
             self._ahead = tuple(messages), prompt
         self._seed = None
         self._top_k = top_k or self._top_k
         try:
-            cache = self._caches.take(prompt, ahead=True, made_for=(self._top_k, None))
-            if not whole and common_prefix(cache.tokens, prompt) > len(prompt) - _FEWEST:
+            cache = self._caches.take(prompt, ahead=True, created_for=(self._top_k, None))
+            if not whole and common_prefix(cache.tokens, prompt) > len(prompt) - _MIN_CHUNK:
                 return
             cached = self._cut(cache, prompt)
-            for held in self._compute(cache, prompt, stopped):
-                yield held - cached
+            for computed in self._compute(cache, prompt, stopped):
+                yield computed - cached
         except Exception as error:
             self._drop()
             raise run_error(error) from error
 
     def generate(self, request: Request, stopped: Callable[[], bool] = lambda: False) -> Iterator[Event]:
-        """Write one reply.
+        """Generate one reply.
 
         Args:
-            request: The conversation and how to sample.
-            stopped: Asked between chunks and tokens; True ends the reply with what has come.
+            request: The conversation and the sampling settings.
+            stopped: Polled between chunks and tokens; returning True ends the reply with the text so far.
 
         Yields:
-            Progress for prompts of more than one chunk, TextDelta, and Finished at last.
+            Progress for prompts longer than one chunk, TextDelta, and finally Finished.
 
         Raises:
             RequestError: The prompt does not fit.
-            EngineError: The library failed; the KV cache is then given up.
+            EngineError: The library failed; the KV cache is then dropped.
         """
         began = time.perf_counter()
         prompt, limit = fit(request, self._context.tokens, self.encode)
-        self._ahead = None  # of this reply other ids may be remembered
+        self._ahead = None  # this reply may be remembered with different ids
         yield from self._write(prompt, limit, request, stopped, began)
 
     def complete(self, request: Request) -> Iterator[Event]:
-        """Continue one message's text as it stands, in which control tokens count as such.
+        """Continue raw text in which control tokens are recognised.
 
-        For a prompt that is in the model's form already, never for what a person types into a chat: it could steer the
-        model. For the rest see `generate`.
+        Only for a prompt already in the model's own format, never for what a person types into a chat, which could then
+        steer the model. Otherwise like `generate`.
         """
         began = time.perf_counter()
         prompt, limit = fit(request, self._context.tokens, self._encode_form)
@@ -250,28 +247,28 @@ class GenaiModel:
         return self.codec.encode(tuple(split_controls(text, self.codec.controls)))
 
     def generate_batch(self, requests: Sequence[Request]) -> list[tuple[str, Finished]]:
-        """Write a reply to each request, several at a time where that is faster and changes nothing.
+        """Generate a reply to each request, batching where that is faster.
 
-        Requests with a seed are written one by one, as `generate` would. Rows of one batch are computed by other
-        kernels than single ones, on activations rounded to 8 bits: where two words are nearly as likely either may win.
+        Requests with a seed are generated one at a time, exactly as `generate` does. Batched rows use different kernels
+        from single ones, on activations rounded to 8 bits, so either of two almost equally likely tokens may win.
 
         Returns:
-            The text and the end of each reply, in order.
+            The text of each reply and its final event, in order.
 
         Raises:
-            RequestError: A prompt does not fit; nothing was written then.
+            RequestError: A prompt does not fit; nothing was generated.
             EngineError: See `generate`.
         """
         fitted = [fit(request, self._context.tokens, self.encode) for request in requests]
         prompts = [prompt for prompt, _ in fitted]
         replies: list[tuple[str, Finished] | None] = [None] * len(requests)
         for rows in self._batches(requests, prompts):
-            self._drop()  # its KV cache and the batch's would be two
+            self._drop()  # frees its KV cache before the batch's is allocated
             try:
-                written = self._batch.write([prompts[row] for row in rows], [requests[row] for row in rows])
+                reply_events = self._batch.write([prompts[row] for row in rows], [requests[row] for row in rows])
             except Exception as error:
                 raise run_error(error) from error
-            for row, reply in zip(rows, written, strict=True):
+            for row, reply in zip(rows, reply_events, strict=True):
                 replies[row] = reply
         for row, request in enumerate(requests):
             if replies[row] is None:
@@ -280,7 +277,7 @@ class GenaiModel:
         return [reply for reply in replies if reply is not None]
 
     def _batches(self, requests: Sequence[Request], prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-        """Rows that can be written together: of one sampling, without a seed, of about one length."""
+        """Yield groups of rows that can share a batch: same sampling, no seed, similar length."""
         groups: dict[Sampling, list[int]] = {}
         for row, request in enumerate(requests):
             if request.sampling.seed is None:
@@ -292,11 +289,17 @@ class GenaiModel:
     def _write(
         self, prompt: list[int], limit: int, request: Request, stopped: Callable[[], bool], began: float
     ) -> Iterator[Event]:
-        run = partial(self._run, request.sampling, prompt, limit, request.begun, began)
-        yield from written(run, request, stopped, self._drop)
+        run = partial(self._run, request.sampling, prompt, limit, request.continued_text, began)
+        yield from reply_events(run, request, stopped, self._drop)
 
     def _run(
-        self, sampling: Sampling, prompt: list[int], limit: int, begun: str, began: float, stopped: Callable[[], bool]
+        self,
+        sampling: Sampling,
+        prompt: list[int],
+        limit: int,
+        continued_text: str,
+        began: float,
+        stopped: Callable[[], bool],
     ) -> Iterator[Event]:
         cache, cached = self._prepare(sampling, prompt)
         generator = cache.generator
@@ -307,7 +310,7 @@ class GenaiModel:
         cancelled = len(cache.tokens) < total
         prefilled = time.perf_counter()
         first_text = first_token = last_token = 0.0
-        reply = self._opened_reply(begun)
+        reply = self._new_reply(continued_text)
         reason = "cancelled" if cancelled else "length"
         while not cancelled and len(reply.ids) < limit:
             if stopped():
@@ -317,7 +320,7 @@ class GenaiModel:
             generator.generate_next_token()
             token = int(generator.get_next_tokens()[0])
             if token in self._eos:
-                # The end token is neither in the sequence nor in the KV cache; the next prompt brings it.
+                # The end token is neither in the sequence nor in the KV cache; the next prompt supplies it.
                 reason = "stop"
                 break
             last_token = time.perf_counter()
@@ -337,46 +340,48 @@ class GenaiModel:
             ),
         )
 
-    def _opened_reply(self, begun: str = "") -> GrowingReply:
-        return GrowingReply(self._tokenizer.create_stream().decode, self.codec, begun)
+    def _new_reply(self, continued_text: str = "") -> GrowingReply:
+        return GrowingReply(self._tokenizer.create_stream().decode, self.codec, continued_text)
 
     def _compute(self, cache: Cache, prompt: list[int], stopped: Callable[[], bool]) -> Iterator[int]:
-        """Compute the rest of a prompt chunk by chunk, unless stopped; yield how many of its tokens are held."""
+        """Compute the rest of a prompt in chunks until stopped; yield the number of tokens cached."""
         while len(cache.tokens) < len(prompt) and not stopped():
-            held = len(cache.tokens)
-            size = self._pace.size - 1 if len(prompt) - held == self._pace.size + 1 else self._pace.size  # see _FEWEST
-            chunk = prompt[held : held + size]
+            computed = len(cache.tokens)
+            size = (
+                self._pace.size - 1 if len(prompt) - computed == self._pace.size + 1 else self._pace.size
+            )  # see _MIN_CHUNK
+            chunk = prompt[computed : computed + size]
             began = time.perf_counter()
             cache.generator.append_tokens(chunk)
-            self._pace.note(len(chunk), time.perf_counter() - began)
+            self._pace.record(len(chunk), time.perf_counter() - began)
             cache.tokens += chunk
             cache.ready = True
             yield len(cache.tokens)
 
     def _prepare(self, sampling: Sampling, prompt: list[int]) -> tuple[Cache, int]:
-        """Bring a generator to where the prompt leaves what it holds; return it and how many tokens that is."""
+        """Rewind a generator to where the prompt diverges; return it and the number of tokens reused."""
         options = {
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "repetition_penalty": sampling.repetition_penalty,
         }
-        # A seed is read only when a generator is made, so a repeatable reply starts from an empty cache.
+        # A seed is read only when a generator is created, so a repeatable reply starts from an empty cache.
         repeatable = sampling.seed is not None and sampling.temperature > 0
         self._seed = sampling.seed if repeatable else None
-        if sampling.temperature > 0:  # else the likeliest token is the same among any number of them
+        if sampling.temperature > 0:  # otherwise the likeliest token wins whatever top_k is
             self._top_k = sampling.top_k
-        cache = self._caches.take(prompt, fresh=repeatable, made_for=(self._top_k, self._seed))
+        cache = self._caches.take(prompt, fresh=repeatable, created_for=(self._top_k, self._seed))
         cache.params.set_search_options(**options)
         return cache, self._cut(cache, prompt)
 
     @staticmethod
     def _cut(cache: Cache, prompt: Sequence[int]) -> int:
-        """Take back what the prompt does not share; return how many tokens are left."""
+        """Drop the tokens the prompt does not share; return how many remain."""
         if cache.ready and cache.tokens == prompt:
             return len(prompt)
-        # Something must be appended, or there would be no logits to choose the first token from.
-        common = min(common_prefix(cache.tokens, prompt), max(len(prompt) - _FEWEST, 0))
-        if not cache.ready:  # the last token was only chosen; what is appended to it as it is comes out wrong
+        # Something must be appended, or there are no logits to sample the first token from.
+        common = min(common_prefix(cache.tokens, prompt), max(len(prompt) - _MIN_CHUNK, 0))
+        if not cache.ready:  # the last token was sampled but not computed; appending to it as is gives wrong output
             common = min(common, max(len(cache.tokens) - 1, 0))
         if common < len(cache.tokens):
             cache.generator.rewind_to(common)
@@ -394,7 +399,7 @@ class GenaiModel:
         return og.Generator(self._model, params), params
 
     def _search(self, top_k: int) -> dict[str, Any]:
-        """What a generator is made with; changing `top_k` on a live one yields garbage."""
+        """Return a generator's search options; changing `top_k` on a live one yields garbage."""
         return {**SEARCH, "top_k": min(top_k, self._vocabulary)}
 
     def _drop(self) -> None:

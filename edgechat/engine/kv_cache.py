@@ -1,8 +1,8 @@
-"""Which KV cache a prompt goes on from, when several recent chats keep theirs.
+"""Chooses which KV cache a prompt reuses when several recent chats have one.
 
-Going back to a chat, or to another branch of one, costs nothing while its tokens are still computed. Each cache takes
-its whole memory when it is made, so there are only as many as was allowed; with one, this is the plain rule of taking
-what is there and cutting it back. Nothing here knows a library: a cache is whatever `make` returns.
+Returning to a chat, or to another branch, costs nothing while its tokens are cached. Each cache allocates all its
+memory up front, so there are only as many as allowed; with one, this simply reuses it and rewinds. Nothing here depends
+on a library: a cache wraps whatever `make` returns.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 WORTH_KEEPING = 256
-"""Tokens: fewer are computed again in about the time it takes to allocate another cache."""
+"""Tokens; recomputing fewer than this takes about as long as allocating another cache."""
 
 
 def common_prefix(left: Sequence[object], right: Sequence[object]) -> int:
-    """How many tokens two sequences begin with in common."""
+    """Return how many leading tokens two sequences share."""
     least = min(len(left), len(right))
-    if left[:least] == right[:least]:  # most often, and a thousand are compared at once
+    if left[:least] == right[:least]:  # the usual case, compared in one step
         return least
     for position, (a, b) in enumerate(zip(left, right, strict=False)):
         if a != b:
@@ -32,12 +32,12 @@ class Cache:
     """One KV cache.
 
     Attributes:
-        generator: The library's object that holds it.
-        params: What that was made with, for settings that may change.
-        tokens: The ids it holds; whoever computes or cuts keeps them true.
-        ready: Whether what follows the last id is known: a token can be chosen with nothing more computed.
-        used: When it was last taken, as a count; 0 is never.
-        made_for: What the library's object was made for, where it cannot be changed later.
+        generator: The library's object that owns the cache.
+        params: The library's parameters for it, whose settings may change.
+        tokens: The ids in the cache; whoever computes or rewinds must keep this in sync.
+        ready: Whether the logits after the last id are available, so that sampling needs no further computation.
+        used: Sequence number of the last use; 0 means never.
+        created_for: Settings fixed when the library's object was created.
     """
 
     generator: Any
@@ -45,63 +45,66 @@ class Cache:
     tokens: list[int] = field(default_factory=list)
     ready: bool = False
     used: int = 0
-    made_for: object = None
+    created_for: object = None
 
 
 class RecentCaches:
-    """The caches of the chats held last.
+    """The KV caches of the most recent chats.
 
     Attributes:
-        most: How many there may be.
+        capacity: The maximum number of caches.
     """
 
     def __init__(
-        self, make: Callable[[], tuple[Any, Any]], *, most: int = 1, room: Callable[[], bool] = lambda: True
+        self, make: Callable[[], tuple[Any, Any]], *, capacity: int = 1, has_room: Callable[[], bool] = lambda: True
     ) -> None:
-        """There is no cache yet.
+        """Start without any cache.
 
         Args:
-            make: Makes a generator; returns it and its parameters.
-            most: How many there may be.
-            room: Whether the memory of one more is free now; asked only for a second one and further ones.
+            make: Creates a generator; returns it and its parameters.
+            capacity: The maximum number of caches.
+            has_room: Whether there is memory for one more; called only from the second cache on.
         """
         self._make = make
-        self._room = room
-        self.most = most
+        self._has_room = has_room
+        self.capacity = capacity
         self._caches: list[Cache] = []
         self._clock = itertools.count(1)
 
     def __len__(self) -> int:
         return len(self._caches)
 
-    def held(self, *, ready: bool = False) -> list[list[int]]:
-        """What each cache holds, or each of those that are ready; of the others the last token is computed again."""
+    def cached_ids(self, *, ready: bool = False) -> list[list[int]]:
+        """Return the reusable tokens of each cache, or only of those that are ready.
+
+        If a cache is not ready, its last token has to be computed again.
+        """
         return [
             cache.tokens if cache.ready else cache.tokens[:-1] for cache in self._caches if cache.ready or not ready
         ]
 
     def take(
-        self, prompt: Sequence[int], *, ahead: bool = False, fresh: bool = False, made_for: object = None
+        self, prompt: Sequence[int], *, ahead: bool = False, fresh: bool = False, created_for: object = None
     ) -> Cache:
-        """The cache in which the prompt costs least, without throwing away more than it saves.
+        """Return the cache in which the prompt is cheapest to compute, without discarding more than it saves.
 
-        That is the one which shares the longest beginning with the prompt, unless more would be cut off it than is
-        shared: then another chat is going to be held, and it gets a new cache, or the least recently used one.
+        That is the one sharing the longest prefix, unless more tokens would be cut than are shared. In that case the
+        prompt belongs to another chat and gets a new cache, or the least recently used one.
 
         Args:
-            prompt: The ids that are to be computed.
-            ahead: Whether more ids will follow, which nobody knows yet; else a cache that holds all of them is taken
-                whatever else it holds, as for another reply to the same message.
-            fresh: Whether the library's object has to be new.
-            made_for: What it has to have been made for.
+            prompt: The token ids to compute.
+            ahead: Whether the prompt is still incomplete. If it is complete, a cache containing all of it is used
+                whatever follows there, as when regenerating a reply.
+            fresh: Whether a new library object is required.
+            created_for: Settings the library object must have been created with.
         """
         cache = self._choose(prompt, ahead)
-        if cache.used and (fresh or cache.made_for != made_for):
+        if cache.used and (fresh or cache.created_for != created_for):
             self._caches.remove(cache)
-            del cache  # its memory must be free before the next is made
+            del cache  # frees its memory before the next is created
             cache = self._add()
         if not cache.used:
-            cache.made_for = made_for
+            cache.created_for = created_for
         cache.used = next(self._clock)
         return cache
 
@@ -112,9 +115,9 @@ class RecentCaches:
         shared = common_prefix(best.tokens, prompt)
         lost = len(best.tokens) - shared
         again = not ahead and shared >= len(prompt) - 1
-        if self.most == 1 or lost <= max(shared, WORTH_KEEPING) or again:
+        if self.capacity == 1 or lost <= max(shared, WORTH_KEEPING) or again:
             return best
-        if len(self._caches) < self.most and self._room():
+        if len(self._caches) < self.capacity and self._has_room():
             return self._add()
         return min(self._caches, key=lambda cache: cache.used)
 
@@ -124,5 +127,5 @@ class RecentCaches:
         return cache
 
     def drop(self) -> None:
-        """Give all of them up."""
+        """Discard all caches."""
         self._caches.clear()

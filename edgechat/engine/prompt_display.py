@@ -1,7 +1,7 @@
-"""A prompt for people: its parts one to a line, with what was computed before told from what is new.
+"""Formats a prompt for people: one part per line, showing which tokens are cached and which are new.
 
-What a person typed is quoted, so that a typed `<|end|>` cannot be taken for the control token. Nothing here makes text
-fit for a terminal; whoever shows it does.
+What a person typed is quoted, so that a typed `<|end|>` cannot be mistaken for the control token. Nothing here makes
+text safe for a terminal; the caller does.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class PartLine:
     """One part of a prompt.
 
     Attributes:
-        part: The part.
-        cached: How many of its first ids were computed before.
+        part: The part itself.
+        cached: How many of its leading ids are cached.
     """
 
     part: PromptPart
@@ -28,19 +28,19 @@ class PartLine:
 
     @property
     def sign(self) -> str:
-        """What was computed of it before: "=" all, "~" some, "+" nothing."""
+        """How much of it is cached: "=" all, "~" some, "+" nothing."""
         if self.cached == len(self.part.ids):
             return "="
         return "~" if self.cached else "+"
 
     @property
     def text(self) -> str:
-        """A control token as it is, everything else in quotes with its line breaks as escapes."""
+        """A control token as is, anything else quoted with escaped line breaks."""
         return self.part.text if self.part.kind == "control" else json.dumps(self.part.text, ensure_ascii=False)
 
     @property
     def ids(self) -> str:
-        """Its ids, and where the new ones begin if some were computed before."""
+        """Its ids, with "|" where the new ones start if only some are cached."""
         words = [str(token) for token in self.part.ids]
         if 0 < self.cached < len(words):
             words.insert(self.cached, "|")
@@ -48,7 +48,7 @@ class PartLine:
 
 
 def part_lines(prompt: Prompt) -> Iterator[PartLine]:
-    """The parts of a prompt, each with how much of it was computed before."""
+    """Yield the parts of a prompt, each with its cached token count."""
     before = prompt.cached
     for part in prompt.parts:
         cached = min(before, len(part.ids))
@@ -56,8 +56,8 @@ def part_lines(prompt: Prompt) -> Iterator[PartLine]:
         yield PartLine(part, cached)
 
 
-def summary_words(prompt: Prompt) -> str:
-    """How long it is and how much of it was computed before."""
+def format_summary(prompt: Prompt) -> str:
+    """Say how long the prompt is and how much of it is cached."""
     new = prompt.tokens - prompt.cached
     words = ngettext(
         "{n:,} token: {cached:,} computed before (=), {new:,} new (+)",

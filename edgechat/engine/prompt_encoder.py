@@ -1,7 +1,8 @@
-"""Pieces of a prompt to token ids; the only place where text becomes ids.
+"""Encodes the pieces of a prompt as token ids; the only place where text becomes ids.
 
-The Hugging Face `tokenizers` library is used, not onnxruntime-genai's own encoder, because it alone can be told that
-text is text: the genai encoder turns a typed `<|end|>` into the control token. Ids for ordinary text are the same.
+It uses the Hugging Face `tokenizers` library rather than onnxruntime-genai's encoder, because only the former can treat
+all text as plain text: the genai encoder turns a typed `<|end|>` into the control token. Ordinary text gets the same
+    ids.
 """
 
 from __future__ import annotations
@@ -17,24 +18,24 @@ from edgechat.chat.prompt_format import Piece
 from edgechat.engine.protocol import PromptPart
 from edgechat.errors import EngineError, ModelError, is_panic
 
-REPLIES_KEPT = 4096
-"""Replies whose own ids are remembered: a few megabytes at the most."""
+MAX_REMEMBERED_REPLIES = 4096
+"""Number of replies whose ids are remembered; a few megabytes at most."""
 
-ENCODED_KEPT = 200_000
-"""Ids of texts that are remembered, a few megabytes: a chat is encoded with every message, and only its end is new."""
+MAX_REMEMBERED_IDS = 200_000
+"""Ids of cached texts, a few megabytes: a chat is encoded for every message, but only its end is new."""
 
 _ENTRY = 16
-"""What remembering a text takes beside its ids, in ids."""
+"""Overhead of a cached text beyond its ids, counted in ids."""
 
 
 class TokenCodec:
     """Encodes pieces with a model's tokenizer.json.
 
     Attributes:
-        control_ids: Names of the control tokens and the one id of each.
+        control_ids: Control tokens by name, with the single id of each.
         controls: The names alone.
-        prepends_space: Whether the tokenizer puts a space in front of text, as SentencePiece does; a reply then begins
-            with it.
+        prepends_space: Whether the tokenizer puts a space before text, as SentencePiece does; a reply then starts with
+            one.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -45,15 +46,15 @@ class TokenCodec:
         """
         path = folder / "tokenizer.json"
         try:
-            # Read here, for an error with its cause: the library has the same bare Exception for everything.
+            # Read here to report the cause: the library raises the same bare Exception for everything.
             self._tokenizer = Tokenizer.from_buffer(path.read_bytes())
         except OSError as error:
             raise ModelError("Tokenizer cannot be read", f"{path}: {error.strerror or error}.", _HINT) from error
         except Exception as error:
             raise ModelError("Tokenizer is damaged", f"{path}: {_short(error)}.", _HINT) from error
         added: dict[int, AddedToken] = self._tokenizer.get_added_tokens_decoder()
-        # Every added token counts as special for the encoder of text, also those the file does not mark so (Phi-3's
-        # `</s>`, tool-call tags elsewhere): none of them may come from what was typed.
+        # Treat every added token as special when encoding text, including those the file does not mark as such (Phi-3's
+        # `</s>`, tool-call tags elsewhere): none of them may come from typed text.
         self._tokenizer.add_special_tokens(
             [
                 AddedToken(
@@ -68,7 +69,7 @@ class TokenCodec:
                 if not token.special
             ]
         )
-        # What a file says of filling up and cutting off is for training; 2^31 ids of filling would be written out.
+        # Padding and truncation settings in the file are for training; padding to 2^31 ids would be taken literally.
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self.control_ids = {token.content: number for number, token in added.items()}
@@ -88,21 +89,21 @@ class TokenCodec:
         return int(self._tokenizer.get_vocab_size(with_added_tokens=True))
 
     def encode_text(self, text: str) -> tuple[int, ...]:
-        """Ids of text, every character of it taken literally.
+        """Encode text, taking every character literally.
 
         Raises:
-            EngineError: The tokenizer fails, or a control id came out after all; sending that would let the text steer
-                the model.
+            EngineError: The tokenizer failed, or a control id came out anyway; sending it would let the text steer the
+                model.
         """
         ids = self._encoded.get(text)
         if ids is None:
             ids = self._ids_of(text)
             if not self._reserved.isdisjoint(ids):
                 raise EngineError("Text was taken for a control token", "This tokenizer cannot keep the two apart.")
-            if len(ids) < ENCODED_KEPT // 2:
+            if len(ids) < MAX_REMEMBERED_IDS // 2:
                 self._encoded[text] = ids
                 self._encoded_ids += len(ids) + _ENTRY
-            while self._encoded_ids > ENCODED_KEPT:
+            while self._encoded_ids > MAX_REMEMBERED_IDS:
                 self._encoded_ids -= len(self._encoded.popitem(last=False)[1]) + _ENTRY
         else:
             self._encoded.move_to_end(text)
@@ -121,40 +122,40 @@ class TokenCodec:
             ) from error
 
     def decoder(self) -> Callable[[int], str]:
-        """A decoder for one reply: from each id to the characters it completes, control tokens left out.
+        """Return a decoder for one reply: it maps each id to the characters it completes, omitting control tokens.
 
-        It gives "" while a character is not whole yet.
+        It returns "" while a character is incomplete.
         """
         stream = DecodeStream(skip_special_tokens=True)
         return lambda token: stream.step(self._tokenizer, token) or ""
 
     def remember(self, reply: str, ids: Sequence[int]) -> None:
-        """Keep the ids a reply was generated as.
+        """Remember the ids a reply was generated with.
 
-        A model may spell a text in other ids than the encoder would; with its own ids the next prompt extends what is
-        already computed.
+        A model may tokenize a text differently from the encoder; reusing its own ids lets the next prompt extend what
+        is already cached.
         """
         self._replies[reply] = tuple(ids)
         self._replies.move_to_end(reply)
-        while len(self._replies) > REPLIES_KEPT:
+        while len(self._replies) > MAX_REMEMBERED_REPLIES:
             self._replies.popitem(last=False)
 
     def reply_ids(self, reply: str) -> tuple[int, ...]:
-        """The ids of a reply, those it was generated as where they are remembered."""
+        """Return the ids of a reply: those it was generated with if remembered, else encoded."""
         return self._replies.get(reply) or self.encode_text(reply) if reply else ()
 
     def encode(self, pieces: Sequence[Piece]) -> list[int]:
-        """Ids of a prompt; see `parts`."""
+        """Return the ids of a prompt; see `parts`."""
         return [token for part in self.parts(pieces) for token in part.ids]
 
     def parts(self, pieces: Sequence[Piece]) -> Iterator[PromptPart]:
-        """A prompt in the parts that are encoded one by one.
+        """Yield the parts of a prompt that are encoded separately.
 
-        Markup and text between two control tokens are encoded as one run, as in the whole string; a reply is encoded
-        by itself, as it was generated.
+        Markup and text between two control tokens are encoded together, as they would be in the whole string; a reply
+        is encoded on its own, as it was generated.
 
         Raises:
-            EngineError: A control token of the form is not in this tokenizer.
+            EngineError: The tokenizer lacks a control token of the format.
         """
         run = ""
         strip = False

@@ -1,7 +1,7 @@
-"""What an engine is: one method that takes a request and yields events.
+"""What an engine is: it takes a request and yields events.
 
-These values cross a process boundary as JSON lines (`engine.wire`), so they are msgspec structs: frozen, typed when
-decoded, told apart by a tag. Nothing here knows how a model is run.
+These values cross a process boundary as JSON lines (`engine.worker.protocol`), so they are msgspec structs: frozen,
+validated when decoded, and distinguished by a tag. Nothing here depends on how a model is run.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
     """How the next token is chosen.
 
     Attributes:
-        temperature: 0 is greedy; up to 2.
-        top_p: The smallest set of tokens whose probabilities reach this sum, 0 to 1.
-        repetition_penalty: 1 is none.
-        seed: Makes sampling repeatable; None draws one.
-        top_k: Tokens to choose from, likeliest first.
+        temperature: 0 (greedy) to 2.
+        top_p: Sample from the smallest set of tokens whose probabilities add up to this, 0 to 1.
+        repetition_penalty: 1 means none.
+        seed: Makes sampling repeatable; None picks one at random.
+        top_k: Sample from this many of the likeliest tokens.
     """
 
     temperature: float = 0.3
@@ -35,14 +35,14 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One reply asked for.
+    """A request for one reply.
 
     Attributes:
-        messages: The conversation up to and including the user message to answer, or the assistant's to go on with:
-            a last message of the assistant is continued where it breaks off, and only what follows is yielded.
+        messages: The conversation, ending with the user message to answer or with an assistant message to continue. In
+            the latter case only the new text is yielded.
         sampling: How to choose tokens.
-        max_tokens: Upper bound of the reply's length; None is up to the end of the context.
-        stop: Strings that end the reply where one of them begins, none of them empty.
+        max_tokens: Maximum length of the reply; None means up to the end of the context.
+        stop: Non-empty strings that end the reply; the reply stops before the first one.
     """
 
     messages: tuple[Message, ...]
@@ -51,8 +51,8 @@ class Request(msgspec.Struct, frozen=True):
     stop: tuple[str, ...] = ()
 
     @property
-    def begun(self) -> str:
-        """The text of the reply that is gone on with; empty where a new reply is asked for."""
+    def continued_text(self) -> str:
+        """The text of the reply to continue; empty if a new reply is requested."""
         last = self.messages[-1] if self.messages else None
         return last.content if last is not None and last.role == "assistant" else ""
 
@@ -61,10 +61,10 @@ class PromptPart(msgspec.Struct, frozen=True):
     """A part of a prompt as it is sent.
 
     Attributes:
-        kind: "control": one control token. "text": what a person wrote, with the form's own words around it. "reply":
-            what a model wrote.
-        text: Its characters. Of a reply, the ids are those it was generated as, while they are remembered.
-        ids: What the model is given for it.
+        kind: "control": one control token. "text": what a person wrote and the format's markup around it. "reply": what
+            a model wrote.
+        text: The characters.
+        ids: Their token ids; for a reply, those it was generated with while they are remembered.
     """
 
     kind: Literal["control", "text", "reply"]
@@ -73,11 +73,11 @@ class PromptPart(msgspec.Struct, frozen=True):
 
 
 class Prompt(msgspec.Struct, frozen=True, tag="prompt"):
-    """A prompt, exactly as it is sent.
+    """A prompt exactly as it is sent.
 
     Attributes:
-        parts: In order; their ids together are the prompt.
-        cached: How many of the first ids are computed already.
+        parts: In order; concatenating their ids gives the prompt.
+        cached: How many of the leading ids are already computed.
     """
 
     parts: tuple[PromptPart, ...]
@@ -90,21 +90,20 @@ class Prompt(msgspec.Struct, frozen=True, tag="prompt"):
 
 
 class TextDelta(msgspec.Struct, frozen=True, tag="text"):
-    """The next characters of the reply; never empty, never half a character."""
+    """The next characters of the reply: never empty, never a partial character."""
 
     text: str
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
-    """How far a long step came.
+    """Progress of a long operation.
 
     Attributes:
-        phase: "install": a model is being made ready for the first time, in percent. "check": its files are compared
-            with their manifest, in bytes. "load": it is being read into
-            memory; `total` is 0, for nobody can tell how long it takes. "prefill": prompt tokens computed.
-            "summarise": the model sums up what is no longer sent; `total` is 0.
-        done, total: The step's own units.
-        note: A few words on what is being done now; may be empty.
+        phase: "install": preparing a model for first use, in percent. "check": comparing its files with the manifest,
+            in bytes. "load": reading it into memory; `total` is 0 because the duration is unknown. "prefill": prompt
+            tokens computed. "summarise": summarising messages that are no longer sent; `total` is 0.
+        done, total: Amounts in the unit of the phase.
+        note: What is being done now, in a few words; may be empty.
     """
 
     phase: Literal["install", "check", "load", "prefill", "summarise"]
@@ -113,14 +112,18 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
     note: str = ""
 
 
+ProgressCallback = Callable[[Progress], None]
+"""Receives the progress of a long operation."""
+
+
 class Usage(msgspec.Struct, frozen=True):
     """Tokens of one reply.
 
     Attributes:
-        prompt: Tokens of the whole prompt.
-        cached: Those of them that were already computed.
+        prompt: Tokens in the whole prompt.
+        cached: How many of those were already computed.
         completion: Tokens generated, without the end token.
-        context: Tokens of the context now in use, `prompt` + `completion`.
+        context: Tokens of the context now in use: `prompt` + `completion`.
     """
 
     prompt: int
@@ -134,11 +137,11 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Timings(msgspec.Struct, frozen=True):
-    """Seconds of one reply, measured in the worker.
+    """Durations for one reply in seconds, measured in the worker.
 
     Attributes:
-        prefill: From taking the request to the end of the prompt's computation.
-        ttft: From taking the request to the first text.
+        prefill: From receiving the request to the end of prompt processing.
+        ttft: Time to first text, from receiving the request.
         decode: From the first generated token to the last.
     """
 
@@ -151,8 +154,8 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     """The end of a reply; always the last event of a stream that did not raise.
 
     Attributes:
-        reason: "stop": the model ended it, or a stop string did. "length": max_tokens or the context was reached.
-            "cancelled": it was stopped, and what was yielded before is valid.
+        reason: "stop": the model or a stop string ended it. "length": max_tokens or the context was reached.
+            "cancelled": it was stopped; the text yielded so far is valid.
     """
 
     reason: Literal["stop", "length", "cancelled"]
@@ -161,18 +164,18 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
 
     @property
     def tokens_per_second(self) -> float:
-        """Decode speed; 0 where fewer than two tokens came."""
+        """Decode speed; 0 if fewer than two tokens were generated."""
         return (self.usage.completion - 1) / self.timings.decode if self.timings.decode > 0 else 0.0
 
 
 Event = TextDelta | Progress | Finished
 
 Kind = Literal["genai", "transformers"]
-"""Which library runs a model: onnxruntime-genai, or transformers with torch, which are an extra."""
+"""The library that runs a model: onnxruntime-genai, or transformers with torch (an optional extra)."""
 
 
 def too_long(tokens: str, context: int) -> RequestError:
-    """The error for a prompt of that many tokens, in words, which the context cannot hold with a reply."""
+    """Return the error for a prompt too long for the context; `tokens` is its length as displayed."""
     return RequestError(
         "The conversation is longer than the context",
         f"It has {tokens} tokens; the context holds {context:,}, the reply included.",
@@ -181,25 +184,25 @@ def too_long(tokens: str, context: int) -> RequestError:
 
 
 class StoppedError(EngineError):
-    """What was going on was ended because the user wanted it to end, and the process that did it with it."""
+    """The operation was stopped by the user, and its worker process was ended."""
 
 
 class ModelInfo(msgspec.Struct, frozen=True, tag="ready"):
-    """What the engine says of a loaded model.
+    """What the engine reports about a loaded model.
 
     Attributes:
         name: The model folder's name.
-        architecture: Its type, as genai_config.json or config.json names it, such as "phi3" or "llama".
-        form: Name of the prompt form in use.
-        context: Tokens this session may hold; the effective limit.
-        model_context: Tokens the model was made for.
+        architecture: Its type as given in genai_config.json or config.json, such as "phi3" or "llama".
+        form: Name of the prompt format in use.
+        context: Effective context window of this session in tokens.
+        model_context: Context window the model was trained for, in tokens.
         context_reason: Why `context` is less than `model_context`: "memory", "setting", "model" or "".
-        threads: Threads the computation uses.
-        load_seconds: Seconds it took to load.
-        cliff: Tokens on whose crossing the model computes the whole prompt anew, in one go; 0 where nothing of the
-            kind is within `context`.
-        kept_chats: Chats whose computed tokens can be kept at a time.
-        confinement: What of the operating system confines the process that holds the model, in words; empty is nothing.
+        threads: Number of compute threads.
+        load_seconds: How long loading took.
+        longrope_limit: Token count beyond which a LongRoPE model recomputes the whole prompt in one call; 0 if that
+            cannot happen within `context`.
+        cached_chats: How many chats can have a KV cache at a time.
+        confinement: The operating system features that sandbox the worker, for display; empty if there are none.
     """
 
     name: str
@@ -210,80 +213,80 @@ class ModelInfo(msgspec.Struct, frozen=True, tag="ready"):
     context_reason: str = ""
     threads: int = 0
     load_seconds: float = 0.0
-    cliff: int = 0
-    kept_chats: int = 1
+    longrope_limit: int = 0
+    cached_chats: int = 1
     confinement: str = ""
 
 
 class LoadedModel(Protocol):
-    """A model in this process, which blocks while it computes; what the worker makes of one is an `Engine`."""
+    """A model loaded in this process, which blocks while computing; the worker turns it into an `Engine`."""
 
     @property
     def info(self) -> ModelInfo:
-        """What the model is and how much it may hold."""
+        """The model's properties and limits."""
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
-        """Ids of the prompt that asks for the next reply."""
+        """Return the token ids of the prompt for the next reply."""
 
     def prompt(self, messages: Sequence[Message]) -> Prompt:
-        """The same ids with what they stand for, and how many of them are computed already."""
+        """Return the prompt with its parts and cached token count."""
 
     def prefill(
         self, messages: Sequence[Message], stopped: Callable[[], bool] = ..., top_k: int | None = None
     ) -> Iterator[int]:
-        """Compute what the next prompt is going to begin with, or all of it; see `Engine.prefill`.
+        """Compute the start of the next prompt, or all of it, ahead of time; see `Engine.prefill`.
 
         Args:
-            messages: The conversation, and what is written of the next message.
-            stopped: Asked between chunks; what was computed by then stays.
-            top_k: What the reply is going to be sampled with, where that is known.
+            messages: The conversation, ending with the draft of the next message.
+            stopped: Polled between chunks; what has been computed by then is kept.
+            top_k: The `top_k` the reply will be sampled with, if known.
 
         Yields:
-            Tokens computed so far, after each chunk; nothing where all of it is computed, or none of it would fit.
+            Tokens computed so far, after each chunk; nothing if all are cached or the prompt would not fit.
         """
 
     def fingerprint(self, reference: Fingerprint | None = None) -> Fingerprint:
-        """What the model says of a fixed text, in numbers.
+        """Take a fingerprint of the model's predictions for a fixed text.
 
         Args:
-            reference: What it is going to be compared with; None takes a new one.
+            reference: The fingerprint it will be compared with; None takes a new one.
 
         Raises:
-            EngineError: The numbers are none, the tokenizer is another than the reference's, or the model is of a kind
-                that has no fingerprint.
+            EngineError: The model's output is not finite, the tokenizer differs from the reference's, or this kind of
+                model has no fingerprint.
         """
 
     def generate(self, request: Request, stopped: Callable[[], bool] = ...) -> Iterator[Event]:
-        """Write one reply.
+        """Generate one reply.
 
         Args:
-            request: The conversation and how to sample.
-            stopped: Asked between chunks of the prompt and between tokens; True ends the reply with what has come.
+            request: The conversation and the sampling settings.
+            stopped: Polled between prompt chunks and tokens; returning True ends the reply with the text so far.
 
         Yields:
-            Progress for prompts of more than one chunk, TextDelta, and Finished at last.
+            Progress for prompts longer than one chunk, TextDelta, and finally Finished.
 
         Raises:
-            EngineError: The prompt does not fit, or the library failed. The model can be used again.
+            EngineError: The prompt does not fit, or the library failed. The model remains usable.
         """
 
 
 class Engine(Protocol):
-    """A model that can be talked to. One reply runs at a time.
+    """A model to chat with. It generates one reply at a time.
 
-    Every method may raise `EngineError`, whose words are for the user. After an error the engine can be used again:
-    the next call starts what died.
+    Every method may raise `EngineError`, whose text is meant for the user. The engine remains usable after an error:
+    the next call restarts whatever died.
     """
 
     @property
     def info(self) -> ModelInfo | None:
-        """What is known of the model; None until it is loaded."""
+        """The model's properties; None until it is loaded."""
 
-    async def start(self, on_progress: Callable[[Progress], None] | None = None) -> ModelInfo:
-        """Load the model, or do nothing when it is loaded. Several callers at once share one load.
+    async def start(self, on_progress: ProgressCallback | None = None) -> ModelInfo:
+        """Load the model unless it is loaded already. Concurrent callers share one load.
 
         Args:
-            on_progress: Called in the event loop as installing and loading go on.
+            on_progress: Called in the event loop while the model is installed and loaded.
 
         Raises:
             ModelError: The folder cannot be used.
@@ -291,7 +294,7 @@ class Engine(Protocol):
         """
 
     def stream(self, request: Request) -> AsyncGenerator[Event, None]:
-        """Yield the events of one reply, starting the engine if needed; ends after `Finished`.
+        """Yield the events of one reply, starting the engine if needed; the last is `Finished`.
 
         Closing the iterator early (`aclose`, cancellation) stops the reply.
 
@@ -301,35 +304,35 @@ class Engine(Protocol):
         """
 
     async def count(self, messages: tuple[Message, ...]) -> int:
-        """Tokens of the prompt these messages make, the opening of a reply included."""
+        """Count the tokens of the prompt for these messages, including the opening of the reply."""
 
     async def prompt(self, messages: tuple[Message, ...]) -> Prompt:
-        """The prompt these messages make, as it would be sent now."""
+        """Return the prompt for these messages as it would be sent now."""
 
     async def prefill(self, messages: tuple[Message, ...], top_k: int | None = None) -> int:
-        """Compute the beginning of the next prompt ahead, while nothing else is asked of the engine.
+        """Compute the start of the next prompt ahead of time, while the engine is otherwise idle.
 
-        While the next message is empty, that is what every prompt begins with; else it is the whole prompt, and a reply
-        to this very message begins at once. What is written on is computed from where it parts.
+        If the last message is empty, only what any next prompt must start with is computed; otherwise the whole prompt,
+        so that a reply to exactly this message starts at once. If the text changes, computation resumes where it
+        differs.
 
-        A reply that is asked for meanwhile ends this between two chunks and goes on from what was computed; cancelling
-        the call does so as well.
+        A reply requested meanwhile ends this at the next chunk boundary and reuses what was computed; so does
+        cancelling.
 
         Args:
-            messages: The conversation, and what is written of the next message.
-            top_k: What the reply is going to be sampled with, where that is known; with another one what is computed
-                here is computed again.
+            messages: The conversation, ending with the draft of the next message.
+            top_k: The `top_k` the reply will be sampled with, if known; with a different one, the work is repeated.
 
         Returns:
-            Tokens computed; 0 where nothing had to be, or the engine keeps nothing.
+            The number of tokens computed; 0 if all were cached or the engine has no cache.
         """
 
     async def stop(self) -> None:
-        """End what goes on, a reply or a load, within a few seconds; nothing happens when nothing does.
+        """Stop the current reply or load within a few seconds; does nothing when idle.
 
-        A reply ends within one token or one chunk of the prompt, and keeps what has come. What does not end by then is
-        ended together with the model, which the next call loads again; whoever waits for it meets `StoppedError`.
+        A reply ends within one token or one prompt chunk and keeps its text so far. If it does not end in time, the
+        worker is killed along with the model, which the next call reloads; callers waiting for it get `StoppedError`.
         """
 
     async def aclose(self) -> None:
-        """End the engine and free its memory. Safe to call twice."""
+        """Shut the engine down and free its memory. Safe to call twice."""

@@ -1,7 +1,7 @@
-"""Models that edgechat knows beforehand: what they say when they are computed right.
+"""Fingerprints of models known to edgechat, for checking that they compute correctly.
 
-The numbers come from the weights themselves, in float32 and by plain numpy (tests/unit/convert/reference.py), not from
-a kernel of any machine. They hold for models installed before there were fingerprints too.
+The numbers were computed from the weights in float32 with plain numpy (tests/unit/convert/reference.py), not by any
+machine's kernels. They also cover models installed before fingerprints existed.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from edgechat.runtime.paths import resource
 
 class Reference(msgspec.Struct, frozen=True):
     """Attributes:
-    source_sha256: Of the file the model was converted from; its metadata carry it.
-    question: What it is asked, without a system message, at temperature 0.
-    reply: What it answers: at each token the next likely one is far behind, farther than rounding reaches.
-    fingerprint: Its numbers.
+    source_sha256: Digest of the file the model was converted from, as recorded in its metadata.
+    question: A user message to send without a system message at temperature 0.
+    reply: The expected answer, in which the runner-up at each token is further behind than rounding can explain.
+    fingerprint: The expected fingerprint.
     """  # noqa: D205
 
     source_sha256: str
@@ -27,6 +27,6 @@ class Reference(msgspec.Struct, frozen=True):
 
 
 def reference_of(source_sha256: object) -> Reference | None:
-    """The reference of the model that was made of this file; None where edgechat does not know it."""
+    """Return the reference for the model converted from this file; None if it is unknown."""
     known = msgspec.json.decode(resource("engine/references.json").read_bytes(), type=tuple[Reference, ...])
     return next((each for each in known if each.source_sha256 == source_sha256), None)

@@ -1,7 +1,7 @@
-"""How many threads to compute with and how many tokens to hold, from the machine and the model's own numbers.
+"""Decides how many threads and how large a context window to use, from the machine and the model.
 
-The KV cache is allocated for the whole context when a generator is made, and a context that does not fit kills the
-process later, in the middle of a reply. So the context is settled before, and the reason for it is told.
+A generator allocates the KV cache for the whole context, and one that does not fit would get the process killed in the
+middle of a reply. So the context is decided beforehand, along with the reason to show the user.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ import psutil
 from edgechat.runtime import cgroups
 
 DEFAULT_CONTEXT = 8192
-"""Tokens held unless a setting asks for more; enough for a long talk, little enough for a small machine."""
+"""Default context window in tokens; enough for a long chat, small enough for a small machine."""
 
 LONGROPE_LIMIT = 4096
-"""Phi models with LongRoPE compute their whole prompt anew, in one call that cannot be stopped, on crossing this."""
+"""Tokens beyond which Phi models with LongRoPE recompute the whole prompt in one uninterruptible call."""
 
 RESERVE = 256 * 1024 * 1024
-"""Bytes of memory left to everything else."""
+"""Bytes of memory left for everything else."""
 
 MINIMUM_CONTEXT = 256
 
 RUNTIME = 100 * 1000 * 1000
-"""Bytes a worker takes beside weights and context: Python and the libraries, measured with the smallest model."""
+"""Bytes a worker needs besides weights and context: Python and the libraries, measured with the smallest model."""
 
-KEPT_CHATS = 4
-"""Chats whose KV is kept at the most; each takes the memory of a whole context."""
+MAX_CACHED_CHATS = 4
+"""Maximum number of chats with a KV cache; each takes the memory of a whole context."""
 
-KEPT_MEMORY = 1024 * 1024 * 1024
-"""Bytes taken for chats beside the one being held, at the most, unless a setting allows more."""
+MAX_CACHE_BYTES = 1024 * 1024 * 1024
+"""Maximum bytes for the caches of chats other than the current one, unless a setting allows more."""
 
 _LONGROPE = ("phi3", "phi3small")
-"""Types of genai_config.json that compute with LongRoPE when their context is long."""
+"""Model types in genai_config.json that use LongRoPE when their context is long."""
 
 _MADV_DONTNEED = 4
 _MAPPING = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) ")
@@ -47,37 +47,37 @@ _MAPPING = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) ")
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The effective limit and why it is what it is: "setting", "memory", "model", "default" or ""."""
+    """The effective context window and its reason: "setting", "memory", "model", "default" or ""."""
 
     tokens: int
     reason: str
 
 
 def threads() -> int:
-    """One per physical core this process may run on, as far as its groups give it the time.
+    """Return one thread per physical core available to this process, within its CPU quota.
 
-    Two threads on one core share its arithmetic units and gain nothing; onnxruntime-genai's own default, half the
-    logical cores, leaves half of a machine without hyper-threading idle.
+    Hyper-threads share a core's arithmetic units, so a second one gains nothing. onnxruntime-genai's own default, half
+    the logical cores, leaves half of a machine without hyper-threading idle.
     """
     physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     try:
         allowed = len(os.sched_getaffinity(0))
-    except AttributeError:  # only Linux can say
+    except AttributeError:  # available only on Linux
         allowed = physical
-    # With more threads than time for them all of them stand still for a part of each tenth of a second.
+    # With more threads than quota, all of them are throttled for part of each scheduling period.
     quota = math.ceil(cgroups.processors() or physical)
     return max(1, min(physical, allowed, quota))
 
 
 def available_memory() -> int:
-    """Bytes this process may still take: the least of what the system, its groups and its own limits leave."""
+    """Return the bytes this process can still use: the least of what the system, cgroups and rlimits allow."""
     free = int(psutil.virtual_memory().available)
     bounds = (cgroups.memory_left(), _address_space_left())
     return min([free, *(bound for bound in bounds if bound is not None)])
 
 
 def _address_space_left() -> int | None:
-    """What `ulimit -v` leaves, of which mapped files take their part; None where there is no such limit."""
+    """Return what `ulimit -v` leaves, which mapped files count against; None if there is no such limit."""
     try:
         import resource
     except ImportError:
@@ -87,17 +87,17 @@ def _address_space_left() -> int | None:
 
 
 def return_unneeded_memory(folder: Path) -> None:
-    """Give back what loading a model took for a moment, before the KV cache is allocated.
+    """Release memory that was only needed for loading, before the KV cache is allocated.
 
-    onnxruntime keeps the file of tied embeddings mapped after it has packed them for the head, so they count twice,
-    while a token needs one row of them. Clean pages of a mapped file can be dropped: what is needed is read again.
+    onnxruntime keeps the file of tied embeddings mapped after packing them for the head, so they count twice although
+    generating a token reads a single row. Clean pages of a mapped file can be dropped and are read again on demand.
 
     Args:
-        folder: The model's; mappings of its files are looked for.
+        folder: The model folder, whose file mappings are dropped.
     """
     import ctypes
 
-    with contextlib.suppress(OSError, AttributeError, TypeError, ValueError):  # elsewhere than Linux with glibc
+    with contextlib.suppress(OSError, AttributeError, TypeError, ValueError):  # not Linux with glibc
         libc = ctypes.CDLL(None)
         libc.malloc_trim(0)
         inside = os.fsencode(folder.resolve()) + b"/"
@@ -106,12 +106,12 @@ def return_unneeded_memory(folder: Path) -> None:
             mapping = _MAPPING.match(line)
             if mapping:
                 start, end = (int(edge, 16) for edge in mapping.groups()) if inside in line else (0, 0)
-            elif end and line.split() == [b"Anonymous:", b"0", b"kB"]:  # no page of it was written to
+            elif end and line.split() == [b"Anonymous:", b"0", b"kB"]:  # none of its pages was written to
                 libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
 
 
 def kv_bytes_per_token(config: dict[str, Any]) -> int:
-    """Bytes the KV cache takes for one token, from a genai_config; keys and values are float32 on a CPU."""
+    """Return the KV cache size per token in bytes, from a genai_config; keys and values are float32 on a CPU."""
     decoder = config.get("model", {}).get("decoder", {})
     layers = int(decoder.get("num_hidden_layers", 0))
     heads = int(decoder.get("num_key_value_heads", decoder.get("num_attention_heads", 0)))
@@ -119,52 +119,52 @@ def kv_bytes_per_token(config: dict[str, Any]) -> int:
 
 
 def worker_bytes(weights: int) -> int:
-    """Bytes that loaded weights take with all that is needed to compute with them, the context aside.
+    """Return the bytes a worker needs for weights of this size, excluding the context.
 
-    Measured on Linux: with 114 MB of weights the worker holds 76 MB more than those, with 2.4 GB of them 320 MB.
+    Measured on Linux: 76 MB more than the weights with 114 MB of them, 320 MB more with 2.4 GB.
     """
     return weights + weights // 10 + RUNTIME
 
 
-def kept_chats(cache: int, free: int, budget: int | None) -> int:
-    """How many chats may keep their KV, the one being held included.
+def cached_chats(cache: int, free: int, budget: int | None) -> int:
+    """Return how many chats may have a KV cache, including the current one.
 
     Args:
-        cache: Bytes the KV of one takes, its whole context; 0 is unknown.
-        free: Bytes that may be taken now, the weights being loaded already.
-        budget: Bytes the others may take; None is a quarter of what is free then, KEPT_MEMORY at the most.
+        cache: Bytes of one chat's KV cache for the whole context; 0 if unknown.
+        free: Available bytes once the weights are loaded.
+        budget: Bytes for the other chats' caches; None is a quarter of what remains, at most KEPT_MEMORY.
     """
     spare = max(0, free - RESERVE - cache)
-    allowed = min(spare // 4, KEPT_MEMORY) if budget is None else min(spare, budget)
-    return 1 + min(KEPT_CHATS - 1, allowed // cache) if cache else 1
+    allowed = min(spare // 4, MAX_CACHE_BYTES) if budget is None else min(spare, budget)
+    return 1 + min(MAX_CACHED_CHATS - 1, allowed // cache) if cache else 1
 
 
-def cliff(config: dict[str, Any], context: int) -> int:
-    """Tokens on whose crossing a model of a genai_config computes everything anew; 0 where `context` ends before."""
+def longrope_limit(config: dict[str, Any], context: int) -> int:
+    """Return the tokens beyond which a LongRoPE model recomputes everything; 0 if `context` is smaller."""
     model = config.get("model", {})
     longrope = model.get("type") in _LONGROPE and int(model.get("context_length") or 0) > LONGROPE_LIMIT
     return LONGROPE_LIMIT if longrope and context > LONGROPE_LIMIT else 0
 
 
-def settle_context(config: dict[str, Any], wanted: int | None, free: int) -> Context:
-    """The tokens a session may hold.
+def settle_context(config: dict[str, Any], requested: int | None, free: int) -> Context:
+    """Decide the context window of a session.
 
     Args:
         config: The model's genai_config.
-        wanted: The user's setting; None for the default.
-        free: Bytes that may be taken now, the weights being loaded already.
+        requested: The user's setting in tokens; None for the default.
+        free: Available bytes once the weights are loaded.
 
     Returns:
-        At least MINIMUM_CONTEXT tokens or the model's own limit, whichever is less.
+        At least MINIMUM_CONTEXT tokens or the model's own limit, whichever is smaller.
     """
     model = config.get("model", {})
     limit = int(model.get("context_length") or DEFAULT_CONTEXT)
     tokens, reason = limit, ""
-    if wanted is not None and wanted < limit:
-        tokens, reason = wanted, "setting"
-    elif wanted is None and model.get("type") in _LONGROPE and limit > LONGROPE_LIMIT:
+    if requested is not None and requested < limit:
+        tokens, reason = requested, "setting"
+    elif requested is None and model.get("type") in _LONGROPE and limit > LONGROPE_LIMIT:
         tokens, reason = LONGROPE_LIMIT, "model"
-    elif wanted is None and limit > DEFAULT_CONTEXT:
+    elif requested is None and limit > DEFAULT_CONTEXT:
         tokens, reason = DEFAULT_CONTEXT, "default"
     each = kv_bytes_per_token(config)
     if each:

@@ -1,7 +1,7 @@
-"""A deterministic engine: the same contract as the real one, without a model.
+"""A deterministic engine with the same contract as the real one, but without a model.
 
-It is shipped for two uses: tests of everything above the engine, and `edgechat --demo`, which shows the interface on a
-machine that has no model. It must never be chosen by itself where a user expects a model.
+It ships for two uses: testing everything above the engine, and `edgechat --demo`, which shows the interface on a
+machine without a model. It must never be selected implicitly where a user expects a model.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from edgechat.engine.protocol import (
     Finished,
     ModelInfo,
     Progress,
+    ProgressCallback,
     Prompt,
     PromptPart,
     Request,
@@ -32,29 +33,29 @@ from edgechat.engine.stop_sequences import StopStrings
 from edgechat.errors import EdgechatError, EngineError
 
 Script = Callable[[Request], str]
-"""The reply to a request."""
+"""Returns the reply to a request."""
 
 
 def echo(request: Request) -> str:
-    """Say back the last message, in Markdown."""
+    """Quote the last message back, in Markdown."""
     last = request.messages[-1].content if request.messages else ""
     return f"You said:\n\n> {last}\n\nThis is a *scripted* reply; no model is running."
 
 
 @dataclass
 class ScriptedEngine:
-    """Replies as scripted, a word at a time. A token is a word with the white space after it.
+    """Replies with scripted text, one word at a time. A token is a word with its trailing white space.
 
     Attributes:
-        script: Makes the reply, or a list of replies given in turn.
+        script: Makes the reply, or a list of replies to cycle through.
         delay: Seconds between tokens.
-        load_delay: Seconds of loading.
-        context: Tokens of the context window.
+        load_delay: Seconds loading takes.
+        context: Context window in tokens.
         fail_start: Raised by the next load, once.
-        fail_after: Raise `failure` after that many tokens, once.
-        failure: What is raised then.
-        requests: Every request seen, for tests.
-        prefills: Every conversation whose beginning was to be computed ahead, for tests.
+        fail_after: Raise `failure` after this many tokens, once.
+        failure: The error to raise then.
+        requests: Every request received, for tests.
+        prefills: Every conversation passed to `prefill`, for tests.
     """
 
     script: Script | Sequence[str] = echo
@@ -66,23 +67,23 @@ class ScriptedEngine:
     failure: EdgechatError | None = None
 
     def __post_init__(self) -> None:
-        """Set up what is not the caller's."""
+        """Initialise private state."""
         self.requests: list[Request] = []
         self.prefills: list[tuple[Message, ...]] = []
         self._info: ModelInfo | None = None
         self._stop = asyncio.Event()
         self._turn = asyncio.Lock()
         self._starting = asyncio.Lock()
-        self._held: list[str] = []
+        self._cached: list[str] = []
         self._closed = False
 
     @property
     def info(self) -> ModelInfo | None:
-        """See `Engine.info`."""
+        """The model's properties; None until it is loaded."""
         return self._info
 
-    async def start(self, on_progress: Callable[[Progress], None] | None = None) -> ModelInfo:
-        """See `Engine.start`."""
+    async def start(self, on_progress: ProgressCallback | None = None) -> ModelInfo:
+        """Pretend to load a model."""
         if self._closed:
             raise EngineError("The engine is closed")
         async with self._starting:
@@ -104,7 +105,7 @@ class ScriptedEngine:
             return self._info
 
     async def stream(self, request: Request) -> AsyncGenerator[Event, None]:
-        """See `Engine.stream`."""
+        """Yield the events of one scripted reply."""
         await self.start()
         async with self._turn:
             self._stop.clear()
@@ -115,14 +116,14 @@ class ScriptedEngine:
     async def _reply(self, request: Request) -> AsyncIterator[Event]:
         clock = asyncio.get_running_loop().time
         began = clock()
-        asked = _tokens(request.messages)
-        prompt = len(asked)
+        prompt_tokens = _tokens(request.messages)
+        prompt = len(prompt_tokens)
         room = self.context - prompt
         if room < 1:
             raise too_long(f"{prompt:,}", self.context)
         limit = room if request.max_tokens is None else min(room, request.max_tokens)
-        cached = min(common_prefix(self._held, asked), prompt - 1)
-        tokens = words(self._text(request))
+        cached = min(common_prefix(self._cached, prompt_tokens), prompt - 1)
+        tokens = split_words(self._text(request))
         first = last = 0.0
         written = 0
         reason = "stop"
@@ -134,7 +135,7 @@ class ScriptedEngine:
                 break
             if self.fail_after == written:
                 self.fail_after = None
-                self._info = None  # like a worker that died: the next call starts another
+                self._info = None  # like a worker that died: the next call starts a new one
                 raise self.failure or EngineError("The model process ended", "Its exit code was 1.")
             if written == limit:
                 reason = "length"
@@ -146,9 +147,9 @@ class ScriptedEngine:
                 yield TextDelta(text)
             if watch.hit:
                 break
-        if text := watch.rest():
+        if text := watch.flush():
             yield TextDelta(text)
-        self._held = asked + tokens[:written]
+        self._cached = prompt_tokens + tokens[:written]
         yield Finished(
             reason,  # type: ignore[arg-type]
             Usage(prompt, cached, written),
@@ -161,42 +162,42 @@ class ScriptedEngine:
         return self.script[(len(self.requests) - 1) % len(self.script)]
 
     async def count(self, messages: tuple[Message, ...]) -> int:
-        """See `Engine.count`: words, and two for the form of each message."""
+        """Count words, plus two control tokens per message."""
         await self.start()
         return len(_tokens(messages))
 
     async def prompt(self, messages: tuple[Message, ...]) -> Prompt:
-        """See `Engine.prompt`; the ids number the tokens."""
+        """Return the prompt; ids simply number the tokens."""
         await self.start()
-        cached = min(common_prefix(self._held, _tokens(messages)), len(_tokens(messages)) - 1)
+        cached = min(common_prefix(self._cached, _tokens(messages)), len(_tokens(messages)) - 1)
         parts: list[PromptPart] = []
         ids = itertools.count(1)
         for kind, text in _pieces(messages):
             parts.append(
-                PromptPart(kind, text, tuple(next(ids) for _ in ([text] if kind == "control" else words(text))))
+                PromptPart(kind, text, tuple(next(ids) for _ in ([text] if kind == "control" else split_words(text))))
             )
         return Prompt(tuple(parts), cached)
 
     async def prefill(self, messages: tuple[Message, ...], top_k: int | None = None) -> int:
-        """See `Engine.prefill`."""
-        del top_k  # nothing is sampled here
+        """Record the call and return how many tokens were not cached."""
+        del top_k  # nothing is sampled
         await self.start()
         self.prefills.append(messages)
         ahead = _tokens(messages)
         if not messages[-1].content:
-            ahead = ahead[:-2]  # the end of the message and the reply are not there yet
-        held = common_prefix(self._held, ahead)
-        if len(ahead) >= self.context or held == len(ahead):
+            ahead = ahead[:-2]  # drop the end of the message and the start of the reply
+        common = common_prefix(self._cached, ahead)
+        if len(ahead) >= self.context or common == len(ahead):
             return 0
-        self._held = ahead
-        return len(ahead) - held
+        self._cached = ahead
+        return len(ahead) - common
 
     async def stop(self) -> None:
-        """See `Engine.stop`."""
+        """Stop the current reply."""
         self._stop.set()
 
     async def aclose(self) -> None:
-        """See `Engine.aclose`."""
+        """Close the engine."""
         self._closed = True
         self._stop.set()
 
@@ -206,15 +207,15 @@ def _pieces(messages: Sequence[Message]) -> Iterator[tuple[Literal["control", "t
         yield "control", f"<|{message.role}|>"
         yield "reply" if message.role == "assistant" else "text", message.content
         if position == len(messages) and message.role == "assistant":
-            return  # more of it is asked for
+            return  # the message is being continued
         yield "control", "<|end|>"
     yield "control", "<|assistant|>"
 
 
 def _tokens(messages: Sequence[Message]) -> list[str]:
-    return [token for kind, text in _pieces(messages) for token in ([text] if kind == "control" else words(text))]
+    return [token for kind, text in _pieces(messages) for token in ([text] if kind == "control" else split_words(text))]
 
 
-def words(text: str) -> list[str]:
-    """The tokens of a text; joined they are the text."""
+def split_words(text: str) -> list[str]:
+    """Split a text into tokens, which join back to the text."""
     return re.findall(r"\S+\s*|\s+", text)

@@ -1,7 +1,7 @@
-"""What a model is loaded with whatever its own configuration says: threads, silence, and kernels that compute right.
+"""Options every model is loaded with, whatever its own configuration says: threads, logging and correct kernels.
 
-Everything that loads an ONNX GenAI folder takes its options from here, so that models saved long ago, or by others,
-get them too. They are laid over the model's own, which they override. Standard library only.
+Everything that loads an ONNX GenAI folder takes its options from here, so that older or third-party models get them
+too. They override the model's own. Standard library only.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from collections.abc import Mapping
 from typing import Any
 
 NO_KLEIDIAI = "mlas.disable_kleidiai"
-"""onnxruntime's option to compute without Arm's KleidiAI library.
+"""onnxruntime's option to disable Arm's KleidiAI library.
 
-Its kernel for symmetric 4-bit `MatMulNBits` (accuracy level 4) rounds activations to 8 bits by the row where
-onnxruntime's own rounds them by blocks of 32: one large activation drowns the others, and the default model gives wrong
-answers on every core with the dot product extension. See onnxruntime 23627, 29654 and 29849. The other cure, explicit
-zero points, would have to be in the model, and costs a third of the speed on x86."""
+Its kernel for symmetric 4-bit `MatMulNBits` (accuracy level 4) rounds activations to 8 bits per row, where
+onnxruntime's own rounds per block of 32: one large activation drowns out the others, and the default model answers
+wrongly on every core with the dot product extension. See onnxruntime 23627, 29654 and 29849. The alternative, explicit
+zero points, would have to be in the model and costs a third of the speed on x86."""
 
 _ARM = frozenset({"aarch64", "arm64"})
 
 
 def session_options(threads: int, *, spinning: bool = True, machine: str = "") -> dict[str, Any]:
-    """The options of every session.
+    """Return the options for every session.
 
     Args:
-        threads: Of the computation.
-        spinning: Whether threads spin while they wait for work.
-        machine: The processor's architecture; this one's by default.
+        threads: Number of compute threads.
+        spinning: Whether idle threads spin while waiting for work.
+        machine: Processor architecture; defaults to this machine's.
     """
     options: dict[str, Any] = {"intra_op_num_threads": threads, "inter_op_num_threads": 1, "log_severity_level": 4}
     if not spinning:
@@ -38,11 +38,11 @@ def session_options(threads: int, *, spinning: bool = True, machine: str = "") -
 
 
 def model_overlay(model: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """What to lay over a model so that each of its sessions has the options.
+    """Return a config overlay that gives each of a model's sessions these options.
 
     Args:
-        model: The section `model` of its genai_config.json.
-        options: As `session_options` gives them.
+        model: The `model` section of its genai_config.json.
+        options: As returned by `session_options`.
     """
     decoder = model.get("decoder")
     found = _overlaid(model, options) or {}
@@ -53,10 +53,10 @@ def model_overlay(model: Mapping[str, Any], options: Mapping[str, Any]) -> dict[
 
 
 def _overlaid(node: Any, options: Mapping[str, Any]) -> Any:
-    """The same places as in `node` that have options of their own, with these; None where there is none.
+    """Return the parts of `node` that have session options, with these options instead; None if there are none.
 
-    A stage of a pipeline with options of its own takes nothing from the decoder's. The library finds the stage of an
-    overlay by its name, not by its place in the list.
+    A pipeline stage with options of its own inherits none of the decoder's. The library matches the stages of an
+    overlay by name, not by position.
     """
     if isinstance(node, Mapping):
         found = {key: _overlaid(value, options) for key, value in node.items() if key != "session_options"}

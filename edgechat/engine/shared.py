@@ -1,7 +1,7 @@
-"""What every loop that runs a model does and says in the same way, whichever library computes.
+"""Behaviour and messages shared by all loops that run a model, whichever library computes.
 
-A user who changes the model must not meet other limits or other words. Nothing here may import the library of an
-engine: each of them is imported by its own loop alone.
+Switching models must not confront the user with different limits or wording. Nothing here may import an engine's
+library; each is imported by its own loop only.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from edgechat.engine.stop_sequences import until_stop
 from edgechat.errors import EdgechatError, EngineError, ModelError
 
 PREFILL_CHUNK = 64
-"""Prompt tokens computed in one call. Larger chunks are no faster, and a stop waits for the end of one."""
+"""Prompt tokens computed per call. Larger chunks are no faster, and a stop waits for the current one."""
 
 _LEAST_CHUNK = 8
 _CHUNK_SECONDS = 0.75
-"""What one call may take: half of the time a stop has, see `client.GRACE_SECONDS`."""
+"""Maximum seconds per call: half the time a stop has, see `client.GRACE_SECONDS`."""
 
 LONGEST_TOKEN = 256
-"""Characters no token has more of; the longest known, a run of spaces, has 162."""
+"""Maximum characters per token; the longest known, a run of spaces, has 162."""
 
 VERIFY = "Copy the model again from its source; `edgechat models verify` shows what differs."
 
 
 class Pace:
-    """How many tokens of a prompt are computed in one call: fewer on a device that is slow for its model.
+    """Adapts the number of prompt tokens per call to the speed of the device.
 
-    A stop waits for the end of a call, and a worker in which it takes too long is ended with all that it has computed.
+    A stop waits for the current call, and a worker that takes too long is killed along with everything it has computed.
 
     Attributes:
-        size: Tokens of the next call; few at first, which tells how fast the device is.
+        size: Tokens in the next call; small at first, to find out how fast the device is.
     """
 
     def __init__(self) -> None:
         self.size = _LEAST_CHUNK
 
-    def note(self, tokens: int, seconds: float) -> None:
-        """Learn from a call. Twice the tokens take twice the time at the most, so that growing is safe."""
+    def record(self, tokens: int, seconds: float) -> None:
+        """Record the duration of a call. Doubling the tokens at most doubles the time, so growing is safe."""
         fitting = int(tokens * _CHUNK_SECONDS / max(seconds, 1e-6))
         if fitting < tokens:
             self.size = _power(min(self.size, fitting))
@@ -53,22 +53,22 @@ class Pace:
 
 
 def _power(size: int) -> int:
-    """The power of two up to that size, within bounds."""
+    """Return the largest power of two up to `size`, within bounds."""
     return max(_LEAST_CHUNK, min(PREFILL_CHUNK, 1 << max(size, 1).bit_length() - 1))
 
 
 def fit(request: Request, context: int, encode: Callable[[Sequence[Message]], list[int]]) -> tuple[list[int], int]:
-    """The ids of a request's prompt, and how many tokens its reply may have.
+    """Return the prompt ids of a request and the maximum length of its reply in tokens.
 
     Args:
-        request: What is asked.
-        context: Tokens the session may hold.
-        encode: The model's own encoding of messages.
+        request: The request.
+        context: Context window of the session in tokens.
+        encode: The model's encoder for messages.
 
     Raises:
         RequestError: The prompt leaves no room for a reply.
     """
-    # Encoding takes seconds a megabyte and cannot be stopped; what cannot fit is not encoded at all.
+    # Encoding takes seconds per megabyte and cannot be stopped, so a text that cannot fit is not encoded at all.
     least = sum(len(message.content) for message in request.messages) // LONGEST_TOKEN
     if least >= context:
         raise too_long(f"more than {least:,}", context)
@@ -79,70 +79,70 @@ def fit(request: Request, context: int, encode: Callable[[Sequence[Message]], li
     return prompt, room if request.max_tokens is None else min(room, request.max_tokens)
 
 
-def known_ahead(encode: Callable[[Sequence[Message]], list[int]], messages: Sequence[Message]) -> list[int]:
-    """The ids of a prompt before it is sent: all of them, or while its last message is empty those that are certain.
+def prefill_ids(encode: Callable[[Sequence[Message]], list[int]], messages: Sequence[Message]) -> list[int]:
+    """Return the ids of a prompt before it is sent; while its last message is empty, only those that are certain.
 
     Args:
-        encode: The model's own encoding of messages.
-        messages: The conversation, and what is written of the next message.
+        encode: The model's encoder for messages.
+        messages: The conversation, ending with the draft of the next message.
     """
     *before, last = messages
     if last.content:
         return encode(messages)
-    # Seldom an id too many, where the first letters join the form's own words; the prompt then parts from it there.
+    # Rarely one id too many, if the first letters merge with the markup; the prompt then diverges there.
     left, right = (encode((*before, replace(last, content=text))) for text in ("a", "The"))
     return left[: common_prefix(left, right)]
 
 
-def show(
+def describe_prompt(
     codec: TokenCodec,
     form: PromptForm,
     messages: Sequence[Message],
-    held: Iterable[Sequence[int]],
+    cached_ids: Iterable[Sequence[int]],
     *,
-    fewest: int,
+    recomputed: int,
     ready: Sequence[Sequence[int]] = (),
 ) -> Prompt:
-    """A prompt with what its ids stand for.
+    """Return a prompt with its parts and cached token count.
 
     Args:
         codec: The model's tokenizer.
-        form: The model's prompt form.
+        form: The model's prompt format.
         messages: The conversation.
-        held: The ids of each KV cache.
-        fewest: Tokens at the end that are computed in any other case.
-        ready: The ids of each KV cache from which a reply can begin at once.
+        cached_ids: Token ids in each KV cache.
+        recomputed: Tokens at the end that are always computed.
+        ready: Token ids in each KV cache whose next logits are available.
     """
     parts = tuple(codec.parts(form.pieces(messages)))
     ids = [token for part in parts for token in part.ids]
     if ids in ready:
         return Prompt(parts, len(ids))
-    longest = max((common_prefix(tokens, ids) for tokens in held), default=0)
-    return Prompt(parts, min(longest, max(len(ids) - fewest, 0)))
+    longest = max((common_prefix(tokens, ids) for tokens in cached_ids), default=0)
+    return Prompt(parts, min(longest, max(len(ids) - recomputed, 0)))
 
 
-def written(
+def reply_events(
     run: Callable[[Callable[[], bool]], Iterator[Event]],
     request: Request,
     stopped: Callable[[], bool],
     give_up: Callable[[], None],
 ) -> Iterator[Event]:
-    """The events of one reply, to its end or to a stop string.
+    """Yield the events of one reply, up to its end or a stop string.
 
     Args:
-        run: Writes it; see `stops.until_stop`.
-        request: For its stop strings.
-        stopped: Whether somebody wants the reply to end.
-        give_up: Called when the library failed: what it holds cannot be trusted any more.
+        run: Generates it; see `stop_sequences.until_stop`.
+        request: The request with its stop strings.
+        stopped: Whether the reply should end.
+        give_up: Called when the library failed, since its state can no longer be trusted.
 
     Raises:
-        EdgechatError: As `run` raised it, or in plain words what the library said.
+        EdgechatError: As raised by `run`, or a readable version of the library's error.
     """
     try:
         yield from until_stop(run, request.stop, stopped)
     except EdgechatError:
         raise
-    except KeyboardInterrupt:  # halfway, in a notebook
+    except KeyboardInterrupt:  # interrupted in a notebook
         give_up()
         raise
     except Exception as error:
@@ -151,9 +151,9 @@ def written(
 
 
 def choose_form(render: Render, controls: frozenset[str]) -> PromptForm:
-    """The form of a model: Phi-3's own where its template says the same, else the model's template.
+    """Choose a model's prompt format: Phi-3's native one if its template agrees, else the model's template.
 
-    Phi-3's native form is preferred because some Phi-3 templates silently leave out the system message.
+    The native Phi-3 format is preferred because some Phi-3 templates silently omit the system message.
 
     Raises:
         ModelError: There is neither a chat template nor the Phi-3 control tokens.
@@ -174,35 +174,35 @@ def choose_form(render: Render, controls: frozenset[str]) -> PromptForm:
     return PHI3 if native and pieces == PHI3.pieces(probe) else own
 
 
-def short(error: BaseException) -> str:
-    """A library's own words on one line, without a full stop."""
+def one_line(error: BaseException) -> str:
+    """Return a library's message on one line, without a full stop."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
 
 
 def load_error(folder: Path, error: BaseException) -> ModelError:
-    """Why a model could not be loaded, in plain words."""
+    """Explain why a model could not be loaded."""
     if _out_of_memory(error):
         return ModelError(
             "Not enough memory for the model",
-            f"{folder.name} could not be loaded: {short(error)}.",
+            f"{folder.name} could not be loaded: {one_line(error)}.",
             "Close other programs or use a smaller model.",
         )
-    return ModelError("Model cannot be loaded", f"{folder}: {short(error)}.", VERIFY)
+    return ModelError("Model cannot be loaded", f"{folder}: {one_line(error)}.", VERIFY)
 
 
 def run_error(error: BaseException) -> EngineError:
-    """Why a reply could not be written, in plain words."""
+    """Explain why a reply could not be generated."""
     if _out_of_memory(error):
         return EngineError(
-            "Memory ran out", f"{short(error)}.", "Set a smaller context (EDGECHAT_CONTEXT) or close other programs."
+            "Memory ran out", f"{one_line(error)}.", "Set a smaller context (EDGECHAT_CONTEXT) or close other programs."
         )
-    return EngineError("The model failed", f"{short(error)}.", "Try again; if it stays, verify the model.")
+    return EngineError("The model failed", f"{one_line(error)}.", "Try again; if it stays, verify the model.")
 
 
 _NO_MEMORY = ("bad_alloc", "bad allocation", "failed to allocate", "can't allocate memory")
-"""How onnxruntime, the C++ library and torch say it."""
+"""How onnxruntime, the C++ library and torch report it."""
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -1,9 +1,9 @@
-"""The transformers loop, and the only importer of torch and transformers among the engines.
+"""The transformers loop; no other engine imports torch and transformers.
 
-It runs what MLflow's transformers flavor saves, and Hugging Face folders. Generation itself is the library's own
-`generate`, in a thread, its tokens handed over by a `TextIteratorStreamer`; this module computes the prompt in chunks
-before, so that a long one can be stopped, and keeps the KV cache from turn to turn. It blocks, so it belongs in the
-worker process. No code of a model runs here, and no pickle is read: `huggingface.read_hf_folder` refuses both first.
+It runs what MLflow's transformers flavor saves, and Hugging Face folders. Generation is the library's own `generate` in
+a thread, with tokens delivered by a `TextIteratorStreamer`. This module first computes the prompt in chunks, so that a
+long one can be stopped, and keeps the KV cache between turns. It blocks, so it belongs in the worker process. No code
+from a model is executed and no pickle is read: `huggingface.read_hf_folder` rejects both beforehand.
 """
 
 from __future__ import annotations
@@ -43,27 +43,27 @@ from edgechat.engine.shared import (
     PREFILL_CHUNK,
     VERIFY,
     choose_form,
+    describe_prompt,
     fit,
-    known_ahead,
     load_error,
+    prefill_ids,
+    reply_events,
     run_error,
-    show,
-    written,
 )
 from edgechat.errors import ModelError
 from edgechat.models.huggingface import read_hf_folder
 
 LOOK_SECONDS = 0.05
-"""How often a slow token is waited for before it is asked again whether to stop."""
+"""How often to check whether to stop while waiting for a slow token."""
 
-# The name of one argument; it changed between releases that are both in use.
+# The name of one argument, which changed between releases that are both in use.
 _CACHE = (
     "cache"
     if "cache" in inspect.signature(transformers.GenerationMixin.prepare_inputs_for_generation).parameters
     else "past_key_values"
 )
 
-# Layers of a cache that can be cut back to an earlier token; those of recurrent models, for one, cannot.
+# Cache layers that can be rewound to an earlier token; those of recurrent models, for example, cannot.
 _CROPPABLE = frozenset({"DynamicLayer", "DynamicSlidingWindowLayer"})
 
 
@@ -71,22 +71,22 @@ class HfModel:
     """A loaded model and the KV cache of its last conversation.
 
     Attributes:
-        info: What the model is and how much it may hold.
-        codec: Text to ids, the model's own way.
-        form: The prompt form in use.
+        info: The model's properties and limits.
+        codec: The model's tokenizer.
+        form: The prompt format in use.
     """
 
     def __init__(self, folder: Path, *, name: str = "", context: int | None = None, threads: int | None = None) -> None:
-        """Load a Hugging Face folder, with its weights as they are stored.
+        """Load a Hugging Face folder, keeping its weights in their stored type.
 
         Args:
-            folder: Holds config.json, safetensors files and the tokenizer; that may also be where MLflow puts it.
-            name: What to call the model; the folder's name by default.
-            context: Tokens wanted; None is what the model and the free memory allow.
-            threads: Threads of the computation; None is one per physical core.
+            folder: Holds config.json, safetensors files and the tokenizer, or has the layout MLflow uses.
+            name: Display name; defaults to the folder's name.
+            context: Requested context window in tokens; None uses what the model and the free memory allow.
+            threads: Compute threads; None is one per physical core.
 
         Raises:
-            ModelError: The folder cannot be loaded; the message holds the library's own words.
+            ModelError: The folder cannot be loaded; the message includes the library's own.
         """
         began = time.perf_counter()
         count = threads or resources.threads()
@@ -98,10 +98,10 @@ class HfModel:
         only = {"local_files_only": True, "trust_remote_code": False}
         try:
             self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(str(found.tokenizer), **only)
-            self._model, told = transformers.AutoModelForCausalLM.from_pretrained(
+            self._model, loading_info = transformers.AutoModelForCausalLM.from_pretrained(
                 str(found.weights), dtype="auto", use_safetensors=True, output_loading_info=True, **only
             )
-        except Exception as error:  # the library raises whatever it meets
+        except Exception as error:  # the library lets any exception through
             if "trust_remote_code" in str(error):
                 raise ModelError(
                     "Model refused",
@@ -109,22 +109,24 @@ class HfModel:
                     "edgechat runs the code of no model; use one that the library knows by itself.",
                 ) from error
             raise load_error(folder, error) from error
-        if told["missing_keys"]:  # the library would fill them with noise
+        if loading_info["missing_keys"]:  # the library would initialise them at random
             raise ModelError(
-                "Model folder is incomplete", f"{folder} lacks {len(told['missing_keys'])} of its weights.", VERIFY
+                "Model folder is incomplete",
+                f"{folder} lacks {len(loading_info['missing_keys'])} of its weights.",
+                VERIFY,
             )
-        # Some models ask for a cache of another kind, which cannot be cut back or handed over.
+        # Some models request another kind of cache, which can be neither rewound nor passed on.
         self._model.generation_config.cache_implementation = None
         self.form = choose_form(self._render, self.codec.controls)
         self._eos = _end_tokens(self._model, self._tokenizer)
         config = self._model.config
         self._context = resources.settle_context(_sizes(config), context, resources.available_memory())
-        # LongRoPE turns keys by other angles once a prompt is longer than this: what was computed before is void.
+        # Beyond this length LongRoPE rotates keys by other angles, which invalidates what was computed before.
         limit = getattr(config, "original_max_position_embeddings", None)
-        self._keeps = limit is None or self._context.tokens <= limit
-        cliff = 0 if self._keeps else int(limit or 0)
+        self._reuses_cache = limit is None or self._context.tokens <= limit
+        longrope_limit = 0 if self._reuses_cache else int(limit or 0)
         self._cache: Any = None
-        self._held: list[int] = []
+        self._cached_ids: list[int] = []
         self.info = ModelInfo(
             name=name or folder.name,
             architecture=found.architecture,
@@ -134,7 +136,7 @@ class HfModel:
             context_reason=self._context.reason,
             threads=count,
             load_seconds=time.perf_counter() - began,
-            cliff=cliff,
+            longrope_limit=longrope_limit,
         )
 
     def _render(self, messages: list[dict[str, str]], reply: bool) -> str:
@@ -142,15 +144,17 @@ class HfModel:
         return rendered
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
-        """Ids of the prompt that asks for the next reply, or for more of the assistant's last message."""
+        """Return the token ids of the prompt for the next reply, or for continuing the last assistant message."""
         return self.codec.encode(prompt_pieces(self.form, messages))
 
     def prompt(self, messages: Sequence[Message]) -> Prompt:
-        """See `LoadedModel.prompt`."""
-        return show(self.codec, self.form, messages, [self._held] if self._keeps else [], fewest=1)
+        """Return the prompt with its parts and cached token count."""
+        return describe_prompt(
+            self.codec, self.form, messages, [self._cached_ids] if self._reuses_cache else [], recomputed=1
+        )
 
     def fingerprint(self, reference: Fingerprint | None = None) -> Fingerprint:
-        """See `LoadedModel.fingerprint`."""
+        """Raise, because only onnxruntime-genai models have a fingerprint."""
         raise unsupported()
 
     def prefill(
@@ -159,47 +163,51 @@ class HfModel:
         stopped: Callable[[], bool] = lambda: False,
         top_k: int | None = None,
     ) -> Iterator[int]:
-        """See `LoadedModel.prefill`."""
-        del top_k  # one cache serves any
+        """Compute the next prompt ahead of time; see `LoadedModel.prefill`."""
+        del top_k  # the cache does not depend on it
         *before, last = messages
         whole = bool(last.content) and self._croppable()
-        prompt = known_ahead(self.encode, (*before, last if whole else replace(last, content="")))
+        prompt = prefill_ids(self.encode, (*before, last if whole else replace(last, content="")))
         end = len(prompt) - whole  # the last token is left to `generate`
-        if not self._keeps or len(prompt) >= self._context.tokens or common_prefix(self._held, prompt) >= end:
+        if (
+            not self._reuses_cache
+            or len(prompt) >= self._context.tokens
+            or common_prefix(self._cached_ids, prompt) >= end
+        ):
             return
         try:
             cached = self._prepare(Sampling(), prompt)
-            for held in self._compute(prompt, end, stopped):
-                yield held - cached
+            for computed in self._compute(prompt, end, stopped):
+                yield computed - cached
         except Exception as error:
             self._drop()
             raise run_error(error) from error
 
     def generate(self, request: Request, stopped: Callable[[], bool] = lambda: False) -> Iterator[Event]:
-        """Write one reply; see `LoadedModel.generate`."""
+        """Generate one reply; see `LoadedModel.generate`."""
         began = time.perf_counter()
         prompt, limit = fit(request, self._context.tokens, self.encode)
-        run = partial(self._run, request.sampling, prompt, limit, request.begun, began)
-        yield from written(run, request, stopped, self._drop)
+        run = partial(self._run, request.sampling, prompt, limit, request.continued_text, began)
+        yield from reply_events(run, request, stopped, self._drop)
 
     def _run(
-        self, sampling: Sampling, prompt: list[int], limit: int, begun: str, began: float, stopped: Callable[[], bool]
+        self, sampling: Sampling, prompt: list[int], limit: int, prefix: str, began: float, stopped: Callable[[], bool]
     ) -> Iterator[Event]:
         cached = self._prepare(sampling, prompt)
         total = len(prompt)
         # The last token is left to `generate`, which needs its logits.
-        if self._keeps:
+        if self._reuses_cache:
             for done in self._compute(prompt, total - 1, stopped):
                 if total - cached > PREFILL_CHUNK:
                     yield Progress("prefill", done - cached, total - cached)
-            if len(self._held) < total - 1:
+            if len(self._cached_ids) < total - 1:
                 yield _finished("cancelled", prompt, cached, [], began, time.perf_counter())
                 return
         if limit < 1:
             yield _finished("length", prompt, cached, [], began, time.perf_counter())
             return
-        step, begun_ids = self.codec.decoder(), self.codec.reply_ids(begun)
-        for token in begun_ids:  # so that the decoder knows of half a character, and that this is no beginning
+        step, prefix_ids = self.codec.decoder(), self.codec.reply_ids(prefix)
+        for token in prefix_ids:  # primes the decoder with any partial character, and marks this as mid-text
             step(token)
         stream = _TokenStream(self._tokenizer, step)
         writing = _Writing(lambda stop: self._write(sampling, prompt, limit, stream, stop), stream)
@@ -221,8 +229,8 @@ class HfModel:
                     yield TextDelta(delta)
         finally:
             writing.end()
-            # Also for a reader who left; the last token is not computed, only chosen.
-            self._held = [*prompt, *stream.tokens][: self._cache.get_seq_length()]
+            # Also if the consumer left early; the last token was sampled but not computed.
+            self._cached_ids = [*prompt, *stream.tokens][: self._cache.get_seq_length()]
         if writing.failure is not None:
             raise writing.failure
         reply = stream.tokens
@@ -231,25 +239,25 @@ class HfModel:
         else:
             reason = "length" if len(reply) >= limit else "cancelled"
         if reply:
-            self.codec.remember(begun + "".join(text), [*begun_ids, *reply])
+            self.codec.remember(prefix + "".join(text), [*prefix_ids, *reply])
         decode = stream.times[len(reply) - 1] - stream.times[0] if reply else 0.0
         yield _finished(reason, prompt, cached, reply, began, stream.times[0], first_text, decode)
 
     def _compute(self, prompt: list[int], end: int, stopped: Callable[[], bool]) -> Iterator[int]:
-        """Compute a prompt up to that token chunk by chunk, unless stopped; yield how many of its tokens are held."""
-        while len(self._held) < end and not stopped():
-            chunk = prompt[len(self._held) : min(len(self._held) + PREFILL_CHUNK, end)]
+        """Compute a prompt up to token `end` in chunks until stopped; yield the number of tokens cached."""
+        while len(self._cached_ids) < end and not stopped():
+            chunk = prompt[len(self._cached_ids) : min(len(self._cached_ids) + PREFILL_CHUNK, end)]
             with torch.no_grad():
                 self._model.base_model(input_ids=torch.tensor([chunk]), use_cache=True, **{_CACHE: self._cache})
-            self._held += chunk
-            yield len(self._held)
+            self._cached_ids += chunk
+            yield len(self._cached_ids)
 
     def _write(
         self, sampling: Sampling, prompt: list[int], limit: int, stream: _TokenStream, stop: threading.Event
     ) -> None:
-        """Run `generate` from the cache on; its tokens go into the stream."""
+        """Run `generate` from the cache; its tokens go into the stream."""
         if sampling.seed is None:
-            torch.seed()  # a fresh torch starts from one and the same seed everywhere
+            torch.seed()  # torch starts from the same seed in every new process
         else:
             torch.manual_seed(sampling.seed)
         greedy = sampling.temperature == 0
@@ -274,20 +282,21 @@ class HfModel:
         )
 
     def _prepare(self, sampling: Sampling, prompt: list[int]) -> int:
-        """Cut the cache back to where the prompt leaves what it holds; return how many tokens that is."""
-        common = min(common_prefix(self._held, prompt), len(prompt) - 1)
-        surplus = len(self._held) - common
-        # Tokens computed one by one and in chunks differ in the last bits; a repeatable reply starts from nothing.
+        """Rewind the cache to where the prompt diverges; return the number of tokens reused."""
+        common = min(common_prefix(self._cached_ids, prompt), len(prompt) - 1)
+        surplus = len(self._cached_ids) - common
+        # Tokens computed singly and in chunks differ in the last bits, so a repeatable reply starts from an empty
+        # cache.
         repeatable = sampling.seed is not None and sampling.temperature > 0
-        if self._cache is None or repeatable or not self._keeps or (surplus and not self._cut(surplus)):
+        if self._cache is None or repeatable or not self._reuses_cache or (surplus and not self._cut(surplus)):
             self._drop()
             self._cache = transformers.DynamicCache(config=self._model.config)
             return 0
-        del self._held[common:]
+        del self._cached_ids[common:]
         return common
 
     def _croppable(self) -> bool:
-        """Whether what was computed ahead can be taken back, however long the chat is."""
+        """Whether the cache can be rewound, however long the chat is."""
         cache = transformers.DynamicCache(config=self._model.config) if self._cache is None else self._cache
         return all(type(layer).__name__ == "DynamicLayer" for layer in cache.layers)
 
@@ -296,19 +305,19 @@ class HfModel:
             return False
         try:
             self._cache.crop(-surplus)
-        except (RuntimeError, ValueError):  # a sliding window has moved past what would be needed
+        except (RuntimeError, ValueError):  # a sliding window has moved past the tokens needed
             return False
         return True
 
     def _drop(self) -> None:
         self._cache = None
-        self._held = []
+        self._cached_ids = []
 
 
 class _TokenStream(transformers.TextIteratorStreamer):  # type: ignore[misc]
-    """The library's streamer, by tokens.
+    """The library's streamer, delivering tokens.
 
-    Its own text comes word by word, late, and ends with half a character where a reply is cut in the middle of one.
+    Its own text arrives word by word, late, and ends with a partial character if a reply is cut within one.
     """
 
     def __init__(self, tokenizer: Any, decode: Callable[[int], str]) -> None:
@@ -324,7 +333,7 @@ class _TokenStream(transformers.TextIteratorStreamer):  # type: ignore[misc]
             return
         self.tokens.append(int(value.reshape(-1)[0]))
         self.times.append(time.perf_counter())
-        # Without text too: whoever waits is to look whether to stop after each token.
+        # Also without text, so that the consumer checks after each token whether to stop.
         self.text_queue.put(self._decode(self.tokens[-1]))
 
     def end(self) -> None:
@@ -340,7 +349,7 @@ class _Stopped(transformers.StoppingCriteria):  # type: ignore[misc]
 
 
 class _Writing:
-    """The thread in which `generate` runs; its failure is kept for the one who waits."""
+    """The thread that runs `generate`; an exception is stored for the waiting thread."""
 
     def __init__(self, write: Callable[[threading.Event], None], stream: _TokenStream) -> None:
         self.failure: Exception | None = None
@@ -384,16 +393,16 @@ def _finished(
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every token that ends a reply, as the model's settings and its tokenizer name them."""
-    told = model.generation_config.eos_token_id
-    named = told if isinstance(told, list) else [told]
+    """Return every token that ends a reply according to the model's settings and its tokenizer."""
+    eos = model.generation_config.eos_token_id
+    named = eos if isinstance(eos, list) else [eos]
     return frozenset(int(token) for token in (*named, tokenizer.eos_token_id) if token is not None)
 
 
 def _sizes(config: Any) -> dict[str, Any]:
-    """The numbers of a configuration under the names of genai_config.json, for `sizing.settle_context`.
+    """Return a configuration's sizes under their genai_config.json names, for `resources.settle_context`.
 
-    That counts four bytes a number. Two would do for most weights, but a cache that grows is copied, layer by layer.
+    That assumes four bytes per number. Most weights need only two, but a growing cache is copied layer by layer.
     """
     heads = config.num_attention_heads
     return {

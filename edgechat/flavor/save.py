@@ -266,7 +266,7 @@ def _write_fingerprint(folder: Path, metadata: Mapping[str, Any]) -> None:
     except EdgechatError as error:
         log.info("no fingerprint: %s", error)
         return
-    write_atomically(folder / fingerprint.FINGERPRINT, fingerprint.text(taken))
+    write_atomically(folder / fingerprint.FINGERPRINT, fingerprint.serialize(taken))
 
 
 def _size(folder: Path) -> int:

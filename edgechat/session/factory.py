@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgechat.engine.protocol import Progress
+from edgechat.engine.protocol import Progress, ProgressCallback
 from edgechat.errors import DamagedError, ModelError, StorageError
 from edgechat.runtime import paths
 from edgechat.settings.loader import Config
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from edgechat.history.database import Database
     from edgechat.history.store import HistoryStore
     from edgechat.models.folder import ModelFolder
-
-
-OnProgress = Callable[[Progress], None]
 
 
 def history_for(config: Config, tell: Callable[[str], None]) -> HistoryStore:
@@ -107,7 +104,7 @@ def engine_for(config: Config) -> EngineClient:
     from edgechat.engine.worker.client import EngineClient, EngineOptions
 
     kept = None if config.cache_memory is None else config.cache_memory * 1024 * 1024
-    options = EngineOptions(context=config.context, threads=config.threads, spinning=config.spinning, kept_bytes=kept)
+    options = EngineOptions(context=config.context, threads=config.threads, spinning=config.spinning, cache_bytes=kept)
     return EngineClient(locate(config.model_uri), options)
 
 
@@ -120,13 +117,13 @@ def pulled_notice(config: Config) -> str:
     return uri.pulled_notice(config.model_uri)
 
 
-def locate(uri: str | None) -> Callable[[OnProgress], Awaitable[ModelSource]]:
+def locate(uri: str | None) -> Callable[[ProgressCallback], Awaitable[ModelSource]]:
     """What finds the model of that URI when it is needed; without a URI the default one, installed if it must be.
 
     Its files are compared with their manifest, and a damaged default model is made again.
     """
 
-    async def find(on_progress: OnProgress) -> ModelSource:
+    async def find(on_progress: ProgressCallback) -> ModelSource:
         from edgechat.engine.worker.client import ModelSource
         from edgechat.models.default import DEFAULT_NAME, embedded_gguf, prepare
         from edgechat.models.uri import resolve_model
@@ -162,7 +159,7 @@ class _GivenUpError(Exception):
     """Nobody waits for the check any more."""
 
 
-async def _check(root: Path, on_progress: OnProgress) -> None:
+async def _check(root: Path, on_progress: ProgressCallback) -> None:
     """Compare a model's files with its manifest. A moved model is read whole, which takes as long as its disk."""
     from edgechat.models.manifest import ensure_intact
 

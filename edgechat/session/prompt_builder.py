@@ -7,14 +7,13 @@ writes replies. Nothing here changes what is kept of a chat.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
 from edgechat.chat.context_window import Policy, fullness_words
 from edgechat.chat.conversation import Conversation, Message, Reply, Turn, Window
 from edgechat.chat.sanitize import storable
-from edgechat.engine.protocol import Engine, ModelInfo, Progress, Prompt, Request, Sampling
+from edgechat.engine.protocol import Engine, ModelInfo, ProgressCallback, Prompt, Request, Sampling
 from edgechat.errors import EdgechatError, StorageError
 from edgechat.history.store import HistoryStore
 from edgechat.session.chat_library import KeptChat
@@ -75,7 +74,7 @@ class PromptedChat(KeptChat):
                 return turn.reply.prompt_tokens + turn.reply.completion_tokens
         return 0
 
-    async def start(self, on_progress: Callable[[Progress], None] | None = None) -> ModelInfo:
+    async def start(self, on_progress: ProgressCallback | None = None) -> ModelInfo:
         """Load the model; see `Engine.start`."""
         info = await self._engine.start(on_progress)
         self.warm()
@@ -134,7 +133,7 @@ class PromptedChat(KeptChat):
         info = self._engine.info
         if info is None:
             return ""
-        return fullness_words(self.context_used, info.context, self.window.policy, info.cliff)
+        return fullness_words(self.context_used, info.context, self.window.policy, info.longrope_limit)
 
     async def prompt_parts(self, draft: str = "", turn_id: int | None = None) -> Prompt:
         """The prompt as the model gets it, in its parts.

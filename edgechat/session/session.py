@@ -15,7 +15,7 @@ from dataclasses import replace
 from edgechat.chat.context_window import Policy
 from edgechat.chat.conversation import ChatSettings, Conversation, ReplyState, Turn
 from edgechat.chat.sanitize import storable
-from edgechat.engine.protocol import Engine, ModelInfo, Progress, Sampling
+from edgechat.engine.protocol import Engine, ModelInfo, ProgressCallback, Sampling
 from edgechat.errors import EngineError, StorageError
 from edgechat.history.rows import title_of
 from edgechat.history.store import HistoryStore
@@ -146,7 +146,7 @@ class Session(AnsweringChat):
         if self._engine_of is None:
             raise EngineError("There is no other model", "This chat is held with the one engine it was begun with.")
 
-    async def switch(self, uri: str | None, on_progress: Callable[[Progress], None] | None = None) -> ModelInfo:
+    async def switch(self, uri: str | None, on_progress: ProgressCallback | None = None) -> ModelInfo:
         """Go on with another model; the chat stays as it is.
 
         The model before is ended first, for both may not fit into memory. Where the other one cannot be loaded, or the

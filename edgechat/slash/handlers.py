@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
-from edgechat.engine.prompt_display import part_lines, summary_words
+from edgechat.engine.prompt_display import format_summary, part_lines
 from edgechat.history.search import SearchHit
 from edgechat.i18n.catalog import _, ngettext
 from edgechat.session.session import Session
@@ -92,7 +92,7 @@ def stats_lines(session: Session) -> Iterator[str]:
 async def _prompt(front: Front, _argument: str) -> None:
     prompt = await front.session.prompt_parts()
     lines = [f"{line.sign} {line.text}  {line.ids}".rstrip() for line in part_lines(prompt)]
-    await front.tell(_("The prompt: {summary}").format(summary=summary_words(prompt)), lines)
+    await front.tell(_("The prompt: {summary}").format(summary=format_summary(prompt)), lines)
 
 
 # Replies

@@ -29,13 +29,13 @@ SYSTEM = Message("system", "Be brief.")
 NOTHING_YET = Message("user", "")
 
 
-def client(folder: Path, kept_bytes: int, context: int = 2048) -> EngineClient:
-    return EngineClient(ModelSource(folder, "default"), EngineOptions(context=context, kept_bytes=kept_bytes))
+def client(folder: Path, cache_bytes: int, context: int = 2048) -> EngineClient:
+    return EngineClient(ModelSource(folder, "default"), EngineOptions(context=context, cache_bytes=cache_bytes))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine(default_genai: Path) -> AsyncIterator[EngineClient]:
-    made = client(default_genai, kept_bytes=10**9)
+    made = client(default_genai, cache_bytes=10**9)
     yield made
     await made.aclose()
 
@@ -65,15 +65,15 @@ async def both_and_back(engine: EngineClient) -> tuple[Finished, Finished]:
 
 async def test_a_recent_chat_is_gone_on_with_where_it_was(engine: EngineClient) -> None:
     first, again = await both_and_back(engine)
-    assert (await engine.start()).kept_chats > 1
+    assert (await engine.start()).cached_chats > 1
     assert again.usage.cached >= first.usage.context - 1
 
 
 async def test_without_memory_for_it_only_the_last_chat_is_kept(default_genai: Path) -> None:
-    alone = client(default_genai, kept_bytes=0)
+    alone = client(default_genai, cache_bytes=0)
     try:
         _, again = await both_and_back(alone)
-        assert (await alone.start()).kept_chats == 1
+        assert (await alone.start()).cached_chats == 1
         assert again.usage.cached < 50
     finally:
         await alone.aclose()
@@ -168,7 +168,7 @@ async def test_computing_ahead_can_be_given_up(engine: EngineClient) -> None:
 
 async def test_a_worker_that_dies_meanwhile_is_told(default_genai: Path) -> None:
 
-    engine = client(default_genai, kept_bytes=0)
+    engine = client(default_genai, cache_bytes=0)
     try:
         await engine.start()
         ahead = asyncio.create_task(

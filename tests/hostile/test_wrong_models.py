@@ -46,7 +46,7 @@ async def test_wrong_models_are_told(
 ) -> None:
     attack = campaign("D", "models with whole files and wrong weights or tokenizers")
     whole = await taken(default_model)
-    assert fingerprint.judge(known(default_model), whole) < fingerprint.BOUND  # the model itself passes
+    assert fingerprint.check(known(default_model), whole) < fingerprint.BOUND  # the model itself passes
     harmless = 0
     for number in sample(len(KINDS), 20 * len(KINDS)):
         root = copy_of(default_model, tmp_path / str(number))
@@ -55,7 +55,7 @@ async def test_wrong_models_are_told(
         failure = None
         with suppress(EdgechatError):
             found = await taken(root)
-            passed = fingerprint.judge(known(root), found)
+            passed = fingerprint.check(known(root), found)
             effect = fingerprint.distance(whole, found)
             failure = f"{done}: passed with {passed:.4f}, {effect:.4f} from the whole model"
             if effect < ROUNDING:

@@ -1,1 +1,1 @@
-"""The engine in a process of its own: the client, the process and what they say to each other."""
+"""The engine in a separate process: the client, the process and the protocol between them."""

@@ -1,7 +1,7 @@
-"""The asyncio side of the worker: start it, stream from it, stop it, and start another when it died.
+"""The asyncio side of the worker: starts it, streams from it, stops it, and restarts it after it dies.
 
-Nothing here blocks the event loop and nothing here computes; the process this runs in never imports the engine's
-libraries. Every way a worker can end becomes an EngineError in plain words.
+Nothing here blocks the event loop or computes, and the engine's libraries are never imported in this process. However a
+worker ends, the caller gets an EngineError with a readable message.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from edgechat.engine.protocol import (
     Kind,
     ModelInfo,
     Progress,
+    ProgressCallback,
     Prompt,
     Request,
     StoppedError,
@@ -38,27 +39,26 @@ from edgechat.errors import EdgechatError, EngineError, ModelError, StorageError
 from edgechat.runtime import logs, paths
 from edgechat.runtime.extras import install_command
 
-OnProgress = Callable[[Progress], None]
 _Answer = TypeVar("_Answer", bound=protocol.Answer)
-Locate = Callable[[OnProgress], Awaitable["ModelSource"]]
-"""Finds the model when it is first needed, installing it if it must."""
+ModelLocator = Callable[[ProgressCallback], Awaitable["ModelSource"]]
+"""Finds the model when it is first needed, installing it if necessary."""
 
 LOG_LIMIT = 1024 * 1024
 GRACE_SECONDS = 1.5
-"""How long what was stopped may take to end before the worker is ended: a user waits three seconds at the most."""
+"""Seconds a stopped operation has to end before the worker is killed: a user waits at most three seconds."""
 
 LAST_GRACE_SECONDS = 2.4
-"""How long it may take where the worker tells of its steps, and the next is to end by then."""
+"""The same if the worker reports its steps and the next one is due by then."""
 
 END_SECONDS = 1.0
-"""How long a worker may take to end when nothing is wanted of it any more."""
+"""Seconds a worker has to exit once it is no longer needed."""
 
 LOAD_SECONDS = 300.0
-"""How long loading may take, and a step of a reply three times as long, beside what the size of the model adds. It is
-there against what never ends: a slow device is to have all the time it needs, and anyone else has Esc."""
+"""Base time limit for loading in seconds, and a third of that for a step of a reply; the model's size adds to both. It
+guards against hanging forever: slow devices get all the time they need, and a user can press Esc."""
 
 SLOWEST_BYTES = 1_000_000
-"""Bytes of a model a second that even the slowest device reads, and computes with."""
+"""Bytes per second that even the slowest device can read and compute with."""
 
 
 class ModelSource(msgspec.Struct, frozen=True):
@@ -66,9 +66,9 @@ class ModelSource(msgspec.Struct, frozen=True):
 
     Attributes:
         folder: What the engine opens.
-        name: What to call it.
-        kind: Which library runs it.
-        root: The folder of the whole model where `folder` is a part of it.
+        name: Display name.
+        kind: The library that runs it.
+        root: The folder of the whole model if `folder` is only part of it.
     """
 
     folder: Path
@@ -78,29 +78,29 @@ class ModelSource(msgspec.Struct, frozen=True):
 
 
 class EngineOptions(msgspec.Struct, frozen=True):
-    """How to load it; see `wire.Load`.
+    """How to load a model; see `worker.protocol.Load`.
 
     Attributes:
-        load_seconds: How long loading may take; None is by the size of the model.
-        step_seconds: How long nothing may be heard of a reply; None is by the size of the model.
+        load_seconds: Time limit for loading; None derives it from the model's size.
+        step_seconds: Maximum silence during a reply; None derives it from the model's size.
     """
 
     context: int | None = None
     threads: int | None = None
     spinning: bool = True
-    kept_bytes: int | None = None
+    cache_bytes: int | None = None
     load_seconds: float | None = None
     step_seconds: float | None = None
 
 
 class EngineClient:
-    """An Engine in a child process."""
+    """An `Engine` in a child process."""
 
-    def __init__(self, source: ModelSource | Locate, options: EngineOptions | None = None) -> None:
-        """Nothing is started before the first `start` or `stream`.
+    def __init__(self, source: ModelSource | ModelLocator, options: EngineOptions | None = None) -> None:
+        """Set up without starting anything; `start` and `stream` do that.
 
         Args:
-            source: The model, or what finds it.
+            source: The model, or a function that finds it.
             options: How to load it.
         """
         self._source = source
@@ -108,12 +108,12 @@ class EngineClient:
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._starting: asyncio.Task[ModelInfo] | None = None
-        self._listeners: list[OnProgress] = []
+        self._listeners: list[ProgressCallback] = []
         self._queues: dict[int, asyncio.Queue[protocol.Answer | EdgechatError]] = {}
         self._number = 0
-        self._graces: dict[int, asyncio.TimerHandle] = {}
+        self._kill_timers: dict[int, asyncio.TimerHandle] = {}
         self._ended: dict[int, EdgechatError] = {}
-        self._heard = self._step = 0.0
+        self._last_heard = self._step = 0.0
         self._step_seconds = 0.0
         self._turn = asyncio.Lock()
         self._info: ModelInfo | None = None
@@ -121,16 +121,16 @@ class EngineClient:
 
     @property
     def info(self) -> ModelInfo | None:
-        """See `Engine.info`."""
+        """The model's properties; None until it is loaded."""
         return self._info
 
     @property
     def pid(self) -> int | None:
-        """The worker's process id while it lives; for measuring and for tests."""
+        """The worker's process id while it is alive; for measuring and for tests."""
         return self._process.pid if self._process is not None else None
 
-    async def start(self, on_progress: OnProgress | None = None) -> ModelInfo:
-        """See `Engine.start`."""
+    async def start(self, on_progress: ProgressCallback | None = None) -> ModelInfo:
+        """Start the worker and load the model; see `Engine.start`."""
         if self._info is not None:
             return self._info
         if self._closed:
@@ -140,23 +140,23 @@ class EngineClient:
         try:
             if self._starting is None or self._starting.done():
                 self._starting = asyncio.create_task(self._start(), name="engine-start")
-            # Shielded: one caller that gives up must not end the load the others wait for.
+            # Shielded: one caller giving up must not cancel the load others are waiting for.
             return await asyncio.shield(self._starting)
         finally:
             if on_progress is not None:
                 self._listeners.remove(on_progress)
 
-    def _tell(self, progress: Progress) -> None:
+    def _report_progress(self, progress: Progress) -> None:
         for listener in tuple(self._listeners):
             listener(progress)
 
     async def _start(self) -> ModelInfo:
         source = self._source
         if not isinstance(source, ModelSource):
-            source = await source(self._tell)
+            source = await source(self._report_progress)
         if source.kind == "transformers":
             require_transformers(source.name)
-        self._tell(Progress("load", 0, 0))
+        self._report_progress(Progress("load", 0, 0))
         await self._end()
         log = _open_log()
         try:
@@ -167,7 +167,7 @@ class EngineClient:
                 stderr=log,
                 limit=protocol.LINE_LIMIT,
                 env=_environment(source.kind),
-                # A Ctrl+C in the terminal reaches the whole foreground group; the reply is ended by a message instead.
+                # Ctrl+C in the terminal reaches the whole foreground group; replies are stopped by a message instead.
                 start_new_session=os.name == "posix",
             )
         except OSError as error:
@@ -184,7 +184,7 @@ class EngineClient:
             options.threads,
             options.spinning,
             source.kind,
-            options.kept_bytes,
+            options.cache_bytes,
             str(source.root or ""),
         )
         size = await asyncio.to_thread(_size, source.root or source.folder)
@@ -214,7 +214,7 @@ class EngineClient:
             self._close(number)
 
     async def stream(self, request: Request) -> AsyncGenerator[Event, None]:
-        """See `Engine.stream`."""
+        """Yield the events of one reply; see `Engine.stream`."""
         await self.start()
         async with self._turn:
             number, answers = self._open()
@@ -229,7 +229,7 @@ class EngineClient:
             except StoppedError:
                 finished = True
                 yield Finished("cancelled", Usage(0, 0, 0), Timings(0.0, 0.0, 0.0))
-            except EdgechatError:  # of whatever kind, it is the worker's last answer
+            except EdgechatError:  # whatever its kind, it is the worker's last answer
                 finished = True
                 raise
             finally:
@@ -240,34 +240,34 @@ class EngineClient:
                     self._close(number)
 
     async def _drain(self, number: int, answers: asyncio.Queue[protocol.Answer | EdgechatError]) -> None:
-        """The reader of a stream went away: end the reply, so that the next one starts on a quiet worker."""
+        """End a reply whose consumer went away, so that the next one finds the worker idle."""
         try:
             with contextlib.suppress(EdgechatError):
                 await self._stop(number)
                 while not isinstance(await self._next(answers), Finished):
                     pass
-        except asyncio.CancelledError:  # nobody waits for a quiet end any more
-            self._kill(_stopped())
+        except asyncio.CancelledError:  # nobody is waiting for a clean end any more
+            self._kill(_stopped_error())
             raise
 
     async def count(self, messages: tuple[Message, ...]) -> int:
-        """See `Engine.count`."""
-        return (await self._ask(protocol.Count(messages), protocol.Counted)).tokens
+        """Count the tokens of a prompt; see `Engine.count`."""
+        return (await self._query(protocol.Count(messages), protocol.Counted)).tokens
 
     async def prompt(self, messages: tuple[Message, ...]) -> Prompt:
-        """See `Engine.prompt`."""
-        return await self._ask(protocol.ShowPrompt(messages), Prompt)
+        """Return a prompt as it would be sent; see `Engine.prompt`."""
+        return await self._query(protocol.ShowPrompt(messages), Prompt)
 
     async def prefill(self, messages: tuple[Message, ...], top_k: int | None = None) -> int:
-        """See `Engine.prefill`."""
-        return (await self._ask(protocol.Prefill(messages, top_k), protocol.Prefilled)).tokens
+        """Compute the next prompt ahead of time; see `Engine.prefill`."""
+        return (await self._query(protocol.Prefill(messages, top_k), protocol.Prefilled)).tokens
 
     async def fingerprint(self, reference: Fingerprint | None = None) -> Fingerprint:
-        """See `LoadedModel.fingerprint`."""
-        return await self._ask(protocol.TakeFingerprint(reference), Fingerprint)
+        """Take the model's fingerprint; see `LoadedModel.fingerprint`."""
+        return await self._query(protocol.TakeFingerprint(reference), Fingerprint)
 
-    async def _ask(self, command: protocol.Command, kind: type[_Answer]) -> _Answer:
-        """The one answer to a command; whoever stops waiting for it stops the worker too."""
+    async def _query(self, command: protocol.Command, kind: type[_Answer]) -> _Answer:
+        """Return the single answer to a command; cancelling the wait also stops the worker."""
         await self.start()
         number, answers = self._open()
         try:
@@ -284,31 +284,31 @@ class EngineClient:
             self._close(number)
 
     async def stop(self) -> None:
-        """See `Engine.stop`."""
+        """Stop the current reply or load; see `Engine.stop`."""
         for number in tuple(self._queues):
-            with contextlib.suppress(EngineError):  # a worker that died has stopped
+            with contextlib.suppress(EngineError):  # a dead worker has stopped
                 await self._stop(number)
 
     async def _stop(self, number: int) -> None:
-        """Ask for the end of that request, and end the worker if it does not come."""
-        if number not in self._graces:
+        """Ask the worker to stop that request, and kill it if it does not."""
+        if number not in self._kill_timers:
             loop = asyncio.get_running_loop()
             last = loop.time() + LAST_GRACE_SECONDS
-            self._graces[number] = loop.call_later(GRACE_SECONDS, self._give_up, number, last)
+            self._kill_timers[number] = loop.call_later(GRACE_SECONDS, self._give_up, number, last)
         await self._write(number, protocol.Stop())
 
     def _give_up(self, number: int, last: float) -> None:
-        """End the worker, unless its steps are slow and one that ends in time is under way."""
+        """Kill the worker, unless its steps are slow and the current one is due in time."""
         if number not in self._queues:
             return
         loop = asyncio.get_running_loop()
-        if loop.time() < self._heard + 1.5 * self._step <= last:
-            self._graces[number] = loop.call_at(last, self._give_up, number, 0.0)
+        if loop.time() < self._last_heard + 1.5 * self._step <= last:
+            self._kill_timers[number] = loop.call_at(last, self._give_up, number, 0.0)
         else:
-            self._kill(_stopped())
+            self._kill(_stopped_error())
 
     def _kill(self, reason: EdgechatError) -> None:
-        """End the worker at once, whatever it computes; everyone who waits for it hears the reason."""
+        """Kill the worker at once; everyone waiting for it gets `reason`."""
         process = self._process
         if process is not None and process.returncode is None:
             self._ended[process.pid] = reason
@@ -316,7 +316,7 @@ class EngineClient:
                 process.kill()
 
     async def aclose(self) -> None:
-        """See `Engine.aclose`."""
+        """Shut the worker down."""
         self._closed = True
         if self._starting is not None and not self._starting.done():
             self._starting.cancel()
@@ -328,28 +328,28 @@ class EngineClient:
         self._number += 1
         answers: asyncio.Queue[protocol.Answer | EdgechatError] = asyncio.Queue()
         self._queues[self._number] = answers
-        self._heard = asyncio.get_running_loop().time()
+        self._last_heard = asyncio.get_running_loop().time()
         return self._number, answers
 
     def _close(self, number: int) -> None:
         del self._queues[number]
-        if (grace := self._graces.pop(number, None)) is not None:
+        if (grace := self._kill_timers.pop(number, None)) is not None:
             grace.cancel()
 
     async def _next(
         self, answers: asyncio.Queue[protocol.Answer | EdgechatError], load_seconds: float | None = None
     ) -> protocol.Answer:
-        """The next answer; a worker that is not heard of for too long is ended."""
+        """Return the next answer; kill a worker that has been silent for too long."""
         clock = asyncio.get_running_loop().time
         most = load_seconds or self._step_seconds
         while True:
             try:
-                async with asyncio.timeout_at(self._heard + most):
+                async with asyncio.timeout_at(self._last_heard + most):
                     answer = await answers.get()
                 break
             except TimeoutError:
-                if clock() - self._heard >= most:
-                    self._kill(_endless(most, loading=load_seconds is not None))
+                if clock() - self._last_heard >= most:
+                    self._kill(_timeout_error(most, loading=load_seconds is not None))
                     answer = await answers.get()
                     break
         if isinstance(answer, protocol.Failure):
@@ -366,7 +366,7 @@ class EngineClient:
             process.stdin.write(protocol.encode(protocol.CommandLine(number, body)))
             await process.stdin.drain()
         except (BrokenPipeError, ConnectionResetError):
-            pass  # the reader sees the end of the process and tells everyone why
+            pass  # the reader notices that the process ended and reports why
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
@@ -375,17 +375,17 @@ class EngineClient:
             while line := await process.stdout.readline():
                 answer = protocol.decode_answer(line)
                 now = asyncio.get_running_loop().time()
-                self._step, self._heard = now - self._heard, now
+                self._step, self._last_heard = now - self._last_heard, now
                 if answer.id in self._queues:
                     self._queues[answer.id].put_nowait(answer.body)
                 elif isinstance(answer.body, Progress):
-                    self._tell(answer.body)
+                    self._report_progress(answer.body)
         except (ValueError, msgspec.DecodeError) as error:
-            failure = EngineError("The model process sent something unreadable", f"{error}.", _see_log())
+            failure = EngineError("The model process sent something unreadable", f"{error}.", _log_hint())
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
         code = await process.wait()
-        reason = failure or self._ended.pop(process.pid, None) or _death(code, loading=self._info is None)
+        reason = failure or self._ended.pop(process.pid, None) or _exit_error(code, loading=self._info is None)
         if self._process is process:
             self._process = None
             self._info = None
@@ -394,7 +394,7 @@ class EngineClient:
             answers.put_nowait(reason)
 
     async def _end(self) -> None:
-        """End the worker if there is one, kindly first."""
+        """End the worker if there is one, politely at first."""
         process, reader = self._process, self._reader
         self._process = self._reader = self._info = None
         if process is None:
@@ -407,7 +407,7 @@ class EngineClient:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-        except asyncio.CancelledError:  # nobody would end it later
+        except asyncio.CancelledError:  # nothing else would kill it later
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             raise
@@ -416,7 +416,7 @@ class EngineClient:
 
 
 def require_transformers(name: str) -> None:
-    """Say what is missing before a process is started that could only fail. Raises ModelError."""
+    """Report a missing extra before starting a process that can only fail. Raises ModelError."""
     from importlib.util import find_spec
 
     what = f"{name} is a Transformers pipeline or a Hugging Face model"
@@ -436,19 +436,19 @@ def require_transformers(name: str) -> None:
 
 
 def _environment(kind: Kind) -> dict[str, str]:
-    """The worker's."""
-    # Weights in huge pages where the C library is glibc: a few hundredths faster.
+    """Return the worker's environment variables."""
+    # With glibc, keep weights in huge pages: a few percent faster.
     tunables = [os.environ.get("GLIBC_TUNABLES", ""), "glibc.malloc.hugetlb=1"]
     environment = {**os.environ, "GLIBC_TUNABLES": ":".join(filter(None, tunables))}
     if kind == "transformers":
-        # torch's threads wait for one another after each small step. Spinning meanwhile is a quarter faster on an idle
-        # machine, and thirty times slower as soon as another program holds a core.
+        # torch's threads wait for one another after each small step. Spinning meanwhile is 25% faster on an idle
+        # machine and thirty times slower as soon as another program keeps a core busy.
         environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return environment
 
 
 def _open_log() -> IO[bytes]:
-    """The log of the workers, begun anew when it has grown past LOG_LIMIT."""
+    """Open the workers' log, starting anew if it has grown past LOG_LIMIT."""
     path = paths.log_path("worker")
 
     def private(name: str, flags: int) -> int:
@@ -459,12 +459,12 @@ def _open_log() -> IO[bytes]:
         fresh = path.exists() and path.stat().st_size > LOG_LIMIT
         return open(path, "wb" if fresh else "ab", opener=private)
     except (OSError, StorageError):
-        # A log that cannot be written must not keep anyone from chatting.
+        # A log that cannot be written must not prevent chatting.
         return Path(os.devnull).open("wb")
 
 
 def _size(folder: Path) -> int:
-    """Bytes of a model's files, as far as they can be seen."""
+    """Return the total size of a model's files in bytes, ignoring unreadable ones."""
     size = 0
     for path in itertools.islice(folder.rglob("*"), 10_000):
         with contextlib.suppress(OSError):
@@ -472,7 +472,7 @@ def _size(folder: Path) -> int:
     return size
 
 
-def _stopped() -> StoppedError:
+def _stopped_error() -> StoppedError:
     return StoppedError(
         "The model was stopped",
         "It did not stop by itself in time, so it was ended.",
@@ -480,8 +480,8 @@ def _stopped() -> StoppedError:
     )
 
 
-def _endless(seconds: float, *, loading: bool) -> EdgechatError:
-    """Nothing was heard of the worker for that long."""
+def _timeout_error(seconds: float, *, loading: bool) -> EdgechatError:
+    """Return the error for a worker that was silent for that long."""
     long = f"{round(seconds / 60)} minutes" if seconds >= 120 else f"{round(seconds)} seconds"
     if loading:
         return ModelError(
@@ -497,12 +497,12 @@ def _endless(seconds: float, *, loading: bool) -> EdgechatError:
     )
 
 
-def _see_log() -> str:
+def _log_hint() -> str:
     return f"Send the message again to start a new one. Its last words are in {paths.log_path('worker')}."
 
 
-def _death(code: int, *, loading: bool) -> EdgechatError:
-    """What an unasked-for end of the worker means, in plain words."""
+def _exit_error(code: int, *, loading: bool) -> EdgechatError:
+    """Explain an unexpected end of the worker."""
     if code == -getattr(signal, "SIGKILL", 9):
         return EngineError(
             "The model process was ended by the system",
@@ -520,5 +520,5 @@ def _death(code: int, *, loading: bool) -> EdgechatError:
                     "Copy the model again from its source, or use another one. Its last words are in "
                     f"{paths.log_path('worker')}.",
                 )
-            return EngineError("The model process crashed", f"It was ended by signal {name}.", _see_log())
-    return EngineError("The model process ended", f"Its exit code was {code}.", _see_log())
+            return EngineError("The model process crashed", f"It was ended by signal {name}.", _log_hint())
+    return EngineError("The model process ended", f"Its exit code was {code}.", _log_hint())

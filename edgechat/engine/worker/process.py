@@ -1,9 +1,9 @@
 """The child process that holds the model: `edgechat _worker`.
 
-It exists because onnxruntime-genai holds the GIL while it computes, which would freeze any event loop in the same
-process. It reads commands from standard input and writes events to what was its standard output; anything a native
-library prints goes to standard error, which is a log file. It ends when its input ends, and with its parent, whatever
-it computes. It loads one model and no other: before it opens it, it gives up what that model does not need.
+It exists because onnxruntime-genai holds the GIL while computing, which would freeze any event loop in the same
+process. It reads commands from standard input and writes events to its original standard output; whatever a native
+library prints goes to standard error, which is a log file. It exits when its input ends, and with its parent, even
+while computing. It loads a single model, and before opening it gives up every permission that model does not need.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ _Send = Callable[[int, protocol.Answer], None]
 
 
 BATCH_SECONDS = 0.04
-"""Each line wakes the other process, which takes a core from the computation for a moment: at a hundred tokens a second
-that cost a twentieth of the speed. No eye sees forty milliseconds, and the first token never waits."""
+"""Seconds. Each line wakes the other process, which briefly takes a core from the computation: at a hundred tokens per
+second that cost 5% of the speed. Forty milliseconds are not noticeable, and the first token never waits."""
 
 
 PULSE_SECONDS = 5.0
-"""How often a computation that tells nothing else tells that it goes on."""
+"""Seconds between heartbeats during a computation that sends nothing else."""
 
 
 class Inbox:
-    """Commands as they come in, without a thread: between two calls of the engine it looks whether anything came.
+    """Reads commands without a thread: it polls for input between two calls of the engine.
 
-    Looking takes a microsecond; a thread would have to wait for the GIL, which the engine holds while it computes.
+    Polling takes a microsecond; a thread would have to wait for the GIL, which the engine holds while computing.
     """
 
     def __init__(self, descriptor: int, pulse: Callable[[], None] = lambda: None) -> None:
-        """Nothing is read yet.
+        """Set up without reading anything.
 
         Args:
-            descriptor: Where commands come from.
-            pulse: Called whenever a computation asks whether it is to stop, which is after each step of it.
+            descriptor: File descriptor to read commands from.
+            pulse: Called whenever a computation checks whether to stop, which is after each step.
         """
         self._pulse = pulse
         self._descriptor = descriptor
@@ -64,7 +64,7 @@ class Inbox:
         self._closed = False
 
     def __iter__(self) -> Iterator[protocol.CommandLine]:
-        """Wait for commands until the other end is closed."""
+        """Yield commands, waiting for them until the other end is closed."""
         while True:
             while self._commands:
                 yield self._commands.popleft()
@@ -73,30 +73,30 @@ class Inbox:
             self._read()
 
     def stopped(self, number: int) -> bool:
-        """Whether that request is to end now."""
+        """Whether that request should stop now."""
         self._pulse()
-        self._look()
+        self._poll()
         return self._closed or number in self._stopped
 
     def take(self, *kinds: type[protocol.Command]) -> protocol.CommandLine | None:
-        """The next command if it has come and is of one of these kinds; everything else keeps its order."""
-        self._look()
+        """Return the next command if it has arrived and is of one of these kinds; the order is preserved."""
+        self._poll()
         if self._commands and isinstance(self._commands[0].body, kinds):
             return self._commands.popleft()
         return None
 
     @property
     def waiting(self) -> bool:
-        """Whether a command has come."""
-        self._look()
+        """Whether a command has arrived."""
+        self._poll()
         return bool(self._commands)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         while not self._closed and _readable(self._descriptor):
             self._read()
 
     def forget(self, number: int) -> None:
-        """That request is over."""
+        """Discard the stop flag of a finished request."""
         self._stopped.discard(number)
 
     def _read(self) -> None:
@@ -107,7 +107,7 @@ class Inbox:
             try:
                 command = protocol.decode_command(line)
             except msgspec.DecodeError as error:
-                # Whoever sent it would wait for ever; the end of this process is an answer.
+                # The sender would wait forever; exiting is the answer.
                 sys.stderr.write(f"unreadable command: {error}\n")
                 raise SystemExit(2) from error
             if isinstance(command.body, protocol.Stop):
@@ -117,47 +117,47 @@ class Inbox:
 
 
 def _readable(descriptor: int) -> bool:
-    """Whether a read would return at once."""
+    """Whether a read would return immediately."""
     if os.name == "posix":
         return bool(select.select([descriptor], [], [], 0)[0])
-    # select knows only sockets there; a pipe is asked how much it holds, and a closed one fails to answer.
+    # select supports only sockets there; a pipe can be asked how much it holds, which fails if it is closed.
     import ctypes
     import msvcrt
 
-    held = ctypes.c_ulong(0)
+    available = ctypes.c_ulong(0)
     handle = ctypes.c_void_p(msvcrt.get_osfhandle(descriptor))  # type: ignore[attr-defined,unused-ignore]
-    answered = ctypes.windll.kernel32.PeekNamedPipe(  # type: ignore[attr-defined,unused-ignore]
-        handle, None, 0, None, ctypes.byref(held), None
+    succeeded = ctypes.windll.kernel32.PeekNamedPipe(  # type: ignore[attr-defined,unused-ignore]
+        handle, None, 0, None, ctypes.byref(available), None
     )
-    return not answered or held.value > 0
+    return not succeeded or available.value > 0
 
 
 def main(started_by: str = "") -> int:
     """Serve commands until standard input ends.
 
     Args:
-        started_by: The process id of the parent, with which this one ends.
+        started_by: Process id of the parent; this process ends when it does.
 
     Returns:
         The exit code.
     """
     if started_by:
         parent_watch.end_with(int(started_by))
-    gc.enable()  # off since edgechat.__main__
-    faulthandler.enable()  # a crash in native code tells in which call it was, and nothing of what was computed
+    gc.enable()  # disabled in edgechat.__main__
+    faulthandler.enable()  # reports where native code crashed, without any of the data
     out = os.dup(1)
-    os.dup2(2, 1)  # whatever a native library prints must not mix with the events
-    heard = 0.0
+    os.dup2(2, 1)  # keep native libraries' output from mixing with the events
+    last_sent = 0.0
 
     def send(number: int, body: protocol.Answer) -> None:
-        nonlocal heard
-        heard = time.perf_counter()
+        nonlocal last_sent
+        last_sent = time.perf_counter()
         data = memoryview(protocol.encode(protocol.AnswerLine(number, body)))
         while data:
             data = data[os.write(out, data) :]
 
     def pulse() -> None:
-        if time.perf_counter() - heard > PULSE_SECONDS:
+        if time.perf_counter() - last_sent > PULSE_SECONDS:
             send(0, protocol.Alive())
 
     try:
@@ -171,7 +171,7 @@ def _serve(inbox: Inbox, send: _Send) -> None:
     send(0, Progress("load", 0, 0))
     model: LoadedModel | None = None
     for line in inbox:
-        with _told(line.id, send):
+        with _reporting_errors(line.id, send):
             if isinstance(line.body, protocol.Load):
                 make = _loader(line.body)
                 memory_limit.bound_memory(resources.available_memory(), Path(line.body.folder))
@@ -179,10 +179,10 @@ def _serve(inbox: Inbox, send: _Send) -> None:
                 model = make()
                 send(line.id, msgspec.structs.replace(model.info, confinement=str(confinement)))
             else:
-                _obey(_loaded(model), line, inbox, send)
+                _execute(_loaded(model), line, inbox, send)
 
 
-def _obey(model: LoadedModel, line: protocol.CommandLine, inbox: Inbox, send: _Send) -> None:
+def _execute(model: LoadedModel, line: protocol.CommandLine, inbox: Inbox, send: _Send) -> None:
     match line.body:
         case protocol.Generate(request):
             _reply(model, request, line.id, inbox, send)
@@ -197,25 +197,25 @@ def _obey(model: LoadedModel, line: protocol.CommandLine, inbox: Inbox, send: _S
 
 
 @contextlib.contextmanager
-def _told(number: int, send: _Send) -> Iterator[None]:
-    """Whatever goes wrong becomes the answer."""
+def _reporting_errors(number: int, send: _Send) -> Iterator[None]:
+    """Send any exception as the answer."""
     try:
         yield
     except BrokenPipeError:
         raise
     except EdgechatError as error:
         send(number, protocol.Failure.of(error))
-    except BaseException as error:  # the parent must hear of it; the traceback goes to the log
+    except BaseException as error:  # the parent must learn of it; the traceback goes to the log
         if not isinstance(error, Exception) and not is_panic(error):
             raise
         import traceback
 
         traceback.print_exc()
-        send(number, protocol.Failure.of(_in_words(error)))
+        send(number, protocol.Failure.of(_wrap_unexpected(error)))
 
 
-def _in_words(error: BaseException) -> EdgechatError:
-    """What nobody foresaw. A library that lies in an unusual place is not found any more after the confinement."""
+def _wrap_unexpected(error: BaseException) -> EdgechatError:
+    """Wrap an unexpected exception. A library in an unusual place can no longer be found inside the sandbox."""
     text = " ".join(f"{type(error).__name__}: {error}".split())
     if isinstance(error, PermissionError | ImportError):
         return ModelError("The model cannot read what it needs", f"{text}.", _OUTSIDE)
@@ -229,12 +229,12 @@ _OUTSIDE = (
 
 
 def _loader(load: protocol.Load) -> Callable[[], LoadedModel]:
-    """What loads the model. Its libraries are imported here: none of them has seen the model yet.
+    """Return a function that loads the model, after importing its libraries, none of which has seen the model yet.
 
-    A confined process could not keep what Python compiles of them, and would compile it again each time.
+    A sandboxed process could not store the compiled bytecode and would recompile it every time.
     """
     _import_numpy()
-    # The engine's imports take a while and are only wanted here, in the child.
+    # The engine's imports are slow and only needed here, in the child.
     if load.kind == "transformers":
         from edgechat.engine.transformers import HfModel
 
@@ -247,12 +247,12 @@ def _loader(load: protocol.Load) -> Callable[[], LoadedModel]:
         context=load.context,
         threads=load.threads,
         spinning=load.spinning,
-        kept_bytes=load.kept_bytes,
+        cache_bytes=load.cache_bytes,
     )
 
 
 def _import_numpy() -> None:
-    """Import numpy without the threads that its OpenBLAS starts at once; they would not be confined."""
+    """Import numpy without letting its OpenBLAS start threads, which would escape the sandbox."""
     name = "OPENBLAS_NUM_THREADS"
     before = os.environ.get(name)
     os.environ[name] = "1"
@@ -265,10 +265,10 @@ def _import_numpy() -> None:
 
 
 def _confine(load: protocol.Load) -> sandbox.Confinement:
-    """Give up everything but the model's folder and the libraries; tell the log what this system could not do."""
+    """Give up access to everything but the model's folder and the libraries; log what the system could not restrict."""
     folder = Path(load.folder)
     readable = [folder.resolve(), Path(load.root or load.folder).resolve()]
-    if load.kind == "transformers":  # where MLflow puts it
+    if load.kind == "transformers":  # the layout MLflow uses
         readable.append((folder.parent / "components" / "tokenizer").resolve())
     confinement = sandbox.confine(readable)
     sys.stderr.write(f"confined by: {str(confinement) or 'nothing'}\n")
@@ -279,7 +279,7 @@ def _confine(load: protocol.Load) -> sandbox.Confinement:
 
 
 def _reply(model: LoadedModel, request: Request, number: int, inbox: Inbox, send: _Send) -> None:
-    """Write one reply, its text gathered into a line every BATCH_SECONDS where tokens come faster."""
+    """Generate one reply, joining its text into one line per BATCH_SECONDS when tokens come faster."""
     waiting: list[str] = []
     sent = 0.0
 
@@ -300,21 +300,21 @@ def _reply(model: LoadedModel, request: Request, number: int, inbox: Inbox, send
                 flush()
                 send(number, event)
     finally:
-        flush()  # what came before a failure has come
+        flush()  # text from before a failure still counts
         inbox.forget(number)
 
 
 def _prefill(model: LoadedModel, prefill: protocol.Prefill, number: int, inbox: Inbox, send: _Send) -> None:
-    """Compute ahead until something else is wanted; nobody's question waits longer than for one chunk."""
+    """Compute ahead until another command arrives; no command waits longer than one chunk."""
 
-    def wanted() -> bool:
+    def interrupted() -> bool:
         while (line := inbox.take(protocol.Count, protocol.ShowPrompt)) is not None:
-            with _told(line.id, send):
-                _obey(model, line, inbox, send)
+            with _reporting_errors(line.id, send):
+                _execute(model, line, inbox, send)
         return inbox.stopped(number) or inbox.waiting
 
     try:
-        computed = model.prefill(prefill.messages, wanted, prefill.top_k)
+        computed = model.prefill(prefill.messages, interrupted, prefill.top_k)
         send(number, protocol.Prefilled(max(computed, default=0)))
     finally:
         inbox.forget(number)

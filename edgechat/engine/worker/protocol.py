@@ -1,7 +1,7 @@
-"""Requests and events as JSON lines, the language between `engine.client` and `engine.worker`.
+"""Requests and events as JSON lines, the protocol between `worker.client` and `worker.process`.
 
-Every line carries the number of the request it belongs to, so that a late stop or a late event can never be taken for
-another reply's. Lines are decoded with their types; a line that does not fit is an error, never a guess.
+Every line carries the number of its request, so that a late stop or event cannot be attributed to another reply. Lines
+are decoded into their types; one that does not match is an error, never a guess.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from edgechat.engine.protocol import Finished, Kind, ModelInfo, Progress, Prompt
 from edgechat.errors import EdgechatError, EngineError, ModelError, RequestError, StorageError
 
 LINE_LIMIT = 64 * 1024 * 1024
-"""Bytes of the longest line taken: a conversation far beyond any context still gets a proper answer."""
+"""Maximum bytes per line: even a conversation far beyond any context gets a proper answer."""
 
 
 class Load(msgspec.Struct, frozen=True, tag="load"):
@@ -22,15 +22,13 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
 
     Attributes:
         folder: The ONNX GenAI folder, or the Hugging Face folder with the weights.
-        name: What to call the model.
-        context: Tokens wanted; None is what the model and the memory allow.
-        threads: Threads of the computation; None is one per physical core.
-        spinning: Whether idle computing threads spin while they wait for work.
-        kind: Which library runs the model.
-        kept_bytes: Bytes of memory in which chats beside the one being held may stay computed; None is some of what is
-            free.
-        root: The folder of the whole model where `folder` is only a part of it; empty is the same. Nothing beside it
-            can be read.
+        name: Display name.
+        context: Requested context window in tokens; None uses what the model and the memory allow.
+        threads: Compute threads; None is one per physical core.
+        spinning: Whether idle compute threads spin while waiting for work.
+        kind: The library that runs the model.
+        cache_bytes: Memory budget for KV caches of other recent chats; None uses a share of the free memory.
+        root: The folder of the whole model if `folder` is only part of it, else empty. Nothing outside it can be read.
     """
 
     folder: str
@@ -39,12 +37,12 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     threads: int | None = None
     spinning: bool = True
     kind: Kind = "genai"
-    kept_bytes: int | None = None
+    cache_bytes: int | None = None
     root: str = ""
 
 
 class Generate(msgspec.Struct, frozen=True, tag="generate"):
-    """Write a reply; answered by Progress, TextDelta and Finished, or Failure."""
+    """Generate a reply; answered by Progress, TextDelta and Finished, or Failure."""
 
     request: Request
 
@@ -64,7 +62,7 @@ class ShowPrompt(msgspec.Struct, frozen=True, tag="show_prompt"):
 class Prefill(msgspec.Struct, frozen=True, tag="prefill"):
     """Compute the next prompt ahead, as far as it is known; answered by Prefilled or Failure.
 
-    Questions that come meanwhile are answered in between; any other command ends it, and so does Stop.
+    Count and ShowPrompt are answered in between; any other command ends it, including Stop.
     """
 
     messages: tuple[Message, ...]
@@ -72,13 +70,13 @@ class Prefill(msgspec.Struct, frozen=True, tag="prefill"):
 
 
 class TakeFingerprint(msgspec.Struct, frozen=True, tag="take_fingerprint"):
-    """Say a fixed text in numbers; answered by Fingerprint or Failure. See `LoadedModel.fingerprint`."""
+    """Take a fingerprint; answered by Fingerprint or Failure. See `LoadedModel.fingerprint`."""
 
     reference: Fingerprint | None = None
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
-    """End what goes on under this number, a reply or a prefill; its last answer follows. Ignored when it is over."""
+    """Stop the reply or prefill with this number; its last answer follows. Ignored if it has finished."""
 
 
 class Counted(msgspec.Struct, frozen=True, tag="counted"):
@@ -88,17 +86,17 @@ class Counted(msgspec.Struct, frozen=True, tag="counted"):
 
 
 class Prefilled(msgspec.Struct, frozen=True, tag="prefilled"):
-    """The answer to Prefill: how many tokens were computed."""
+    """The answer to Prefill: the number of tokens computed."""
 
     tokens: int
 
 
 class Alive(msgspec.Struct, frozen=True, tag="alive"):
-    """Said now and then, under the number 0, while a long computation goes on step by step."""
+    """A heartbeat, with number 0, while a long computation is making progress."""
 
 
 class Failure(msgspec.Struct, frozen=True, tag="failure"):
-    """An EdgechatError on its way to the other process."""
+    """An EdgechatError serialised for the other process."""
 
     kind: str
     title: str
@@ -107,11 +105,11 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
 
     @classmethod
     def of(cls, error: EdgechatError) -> Failure:
-        """Pack an error."""
+        """Serialise an error."""
         return cls(type(error).__name__, error.title, error.message, error.hint)
 
     def error(self) -> EdgechatError:
-        """Unpack it as the nearest kind known here."""
+        """Restore the error as the closest type known here."""
         kinds: dict[str, type[EdgechatError]] = {
             kind.__name__: kind for kind in (ModelError, EngineError, RequestError, StorageError)
         }
@@ -142,15 +140,15 @@ _answers = msgspec.json.Decoder(AnswerLine)
 
 
 def encode(line: CommandLine | AnswerLine) -> bytes:
-    """One line, newline included; JSON escapes any newline within."""
+    """Encode one line including its newline; JSON escapes any newline inside."""
     return _encoder.encode(line) + b"\n"
 
 
 def decode_command(line: bytes) -> CommandLine:
-    """Read a line the client wrote. Raises msgspec.DecodeError."""
+    """Decode a line written by the client. Raises msgspec.DecodeError."""
     return _commands.decode(line)
 
 
 def decode_answer(line: bytes) -> AnswerLine:
-    """Read a line the worker wrote. Raises msgspec.DecodeError."""
+    """Decode a line written by the worker. Raises msgspec.DecodeError."""
     return _answers.decode(line)

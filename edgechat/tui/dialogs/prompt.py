@@ -10,7 +10,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from edgechat.chat.sanitize import printable
-from edgechat.engine.prompt_display import PartLine, part_lines, summary_words
+from edgechat.engine.prompt_display import PartLine, format_summary, part_lines
 from edgechat.i18n.catalog import N_
 from edgechat.tui.dialogs.base import Card
 from edgechat.tui.themes import MUTED
@@ -36,7 +36,7 @@ class PromptScreen(Card[None]):
 
     def body(self) -> Iterable[Widget]:
         """A line for each part."""
-        yield Static(Content.styled(summary_words(self._prompt), MUTED))
+        yield Static(Content.styled(format_summary(self._prompt), MUTED))
         yield Static(Content("\n").join(_content(line) for line in part_lines(self._prompt)), id="prompt-parts")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgechat.chat.conversation import Message
-from edgechat.engine.batch import ROWS, choose_filler
+from edgechat.engine.batch import ROWS, choose_padding
 from edgechat.engine.detokenizer import collect
 from edgechat.engine.genai import GenaiModel
 from edgechat.engine.prompt_encoder import TokenCodec
@@ -117,15 +117,17 @@ class TestFiller:
     """The token that fills up shorter rows."""
 
     def test_it_is_in_no_prompt(self, model: GenaiModel, default_genai: Path) -> None:
-        filler = choose_filler(default_genai, {"model": {"eos_token_id": [2, 0], "bos_token_id": 1}}, model.codec)
-        assert filler in model.codec.control_ids.values()
-        assert filler not in {0, 1, 2}
-        assert filler not in model.encode((Message("system", "a"), Message("user", "b"), Message("assistant", "c")))
+        padding = choose_padding(default_genai, {"model": {"eos_token_id": [2, 0], "bos_token_id": 1}}, model.codec)
+        assert padding in model.codec.control_ids.values()
+        assert padding not in {0, 1, 2}
+        assert padding not in model.encode((Message("system", "a"), Message("user", "b"), Message("assistant", "c")))
 
     def test_ids_beyond_the_tokenizer_are_best(self, tiny_llama: Path) -> None:
         codec = TokenCodec(tiny_llama)
-        assert choose_filler(tiny_llama, {"model": {"vocab_size": codec.vocabulary + 5}}, codec) == codec.vocabulary + 4
+        assert (
+            choose_padding(tiny_llama, {"model": {"vocab_size": codec.vocabulary + 5}}, codec) == codec.vocabulary + 4
+        )
 
     def test_positions_as_inputs_forbid_it(self, tiny_llama: Path) -> None:
         config = {"model": {"decoder": {"inputs": {"position_ids": "position_ids"}}}}
-        assert choose_filler(tiny_llama, config, TokenCodec(tiny_llama)) is None
+        assert choose_padding(tiny_llama, config, TokenCodec(tiny_llama)) is None

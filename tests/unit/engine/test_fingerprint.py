@@ -40,12 +40,12 @@ def known() -> Reference:
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_kernels_that_are_right_are_within_the_bound_with_room_to_spare(known: Reference, name: str) -> None:
-    assert 0 < fingerprint.judge(known.fingerprint, recorded(name)) < BOUND / 2
+    assert 0 < fingerprint.check(known.fingerprint, recorded(name)) < BOUND / 2
 
 
 @pytest.mark.parametrize(("packaged", "run"), list(permutations(RIGHT, 2)))
 def test_a_model_packaged_on_one_machine_is_right_on_another(packaged: str, run: str) -> None:
-    assert fingerprint.judge(recorded(packaged), recorded(run)) < BOUND / 2
+    assert fingerprint.check(recorded(packaged), recorded(run)) < BOUND / 2
 
 
 @pytest.mark.parametrize("packaged", RIGHT)
@@ -53,7 +53,7 @@ def test_kernels_that_are_wrong_are_out_of_the_bound(known: Reference, packaged:
     for right in (known.fingerprint, recorded(packaged)):
         assert fingerprint.distance(right, recorded(WRONG)) > 1.5 * BOUND
         with pytest.raises(EngineError, match="computes wrong"):
-            fingerprint.judge(right, recorded(WRONG))
+            fingerprint.check(right, recorded(WRONG))
 
 
 @pytest.mark.model

@@ -8,9 +8,9 @@ SYSTEM = list(range(20))
 LONG = WORTH_KEEPING * 2
 
 
-def caches(most: int = 2, room: bool = True) -> RecentCaches:
+def caches(capacity: int = 2, has_room: bool = True) -> RecentCaches:
     made = iter(range(100))
-    return RecentCaches(lambda: (next(made), None), most=most, room=lambda: room)
+    return RecentCaches(lambda: (next(made), None), capacity=capacity, has_room=lambda: has_room)
 
 
 def held(recent: RecentCaches, tokens: list[int], *, ahead: bool = False) -> Cache:
@@ -67,7 +67,7 @@ def test_the_least_recently_used_goes() -> None:
 
 
 def test_one_cache_and_no_memory_are_the_plain_rule() -> None:
-    for recent in (caches(most=1), caches(room=False)):
+    for recent in (caches(capacity=1), caches(has_room=False)):
         assert held(recent, talk(1)) is held(recent, talk(2))
         assert len(recent) == 1
 

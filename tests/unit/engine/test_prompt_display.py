@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgechat.engine.prompt_display import part_lines, summary_words
+from edgechat.engine.prompt_display import format_summary, part_lines
 from edgechat.engine.protocol import Prompt, PromptPart
 
 PROMPT = Prompt(
@@ -25,4 +25,4 @@ def test_each_part_says_what_was_computed_before() -> None:
 
 def test_the_numbers_are_told() -> None:
     assert PROMPT.tokens == 5
-    assert summary_words(PROMPT) == "5 tokens: 3 computed before (=), 2 new (+)"
+    assert format_summary(PROMPT) == "5 tokens: 3 computed before (=), 2 new (+)"

@@ -77,19 +77,19 @@ def test_a_limit_of_address_space_bounds_it_too() -> None:
 
 def test_chats_are_kept_within_the_memory_there_is() -> None:
     gigabyte, cache = 2**30, 100 * 2**20
-    assert resources.kept_chats(cache, 16 * gigabyte, None) == resources.KEPT_CHATS
-    assert resources.kept_chats(cache, gigabyte, None) == 2
-    assert resources.kept_chats(cache, 16 * gigabyte, 0) == 1
-    assert resources.kept_chats(cache, 16 * gigabyte, 250 * 2**20) == 3
-    assert resources.kept_chats(cache, cache, 16 * gigabyte) == 1
+    assert resources.cached_chats(cache, 16 * gigabyte, None) == resources.MAX_CACHED_CHATS
+    assert resources.cached_chats(cache, gigabyte, None) == 2
+    assert resources.cached_chats(cache, 16 * gigabyte, 0) == 1
+    assert resources.cached_chats(cache, 16 * gigabyte, 250 * 2**20) == 3
+    assert resources.cached_chats(cache, cache, 16 * gigabyte) == 1
     # Phi-3-mini with 4,096 tokens takes three gigabytes: one chat, unless a setting allows more.
-    assert resources.kept_chats(3 * gigabyte, 16 * gigabyte, None) == 1
-    assert resources.kept_chats(3 * gigabyte, 16 * gigabyte, 4 * gigabyte) == 2
-    assert resources.kept_chats(0, 16 * gigabyte, None) == 1
+    assert resources.cached_chats(3 * gigabyte, 16 * gigabyte, None) == 1
+    assert resources.cached_chats(3 * gigabyte, 16 * gigabyte, 4 * gigabyte) == 2
+    assert resources.cached_chats(0, 16 * gigabyte, None) == 1
 
 
 @pytest.mark.parametrize(
-    ("kind", "length", "context", "cliff"),
+    ("kind", "length", "context", "longrope_limit"),
     [
         ("phi3", 131_072, 8192, 4096),
         ("phi3", 131_072, 4096, 0),
@@ -97,5 +97,5 @@ def test_chats_are_kept_within_the_memory_there_is() -> None:
         ("llama", 131_072, 8192, 0),
     ],
 )
-def test_the_cliff_of_longrope_is_known(kind: str, length: int, context: int, cliff: int) -> None:
-    assert resources.cliff({"model": {"type": kind, "context_length": length}}, context) == cliff
+def test_the_longrope_limit_is_known(kind: str, length: int, context: int, longrope_limit: int) -> None:
+    assert resources.longrope_limit({"model": {"type": kind, "context_length": length}}, context) == longrope_limit

@@ -12,7 +12,7 @@ def sizes(seconds_a_token: float, calls: int = 6) -> list[int]:
     found = []
     for _ in range(calls):
         found.append(pace.size)
-        pace.note(pace.size, pace.size * seconds_a_token)
+        pace.record(pace.size, pace.size * seconds_a_token)
     return found
 
 
@@ -30,14 +30,14 @@ def test_no_call_takes_longer_than_a_stop_can_wait() -> None:
 
 def test_one_slow_call_is_no_slow_device() -> None:
     pace = Pace()
-    pace.note(8, 0.01)
-    pace.note(PREFILL_CHUNK, 30)
+    pace.record(8, 0.01)
+    pace.record(PREFILL_CHUNK, 30)
     assert pace.size == 8
-    pace.note(8, 0.01)
+    pace.record(8, 0.01)
     assert pace.size == PREFILL_CHUNK
 
 
 def test_the_rest_of_a_prompt_tells_nothing_when_it_is_quick() -> None:
     pace = Pace()
-    pace.note(2, 0.001)
+    pace.record(2, 0.001)
     assert pace.size == 8

@@ -21,7 +21,7 @@ def test_what_is_shown_is_the_text_before_the_first_stop(text: str, stop: list[s
         # What is shown can never have to be taken back.
         assert text.startswith(shown)
         assert not any(word in shown for word in stop)
-    shown += watch.rest()
+    shown += watch.flush()
     ends = {text.find(word) + len(word) for word in stop if word in text}
     assert watch.hit == bool(ends)
     if not ends:
@@ -33,12 +33,12 @@ def test_the_first_stop_cuts() -> None:
     assert watch.feed("One E") == "One "
     assert watch.feed("ND two") == ""
     assert watch.hit
-    assert watch.feed("more") == watch.rest() == ""
+    assert watch.feed("more") == watch.flush() == ""
 
 
 def test_what_only_began_like_a_stop_is_given_back() -> None:
     watch = StopStrings(["END"])
     assert watch.feed("EN") == ""
     assert watch.feed("GINE") == "ENGIN"
-    assert watch.rest() == "E"
+    assert watch.flush() == "E"
     assert not watch.hit

@@ -110,7 +110,7 @@ async def test_a_reply_that_was_cut_goes_on_and_stays_one(session: Session, engi
     assert events[0].turn.reply is not None
     assert events[0].turn.reply.text == "one two "
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "five six"
-    assert engine.requests[-1].begun == "one two "
+    assert engine.requests[-1].continued_text == "one two "
     store = HistoryStore.open(path)
     latest = store.latest()
     store.close()
