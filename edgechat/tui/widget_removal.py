@@ -3,15 +3,24 @@
 Textual waits for them in a way that ends their tasks when the one who waits is cancelled, as a worker is by the next of
 its group. Everybody else who waits for the same parts is then cancelled as well, the app among them: it ended, with
 code 0. So waiting is only waiting here.
+
+Until the next layout the compositor knows them still. Textual would take a press of the mouse there for one on them,
+and end over their having no parent. So the mouse finds what is there and no more.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 from textual._callback import invoke
+from textual._compositor import Compositor
 from textual.await_remove import AwaitRemove
+from textual.errors import NoWidget
+from textual.geometry import Region
+from textual.widget import Widget
+
+_all_at = Compositor.get_widgets_at
 
 
 async def _wait(removal: AwaitRemove) -> None:
@@ -29,6 +38,18 @@ def _await(self: AwaitRemove) -> Generator[None, None, None]:
     return _wait(self).__await__()
 
 
+def _present_at(self: Compositor, x: int, y: int) -> Iterator[tuple[Widget, Region]]:
+    return ((widget, region) for widget, region in _all_at(self, x, int(y)) if widget.is_attached)
+
+
+def _first_present_at(self: Compositor, x: int, y: int) -> tuple[Widget, Region]:
+    for found in _present_at(self, x, y):
+        return found
+    raise NoWidget(f"No widget under screen coordinate ({x}, {y})")
+
+
 def remove_whole() -> None:
-    """Let nobody who stops waiting for a removal end what is removed from now on."""
+    """Let nobody who stops waiting for a removal end what is removed from now on, and the mouse find it no more."""
     AwaitRemove.__await__ = _await  # type: ignore[method-assign]
+    Compositor.get_widgets_at = _present_at  # type: ignore[method-assign]
+    Compositor.get_widget_at = _first_present_at  # type: ignore[method-assign]

@@ -500,6 +500,21 @@ async def test_a_reply_that_is_gone_may_still_be_drawn_behind_a_card(make_app: M
         assert reply.render_lines(Region(0, 0, 20, 1))
 
 
+async def test_a_press_of_the_mouse_where_something_was_harms_nothing(make_app: MakeApp) -> None:
+    app = make_app(ScriptedEngine(["A short reply."]))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await say(pilot, "hello")
+        reply = app.query_one(ReplyView)
+        place = reply.region.offset
+        assert app.screen.get_widget_at(*place)[0] is reply
+        with app.batch_update():  # nothing is laid out anew until its end
+            await app.query_one(TurnView).remove()
+            await pilot.mouse_down(offset=place)
+            await pilot.hover(offset=place)
+            assert app.screen.get_widget_at(*place)[0].is_attached
+        await say(pilot, "still here")
+
+
 async def test_what_is_looked_up_for_a_part_that_is_taken_away_ends_first(make_app: MakeApp) -> None:
     """It would find nothing to be shown in, and leaving would end with a fault."""
     app = make_app()
