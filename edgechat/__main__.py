@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import gc
 
-from edgechat.runtime.frozen import settle_in
+from edgechat.runtime.frozen import set_up
 from edgechat.runtime.opt_outs import go_offline
 
 go_offline()
-settle_in()
+set_up()
 # Importing makes many objects and no garbage, and looking for some takes a tenth of the time to the first paint.
 # `cli.main` turns it on again for commands, the chat after it has painted.
 gc.disable()

@@ -158,7 +158,7 @@ async def _ask(session: Session, text: str, *, show_prompt: bool) -> Finished:
 
 def _leave(task: asyncio.Task[object]) -> None:
     """End in time, with what has come kept."""
-    shutdown_deadline.begin(128 + signal.SIGTERM)
+    shutdown_deadline.start(128 + signal.SIGTERM)
     task.cancel()
 
 

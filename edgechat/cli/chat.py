@@ -80,7 +80,7 @@ def chat(
     if demo:  # what the scripted engine says is no chat of the user's
         config = msgspec.structs.replace(config, history=False)
     catalog.use(config.language)
-    logs.begin(config.log_level)
+    logs.start(config.log_level)
     said = config.system
     if config.persona is not None:
         from edgechat.settings.personas import system_message

@@ -85,7 +85,7 @@ def _guarded(given: list[str]) -> int:
     except Exception as error:  # nobody is to read a traceback; the log has it
         from edgechat.runtime import logs
 
-        logs.begin()
+        logs.start()
         report(fault := logs.fault(error, "a command"))
         return int(fault.exit_code)
 

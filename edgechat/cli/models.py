@@ -62,13 +62,13 @@ def list_models(as_json: bool) -> None:
       edgechat models list
       edgechat models list --json | jq -r ".[].name"
     """
-    from edgechat.models.default import default_name, embedded_gguf, model_beside
+    from edgechat.models.default import adjacent_model, default_name, embedded_gguf
     from edgechat.models.store import ModelStore
 
     entries = ModelStore().entries()
     carried, told = None, ""
     try:
-        if (carried := model_beside()) is not None:
+        if (carried := adjacent_model()) is not None:
             told = f"{carried.name} in {carried.root} comes with this edgechat, and is used when none is named"
     except ModelError as error:
         told = f"the model that comes with this edgechat cannot be opened: {error}"
@@ -108,7 +108,7 @@ def add(folder: Path, name: str | None, replace: bool, link: bool, trust: bool, 
     from edgechat.models.store import ModelStore
 
     with ProgressLine("copying") as progress:
-        model = ModelStore().add(folder, name, progress=progress, replace=replace, link=link, trust=trust)
+        model = ModelStore().add(folder, name, on_progress=progress, replace=replace, link=link, trust=trust)
     if as_json:
         from edgechat.models.manifest import Check
 

@@ -22,7 +22,7 @@ _NAME_WIDTH = 36
 
 def table(entries: tuple[Entry, ...], default: str) -> Iterable[str]:
     """The lines of `edgechat models list`, for 80 columns."""
-    from edgechat.models.origin import told
+    from edgechat.models.origin import describe_resolution
     from edgechat.models.sanitize import shown, size_text
 
     width = max(4, min(_NAME_WIDTH, max(len(entry.name) for entry in entries)))
@@ -43,7 +43,7 @@ def table(entries: tuple[Entry, ...], default: str) -> Iterable[str]:
         yield f"{name:<{width + 2}}  {kind:<12} {size:>8}  {context:>7}  {weights}"
         if model.origin is not None:
             yield from textwrap.wrap(
-                told(model.origin.uri, model.origin),
+                describe_resolution(model.origin.uri, model.origin),
                 WIDTH,
                 initial_indent=" " * 4,
                 subsequent_indent=" " * 4,

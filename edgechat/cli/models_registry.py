@@ -43,7 +43,7 @@ def pull(uri: str, name: str | None, replace: bool, tracking_uri: str | None, as
       edgechat models pull models:/phi3/3 --name phi3-v3
       edgechat --model-uri models:/phi3@champion
     """
-    from edgechat.models.origin import told
+    from edgechat.models.origin import describe_resolution
     from edgechat.models.sanitize import size_text
     from edgechat.registry.pull import pull as bring
 
@@ -82,7 +82,7 @@ def pull(uri: str, name: str | None, replace: bool, tracking_uri: str | None, as
         )
         return
     if pulled.fetched is None:
-        narrate(f"nothing to do: {told(origin.uri, origin)}")
+        narrate(f"nothing to do: {describe_resolution(origin.uri, origin)}")
     else:
         before = f"; {size_text(pulled.fetched.kept)} were here already" if pulled.fetched.kept else ""
         instead = f", in the place of version {pulled.before}" if pulled.before else ""

@@ -352,7 +352,7 @@ class PlainChat:
 
     async def copy(self, text: str) -> None:
         """See `Front`."""
-        if not await clipboard.copied(printable(text)):
+        if not await clipboard.copy(printable(text)):
             raise EdgechatError(
                 _("There is no clipboard"), _("None was found here."), _("/export FILE writes the chat to a file.")
             )

@@ -148,7 +148,7 @@ def ended_by_signals() -> Iterator[None]:
     def end(number: int, _frame: FrameType | None) -> None:
         for each in before:  # a terminal that closes says so more than once, and the end is not to be disturbed
             signal.signal(each, signal.SIG_IGN)
-        shutdown_deadline.begin(128 + number)
+        shutdown_deadline.start(128 + number)
         raise EndedError(number)
 
     if os.name != "posix":

@@ -17,7 +17,7 @@ from edgechat.doctor.preflight import Finding, State
 from edgechat.i18n.catalog import N_, _
 from edgechat.models.sanitize import size_text
 from edgechat.runtime import file_lock, paths
-from edgechat.runtime.file_ownership import chmod, without_modes
+from edgechat.runtime.file_ownership import chmod_command, stores_no_permissions
 
 LITTLE_DISK = 200 * 1000 * 1000
 """Bytes of free disk below which chats and models may soon not be kept."""
@@ -89,13 +89,13 @@ def remedy(change: str, path: Path) -> str:
     if is_read_only(path):
         return _("The disk is mounted read-only: mount it for writing, or set EDGECHAT_HOME to a folder on another.")
     owner = path.stat().st_uid
-    if without_modes(path):
+    if stores_no_permissions(path):
         return _("This file system (FAT, exFAT, NTFS) keeps no rights: mount it with uid={uid},umask=077.").format(
             uid=os.geteuid()
         )
     if os.geteuid() not in (0, owner):
         return _("It belongs to user {owner}: set EDGECHAT_HOME to a folder of your own.").format(owner=owner)
-    return chmod(change, path)
+    return chmod_command(change, path)
 
 
 def may(path: Path, what: int) -> bool:
@@ -112,7 +112,7 @@ def _locks() -> Iterator[Finding]:
     folder = paths.data_dir()
     if not folder.is_dir() or is_read_only(folder) or not may(folder, os.W_OK | os.X_OK):
         return  # nobody can know
-    if file_lock.work_in(folder):
+    if file_lock.supported_in(folder):
         yield Finding("locks", N_("File locks"), "ok", _("Several edgechats can have the chats open."))
         return
     yield Finding(

@@ -68,7 +68,7 @@ def find_source(path: Path, *, trust: bool = False) -> Source:
         ModelError: There is nothing there, or nothing that can be packaged.
         ConvertError: It is a GGUF file that cannot be converted.
     """
-    path = paths.expanded(path)
+    path = paths.expand_user(path)
     if path.is_file() and path.suffix.lower() == ".gguf":
         check_gguf(path)
         return Source("gguf", path.resolve())
@@ -107,7 +107,7 @@ def package(
         StorageError: There is no room, or the folder cannot be written; nothing is left of it then.
     """
     tell = told or (lambda fraction, words: None)
-    out = paths.expanded(out).absolute()
+    out = paths.expand_user(out).absolute()
     if out.resolve().is_relative_to(source.path.resolve()):
         raise ModelError(
             "Folder is inside the source", f"{out} lies in {source.path}.", "Give another folder to --out."

@@ -20,7 +20,7 @@ from edgechat.runtime import file_lock
 
 def has_locks(path: Path) -> bool:
     """Whether the disk with the history has file locks."""
-    return file_lock.work_in(path.absolute().parent)
+    return file_lock.supported_in(path.absolute().parent)
 
 
 def connect(path: Path, *, read_only: bool = False, **options: Any) -> sqlite3.Connection:

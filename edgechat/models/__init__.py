@@ -1,1 +1,1 @@
-"""Model folders on disk: read, checked, kept and named, without running anything that is in them."""
+"""Model folders on disk: reading, checking, storing and naming them without running anything they contain."""

@@ -1,7 +1,7 @@
-"""A model's card: what it is, for people, from what its own files and this machine tell.
+"""A model's card: a readable description drawn from its own files and this machine.
 
-Words that come from a model folder are shown without anything a terminal would obey. Labels are English source texts,
-translated where a card is shown.
+Text from a model folder is shown without anything a terminal would interpret. Labels are English source texts,
+translated where the card is shown.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def card_lines(model: ModelFolder, check: Check, speed: tuple[float, int] | None = None) -> Iterable[tuple[str, str]]:
-    """The labels and values of a card; an empty value is not shown.
+    """Yield the labels and values of a card; rows with an empty value are not shown.
 
     Args:
         model: The model.
-        check: How it compares with its manifest.
-        speed: Tokens a second on this machine, and of how many replies that is the median; None if not known.
+        check: Result of comparing it with its manifest.
+        speed: Tokens per second on this machine and the number of replies it is the median of; None if unknown.
     """
     card, origin = model.mlflow, model.origin
     yield N_("Name"), model.name
@@ -65,8 +65,8 @@ def card_lines(model: ModelFolder, check: Check, speed: tuple[float, int] | None
 
 
 def card_markdown(model: ModelFolder, check: Check) -> str:
-    """A model's card as a table in Markdown."""
-    # The folder is one of this machine's, and no business of those who read the card elsewhere.
+    """Return a model's card as a Markdown table."""
+    # The folder is specific to this machine and useless to readers elsewhere.
     rows = [(label, value) for label, value in card_lines(model, check) if value and label != "Folder"]
     table = [f"| {label} | {value.replace('|', '/')} |" for label, value in rows]
     return "\n".join([f"# {model.name}", "", "| | |", "| --- | --- |", *table, ""])
@@ -83,7 +83,7 @@ def _verified(check: Check) -> str:
 
 
 def _side(text: str) -> str:
-    """One side of an MLflow signature for people: "prompt: string, messages: array (optional)"."""
+    """Format one side of an MLflow signature: "prompt: string, messages: array (optional)"."""
     try:
         columns = json.loads(text) if text else []
         parts = [

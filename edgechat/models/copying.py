@@ -1,7 +1,7 @@
-"""Copies a model, hashing it on the way, and makes what was written survive a power cut.
+"""Copies a model, hashing it in the same pass, and makes the result survive a power cut.
 
-Reading and writing fail for different people: a source that cannot be read is the model's fault, a target that cannot
-be written is the disk's. Nothing here decides where a model goes or what it is called; `store` does.
+Read and write errors are reported differently: an unreadable source is the model's fault, an unwritable target the
+disk's. Nothing here decides where a model goes or what it is called; `store` does.
 """
 
 from __future__ import annotations
@@ -16,25 +16,26 @@ from pathlib import Path
 
 from edgechat.errors import ModelError, StorageError
 from edgechat.i18n.catalog import counted
-from edgechat.models.manifest import CHUNK, Digest, Progress
+from edgechat.models.manifest import CHUNK, Digest
 from edgechat.models.safe_walk import ModelFile
 from edgechat.models.sanitize import shown, size_text
+from edgechat.runtime.progress import ByteCallback
 from edgechat.runtime.regular_files import open_regular
 
 _SPARE = 16_000_000
-"""Bytes left free beside the model, for the manifest and for whatever else the device is doing."""
+"""Bytes to leave free besides the model, for its manifest and other activity on the device."""
 
 WRITE_BYTES = 64 * 1024
-"""Newer kernels keep what one write brought as one piece of their file cache, and map it as a whole; with large writes
-the embeddings, of which a token needs one row, would all count as the worker's memory."""
+"""Newer kernels cache and map the data of one write as a single unit; with large writes all embeddings would count as
+the worker's memory although a token needs a single row."""
 
 
-def need_space(folder: Path, size: int) -> None:
-    """Raise StorageError, telling the size needed and the size free, if that much does not fit below the folder."""
+def require_space(folder: Path, size: int) -> None:
+    """Raise StorageError with the needed and available sizes if the folder's disk lacks space."""
     try:
         free = shutil.disk_usage(folder).free
     except OSError:
-        return  # some network drives do not tell; the copy itself will
+        return  # some network drives do not report it; the copy itself will fail
     if free < size + _SPARE:
         raise StorageError(
             "Not enough space",
@@ -44,21 +45,21 @@ def need_space(folder: Path, size: int) -> None:
 
 
 def copy_files(
-    files: Sequence[ModelFile], target: Path, *, link: bool = False, progress: Progress | None = None
+    files: Sequence[ModelFile], target: Path, *, link: bool = False, on_progress: ByteCallback | None = None
 ) -> Mapping[str, Digest]:
-    """Copy, or hard-link, the files of a model into an empty folder.
+    """Copy or hard-link the files of a model into an empty folder.
 
     Args:
-        files: What `tree.walk` listed.
+        files: The result of `safe_walk.walk`.
         target: An empty folder.
-        link: Hard-link where the file system can; files that cannot be linked are copied.
-        progress: Told the bytes read so far.
+        link: Hard-link where the file system supports it; other files are copied.
+        on_progress: Called with bytes read and total.
 
     Returns:
-        What each file is, computed from the bytes that were copied.
+        Digests by relative path, computed from the bytes that were copied.
 
     Raises:
-        ModelError: A file of the source cannot be read, or changed since it was listed.
+        ModelError: A source file cannot be read, or has changed since it was listed.
         StorageError: The target cannot be written, or is full.
     """
     total = sum(file.size for file in files)
@@ -66,15 +67,15 @@ def copy_files(
     digests: dict[str, Digest] = {}
     for file in files:
         goal = target / file.relative
-        with writing(target):
+        with storage_errors(target):
             goal.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         linked = link and _link(file.path, goal)
         digest, size = hashlib.sha256(), 0
-        for chunk in _copied(file.path, None if linked else goal):
+        for chunk in _copy_chunks(file.path, None if linked else goal):
             digest.update(chunk)
             size += len(chunk)
-            if progress is not None:
-                progress(min(done + size, total), total)
+            if on_progress is not None:
+                on_progress(min(done + size, total), total)
         if size != file.size:
             raise ModelError(
                 "Model changed while it was read",
@@ -87,23 +88,23 @@ def copy_files(
 
 
 def sync_tree(folder: Path) -> None:
-    """Have the system write everything below a folder to the disk. Raises StorageError."""
+    """Flush everything below a folder to disk. Raises StorageError."""
     for path, _, names in os.walk(folder, topdown=False):
         for name in names:
-            with writing(folder):
+            with storage_errors(folder):
                 sync_file(Path(path) / name)
         sync_folder(Path(path))
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the system write the names in a folder to the disk, where it can."""
-    with suppress(OSError):  # Windows opens no folders; some file systems sync none
+    """Flush a folder's directory entries to disk, where supported."""
+    with suppress(OSError):  # Windows cannot open folders; some file systems cannot sync them
         sync_file(folder)
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Turn an OSError of the block into a StorageError about the folder that was written to."""
+def storage_errors(folder: Path) -> Iterator[None]:
+    """Turn an OSError in the block into a StorageError about the folder being written."""
     try:
         yield
     except OSError as error:
@@ -120,8 +121,8 @@ def writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _copied(source: Path, goal: Path | None) -> Iterator[bytes]:
-    """The chunks of a file, each written to the goal before it is yielded."""
+def _copy_chunks(source: Path, goal: Path | None) -> Iterator[bytes]:
+    """Yield the chunks of a file, each after writing it to `goal`."""
     try:
         reader = open_regular(source)
     except OSError as error:
@@ -129,7 +130,7 @@ def _copied(source: Path, goal: Path | None) -> Iterator[bytes]:
     with reader:
         writer = None
         if goal is not None:
-            with writing(goal.parent):
+            with storage_errors(goal.parent):
                 writer = goal.open("xb", buffering=0)
         try:
             while True:
@@ -140,7 +141,7 @@ def _copied(source: Path, goal: Path | None) -> Iterator[bytes]:
                 if not chunk:
                     break
                 if writer is not None and goal is not None:
-                    with writing(goal.parent):
+                    with storage_errors(goal.parent):
                         _write_all(writer.fileno(), chunk)
                 yield chunk
         finally:
@@ -149,7 +150,7 @@ def _copied(source: Path, goal: Path | None) -> Iterator[bytes]:
 
 
 def _write_all(descriptor: int, chunk: bytes) -> None:
-    # A nearly full disk takes a part of the chunk and says so only in the count.
+    # A nearly full disk accepts part of the chunk and reports it only in the count.
     view = memoryview(chunk)
     while view:
         view = view[os.write(descriptor, view[:WRITE_BYTES]) :]
@@ -165,13 +166,13 @@ def _link(source: Path, goal: Path) -> bool:
     try:
         os.link(source, goal)
     except OSError:
-        return False  # another disk, or a file system without links: a copy does
+        return False  # another disk, or a file system without links: copy instead
     return True
 
 
 def sync_file(path: Path) -> None:
-    """Have the system write a file, or a folder's names, to the disk. Raises OSError."""
-    # Windows flushes only what was opened for writing; a hard-linked file may not be writable, and is on disk already.
+    """Flush a file or a folder's entries to disk. Raises OSError."""
+    # Windows flushes only files opened for writing; a hard-linked file may be read-only, and is on disk already.
     flags = os.O_RDWR if os.name == "nt" and path.is_file() else os.O_RDONLY
     descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
     try:

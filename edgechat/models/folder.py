@@ -1,9 +1,9 @@
-"""Opens a model folder: finds what the engine loads in it and says what it is.
+"""Opens a model folder: finds what the engine loads in it and describes it.
 
-Every MLflow model whose flavor data or artifacts hold an ONNX GenAI folder is accepted, whichever flavor saved it, and
-a bare ONNX GenAI folder too; so are the pipelines of MLflow's transformers flavor, and bare Hugging Face folders.
-Opening reads text files and nothing else: mlflow is not imported, nothing is unpickled, no code of the model runs and
-no graph is loaded. What is refused is refused with the reason, before the engine sees it.
+Every MLflow model whose flavor data or artifacts contain an ONNX GenAI folder is accepted, whichever flavor saved it,
+and so are bare ONNX GenAI folders, pipelines of MLflow's transformers flavor and bare Hugging Face folders. Opening
+only reads text files: mlflow is not imported, nothing is unpickled, no code from the model runs and no graph is loaded.
+Unsuitable models are refused with a reason before the engine sees them.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from edgechat.models.sanitize import shown, size_text
 TOKENIZER = "tokenizer.json"
 _TEXTS = frozenset({".json", ".jinja", ".txt", ".model"})
 _LARGEST_TEXT = 128_000_000
-"""Bytes; the tokenizers with the largest vocabularies have 35 MB."""
+"""Bytes; tokenizers with the largest vocabularies have 35 MB."""
 _NAMELESS = frozenset({"model", "artifacts"})
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFolder:
-    """A model on disk that was looked at and found usable, as far as that can be told without loading it.
+    """A model on disk that has been inspected and found usable, as far as is possible without loading it.
 
     Attributes:
         root: The folder the user named, resolved.
-        genai: The ONNX GenAI folder in it, or the root itself: what the engine loads. For a "transformers" model the
+        genai: What the engine loads: the ONNX GenAI folder inside it or the root itself; for a "transformers" model the
             folder with its weights.
-        name: The root's own name, which in the store is the model's name; for a folder that is just called "model" or
-            "artifacts", as MLflow's are, what the author's metadata or the registry calls it.
-        mlflow: What MLmodel says; None for a bare ONNX GenAI folder.
-        architecture: The engine's name of the model type, such as "llama".
-        context_length: Tokens the model was made for; None when unknown.
-        size_bytes: Bytes of all files in `genai`.
-        licence: Name of the licence where the metadata knows it, else "".
-        quantisation: How the weights are stored where the metadata knows it, else "".
-        source: Where the model came from, where the metadata knows it, else "".
+        name: The root's own name, which in the store is the model's name. For a folder named just "model" or
+            "artifacts", as MLflow's are, the name from the author's metadata or the registry.
+        mlflow: Contents of MLmodel; None for a bare folder.
+        architecture: The engine's name for the model type, such as "llama".
+        context_length: Context window the model was trained for, in tokens; None if unknown.
+        size_bytes: Total size of the files in `genai`.
+        licence: Name of the licence if the metadata has it, else "".
+        quantisation: How the weights are stored if the metadata says so, else "".
+        source: Where the model came from if the metadata says so, else "".
         trusted: Whether options that load native code were accepted.
-        origin: Where it was pulled from; None for a model that was not pulled, or is not in the store.
-        kind: Which library runs it: "genai" is onnxruntime-genai, "transformers" needs the extra of that name.
+        origin: Where it was pulled from; None if it was not pulled or is not in the store.
+        kind: The library that runs it: "genai" is onnxruntime-genai, "transformers" requires the extra of that name.
     """
 
     root: Path
@@ -73,13 +73,13 @@ def open_model(path: Path, *, trust: bool = False) -> ModelFolder:
         trust: Accept a model whose configuration loads native code.
 
     Raises:
-        ModelError: There is no such folder, it is no model, it is damaged or incomplete, it reaches for files outside
-            of itself, wants to load native code, or is of a kind that cannot chat.
+        ModelError: There is no such folder, or it is not a model, is damaged or incomplete, refers to files outside
+            itself, wants to load native code, or is of a kind that cannot chat.
     """
     root = _folder(path)
     try:
         str(root).encode()
-    except UnicodeEncodeError:  # an old disk; the engine and MLflow take UTF-8 only
+    except UnicodeEncodeError:  # an old disk; the engine and MLflow accept only UTF-8
         raise ModelError("Folder name is not text", f"{shown(str(path))} is not UTF-8.", "Rename the folder.") from None
     card: MLflowCard | None = None
     if (root / MLMODEL).is_file():
@@ -99,9 +99,9 @@ def open_model(path: Path, *, trust: bool = False) -> ModelFolder:
             _nearby(root)
             or "Give an MLflow model folder, or the folder of an ONNX GenAI model or of a Hugging Face model.",
         )
-    # The walk comes before any file in the folder is opened: a pipe or a link to a device would never return.
+    # Walk before opening any file in the folder: opening a pipe or a link to a device would never return.
     files = walk(genai, root=root)
-    _refuse_endless(genai, files)
+    _refuse_oversized(genai, files)
     config = read_genai_config(genai, root, trust=trust)
     if not (genai / TOKENIZER).is_file():
         raise ModelError(
@@ -126,9 +126,9 @@ def open_model(path: Path, *, trust: bool = False) -> ModelFolder:
 
 def _transformers_model(root: Path, folder: Path, card: MLflowCard | None) -> ModelFolder:
     files = walk(folder, root=root)
-    _refuse_endless(folder, files)
+    _refuse_oversized(folder, files)
     if folder != root:
-        walk(root)  # the tokenizer lies beside the weights
+        walk(root)  # the tokenizer is outside the weights folder
     found = read_hf_folder(folder)
     if not found.chat_template:
         raise ModelError(
@@ -151,8 +151,8 @@ def _transformers_model(root: Path, folder: Path, card: MLflowCard | None) -> Mo
     )
 
 
-def _refuse_endless(folder: Path, files: tuple[ModelFile, ...]) -> None:
-    """Refuse texts of any size: the engine and its tokenizer read each of them whole."""
+def _refuse_oversized(folder: Path, files: tuple[ModelFile, ...]) -> None:
+    """Refuse huge text files, since the engine and its tokenizer read each of them as a whole."""
     for file in files:
         if file.path.suffix in _TEXTS and file.size > _LARGEST_TEXT:
             raise ModelError(
@@ -178,7 +178,7 @@ def _folder(path: Path) -> Path:
         if root.is_dir():
             return root
         is_file, exists = root.is_file(), root.exists()
-    except (OSError, RuntimeError, ValueError) as error:  # no home folder, links in a circle, NUL in the name
+    except (OSError, RuntimeError, ValueError) as error:  # no home folder, circular links, NUL in the name
         raise ModelError(
             "Model not found", f"{shown(path)} cannot be opened: {shown(error)}.", "Check how the path is written."
         ) from error
@@ -195,7 +195,7 @@ def _folder(path: Path) -> Path:
 
 
 def _genai_folder(root: Path, candidates: tuple[Path, ...]) -> Path | None:
-    found = tuple(dict.fromkeys(folder for candidate in candidates for folder in _holding(candidate, root)))
+    found = tuple(dict.fromkeys(folder for candidate in candidates for folder in _genai_children(candidate, root)))
     if not found and (root / GENAI_CONFIG).is_file():
         return root
     if len(found) > 1:
@@ -208,7 +208,7 @@ def _genai_folder(root: Path, candidates: tuple[Path, ...]) -> Path | None:
 
 
 def _pipeline_folder(root: Path, card: MLflowCard, candidates: tuple[Path, ...]) -> Path:
-    """The weights of a model saved by MLflow's transformers flavor; every other model is refused here."""
+    """Return the weights of a model saved by MLflow's transformers flavor; refuse any other model."""
     pipeline = card.pipeline
     if pipeline is not None and pipeline.adapter:
         raise ModelError(
@@ -225,17 +225,17 @@ def _pipeline_folder(root: Path, card: MLflowCard, candidates: tuple[Path, ...])
         )
     if pipeline is not None and pipeline.folder is not None:
         return pipeline.folder
-    looked = ", ".join(shown(path.relative_to(root).as_posix()) for path in candidates[:5])
+    searched = ", ".join(shown(path.relative_to(root).as_posix()) for path in candidates[:5])
     raise ModelError(
         "Not an ONNX GenAI model",
         f"{root} is an MLflow model, but none of its data and artifacts holds {GENAI_CONFIG}"
-        + (f" (looked in {looked})." if looked else " (it names none)."),
+        + (f" (looked in {searched})." if searched else " (it names none)."),
         "edgechat runs models in ONNX GenAI form; `edgechat package` turns others into it.",
     )
 
 
-def _holding(candidate: Path, root: Path) -> Iterator[Path]:
-    """The candidate, or its children, as far as they hold a genai_config.json and lie in the root."""
+def _genai_children(candidate: Path, root: Path) -> Iterator[Path]:
+    """Yield the candidate or its children that contain a genai_config.json and are inside the root."""
     if candidate.name == GENAI_CONFIG and candidate.is_file():
         candidate = candidate.parent
     if not candidate.is_dir():
@@ -258,7 +258,7 @@ def _holding(candidate: Path, root: Path) -> Iterator[Path]:
 
 
 def _nearby(root: Path) -> str:
-    """A hint for a user one folder too high."""
+    """Return a hint for a user who is one folder too high."""
     try:
         marks = (MLMODEL, GENAI_CONFIG, CONFIG)
         children = sorted(c.name for c in root.iterdir() if any((c / mark).is_file() for mark in marks))
@@ -268,7 +268,7 @@ def _nearby(root: Path) -> str:
 
 
 def _known(card: MLflowCard | None, *keys: str) -> str:
-    """The first of the keys that the author's metadata has, at its top or below `edgechat`."""
+    """Return the first of these keys found in the author's metadata, at its top level or below `edgechat`."""
     if card is None:
         return ""
     nested = card.metadata.get("edgechat")

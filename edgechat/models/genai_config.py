@@ -1,8 +1,9 @@
-"""Reads `genai_config.json`, and says no to what would run code or reach out of the folder.
+"""Reads `genai_config.json` and refuses anything that would run code or reach outside the folder.
 
-The engine obeys this file: it names the graphs to load, native libraries, and files to be written. So it is judged
-here, in a process that loads none of it: `genai_schema` lists what is allowed. What the engine alone can know, such as
-a model type newer than this file, is left to it.
+The engine does what this file says: which graphs to load, which native libraries, which files to write. So it is
+    checked
+here, in a process that loads none of it, against the allow list in `genai_schema`. What only the engine can know, such
+as a newer model type, is left to it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from edgechat.errors import ModelError
 from edgechat.models.genai_schema import fault_in
-from edgechat.models.safe_walk import named
+from edgechat.models.safe_walk import resolve_inside
 from edgechat.models.sanitize import shown, size_text
 from edgechat.runtime.regular_files import TooLargeError, read_regular
 
@@ -29,17 +30,17 @@ _OTHER_KINDS = {
     ),
     "translation": "marian-ssru",
 }
-"""Types the engine knows that are no text decoders, by what they are for. Unknown types are left to the engine."""
+"""Known model types that are not text decoders, with their purpose. Unknown types are left to the engine."""
 
 
 @dataclass(frozen=True, slots=True)
 class GenaiConfig:
-    """What edgechat needs to know of a `genai_config.json`.
+    """The parts of a `genai_config.json` that edgechat uses.
 
     Attributes:
         architecture: `model.type`, such as "phi3" or "llama".
-        context_length: Tokens the model was made for; None where the file does not say.
-        files: The files it names, as resolved paths that exist.
+        context_length: Context window in tokens; None if the file does not say.
+        files: The files it names, as resolved existing paths.
     """
 
     architecture: str
@@ -48,16 +49,16 @@ class GenaiConfig:
 
 
 def read_genai_config(folder: Path, root: Path, *, trust: bool = False) -> GenaiConfig:
-    """Read and judge the configuration of an ONNX GenAI folder.
+    """Read and check the configuration of an ONNX GenAI folder.
 
     Args:
         folder: The folder, resolved.
         root: The model it is part of, resolved.
-        trust: Accept options that are not known to be harmless: they load native code, or reach beyond the model.
+        trust: Accept options not known to be harmless, which may load native code or reach outside the model.
 
     Raises:
-        ModelError: The file is damaged or too large, sets an option that is not known to be harmless, names a missing
-            file or one outside the model, or describes something other than a text decoder.
+        ModelError: The file is damaged or too large, sets an option not known to be harmless, names a file that is
+            missing or outside the model, or does not describe a text decoder.
     """
     data = _load(folder / GENAI_CONFIG)
     model = data.get("model")
@@ -106,7 +107,7 @@ def _load(path: Path) -> dict[str, object]:
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    # The engine merges objects given twice where Python keeps the last: a key hidden so must not pass unseen.
+    # The engine merges duplicate objects where Python keeps the last one, which could hide a key from this check.
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key is given twice in one object")
@@ -118,7 +119,7 @@ def _no_constant(word: str) -> object:
 
 
 def _values(data: object, where: str = "") -> Iterator[tuple[str, str, object]]:
-    """Each key of the JSON, however deep: its dotted place, the key, its value."""
+    """Yield each key at any depth: its dotted path, the key, and its value."""
     if isinstance(data, dict):
         for key, value in data.items():
             place = f"{where}.{key}" if where else key
@@ -134,8 +135,8 @@ def _refuse_unknown(folder: Path, data: dict[str, object]) -> None:
     if fault is None:
         return
     place, value = shown(fault.place) or '""', shown(json.dumps(fault.value, ensure_ascii=False, default=str))
-    if fault.wanted:
-        raise _damaged(folder, f"{place} is {value}; it can only be {fault.wanted}.")
+    if fault.expected:
+        raise _damaged(folder, f"{place} is {value}; it can only be {fault.expected}.")
     raise ModelError(
         "Model refused",
         f"{GENAI_CONFIG} sets {place} to {value}, which edgechat does not know to be harmless: options can load native "
@@ -154,7 +155,7 @@ def _files(folder: Path, root: Path, data: dict[str, object]) -> Iterator[Path]:
             raise _damaged(folder, f"{shown(place)} is not a file name.")
         if not value:
             continue
-        path = named(folder, value, root, f"{GENAI_CONFIG}, {shown(place)},")
+        path = resolve_inside(folder, value, root, f"{GENAI_CONFIG}, {shown(place)},")
         if not path.is_file():
             raise ModelError(
                 "Model folder is incomplete",

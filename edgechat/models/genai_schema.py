@@ -1,11 +1,11 @@
-"""What a `genai_config.json` may say: every section, every key in it, and what its value may be.
+"""The allow list for `genai_config.json`: every section, every key, and its permitted values.
 
-onnxruntime-genai hands most options on to onnxruntime as they are, among them ones that write files where the model
-says, load native code or read what lies elsewhere, and each release adds some. So they are judged by what is known to
-be harmless, not by what is known to do harm. The keys are those that version 0.18 takes, found by asking it; sections
-of other kinds of models (sound, translation) and profiles that exchange the graphs for others are left out.
+onnxruntime-genai passes most options straight to onnxruntime, including some that write files to a path chosen by the
+model, load native code or read files elsewhere, and each release adds more. So options must be known to be harmless.
+The keys are those accepted by version 0.18, determined by testing. Sections for other kinds of models (audio,
+translation) and profiles that replace the graphs are left out.
 
-Names of files are of kind `FILE` here; whether they lie in the model, `genai_config` looks.
+File names are of kind `FILE` here; `genai_config` checks whether they are inside the model.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LONGEST_NAME = 300
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number within bounds, both allowed; a whole one unless told otherwise."""
+    """A number within inclusive bounds; an integer unless stated otherwise."""
 
     low: float
     high: float
@@ -30,37 +30,37 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A string: one of these words, or of this form."""
+    """A string: one of these words, or matching a pattern."""
 
     pattern: re.Pattern[str]
     said: str
 
 
 @dataclass(frozen=True, slots=True)
-class Many:
-    """A list of values of one kind, up to `most`."""
+class ListOf:
+    """A list of at most `most` values of one kind."""
 
     each: Rule
     most: int
 
 
 @dataclass(frozen=True, slots=True)
-class Either:
-    """A value of one kind or another."""
+class OneOf:
+    """A value of one of several kinds."""
 
     rules: tuple[Rule, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """An object whose keys are names of the model's choosing, up to `most`, and whose values are of one kind."""
+class MapOf:
+    """An object with at most `most` keys chosen by the model, whose values are of one kind."""
 
     each: Rule
     most: int
 
 
 Section = Mapping[str, "Rule"]
-Rule = Literal["flag", "file", "name"] | Number | Text | Many | Either | Named | Section
+Rule = Literal["flag", "file", "name"] | Number | Text | ListOf | OneOf | MapOf | Section
 
 FLAG: Literal["flag"] = "flag"
 FILE: Literal["file"] = "file"
@@ -71,35 +71,35 @@ def _keys(rule: Rule, names: str) -> dict[str, Rule]:
     return dict.fromkeys(names.split(), rule)
 
 
-def _words(*words: str) -> Text:
+def _choice(*words: str) -> Text:
     return Text(re.compile("|".join(map(re.escape, words))), "one of " + ", ".join(words))
 
 
-_SWITCH = _words("0", "1")
+_SWITCH = _choice("0", "1")
 _DIGITS = Text(re.compile(r"\d{1,15}"), "a whole number in quotes")
 _WORD = Text(re.compile(r"[\w.:/ -]{0,100}"), "a short word")
 _COUNT = Number(0, _MOST)
 _TOKEN = Number(-1, _MOST)
-"""Of a token; -1 stands for none."""
+"""A token id; -1 means none."""
 
 _PROVIDERS: Section = {
-    # What the official builder writes for each device. This onnxruntime computes on the CPU and refuses the others.
+    # What the official builder writes for each device. This onnxruntime is CPU-only and rejects the others.
     **_keys({}, "cpu CPU"),
     **_keys({"enable_cuda_graph": _SWITCH}, "cuda CUDA NvTensorRtRtx"),
     **_keys({"enable_graph_capture": _SWITCH}, "dml DML"),
-    **_keys({"enableGraphCapture": _SWITCH, "validationMode": _words("disabled", "basic")}, "webgpu WebGPU"),
+    **_keys({"enableGraphCapture": _SWITCH, "validationMode": _choice("disabled", "basic")}, "webgpu WebGPU"),
 }
 
 SESSION_OPTIONS: Section = {
-    "provider_options": Many(_PROVIDERS, 8),
+    "provider_options": ListOf(_PROVIDERS, 8),
     "log_id": _WORD,
     **_keys(Number(0, 1024), "intra_op_num_threads inter_op_num_threads"),
     **_keys(Number(-1, 1000), "log_severity_level log_verbosity_level"),
     **_keys(FLAG, "enable_cpu_mem_arena enable_mem_pattern"),
-    "graph_optimization_level": _words(
+    "graph_optimization_level": _choice(
         "ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_LAYOUT", "ORT_ENABLE_ALL"
     ),
-    # From here on onnxruntime's own: how it computes, never where it reads or writes.
+    # The rest are onnxruntime's own options: how it computes, never where it reads or writes.
     **_keys(
         _SWITCH,
         "session.disable_prepacking session.use_env_allocators session.set_denormal_as_zero session.disable_quant_qdq"
@@ -120,7 +120,7 @@ SESSION_OPTIONS: Section = {
         " session.intra_op.spin_backoff_max session.inter_op.spin_backoff_max"
         " optimization.constant_folding_max_output_size_in_bytes",
     ),
-    "optimization.minimal_build_optimizations": _words("", "save", "apply"),
+    "optimization.minimal_build_optimizations": _choice("", "save", "apply"),
     "optimization.disable_specified_optimizers": Text(re.compile(r"[\w;, ]{0,500}"), "names of optimizers"),
 }
 
@@ -131,18 +131,18 @@ RUN_OPTIONS: Section = {
 
 _RUNS: Section = {"session_options": SESSION_OPTIONS, "run_options": RUN_OPTIONS}
 
-_GRAPH: Section = {**_RUNS, "filename": FILE, **_keys(Many(NAME, 10_000), "inputs outputs")}
+_GRAPH: Section = {**_RUNS, "filename": FILE, **_keys(ListOf(NAME, 10_000), "inputs outputs")}
 _STAGE: Section = {
     **_GRAPH,
     **_keys(FLAG, "run_on_prompt run_on_token_gen is_lm_head inherit_session_options"),
     "reset_session_idx": Number(-1, 1000),
-    "output_names_forwarder": Named(NAME, 10_000),
+    "output_names_forwarder": MapOf(NAME, 10_000),
 }
 
 
 def _pipeline(stage: Section) -> Rule:
-    """Stages by their names, in one object or in a list of them."""
-    return Either((Many(Named(stage, 64), 64), Named(stage, 64)))
+    """Stages by name, in one object or in a list of objects."""
+    return OneOf((ListOf(MapOf(stage, 64), 64), MapOf(stage, 64)))
 
 
 _SHARED: Section = {
@@ -150,7 +150,7 @@ _SHARED: Section = {
     "data_file": FILE,
     **_keys(_DIGITS, "offset length"),
     "data_type": Number(0, 100),
-    "shape": Many(_COUNT, 8),
+    "shape": ListOf(_COUNT, 8),
 }
 
 _SHAPE: Section = {
@@ -182,22 +182,22 @@ _DECODER: Section = {
     "conv_cache_size": Number(0, 10_000),
     "inputs": _DECODER_INPUTS,
     "outputs": _DECODER_OUTPUTS,
-    "layer_types": Many(NAME, 10_000),
+    "layer_types": ListOf(NAME, 10_000),
     "pipeline": _pipeline(_STAGE),
-    "shared_initializers": Many(_SHARED, 10_000),
+    "shared_initializers": ListOf(_SHARED, 10_000),
     "sliding_window": {
         "window_size": _COUNT,
         "pad_value": Number(-_MOST, _MOST),
-        "alignment": _words("left", "right"),
+        "alignment": _choice("left", "right"),
         **_keys(FLAG, "slide_key_value_cache slide_inputs"),
         "cache_slack": _COUNT,
-        "layers": Many(Number(0, 10_000), 10_000),
+        "layers": ListOf(Number(0, 10_000), 10_000),
     },
-    "state_groups": Many(
+    "state_groups": ListOf(
         {
             "kind": _WORD,
-            "layer_ids": Many(Number(0, 10_000), 10_000),
-            "bindings": Named(Either((NAME, Named(NAME, 100))), 100),
+            "layer_ids": ListOf(Number(0, 10_000), 10_000),
+            "bindings": MapOf(OneOf((NAME, MapOf(NAME, 100))), 100),
             "state_update": {
                 "enabled": FLAG,
                 **_keys(_COUNT, "capacity key_head_count"),
@@ -209,8 +209,8 @@ _DECODER: Section = {
     "state_update_capacity": _COUNT,
 }
 
-# Parts that a decoder can be told of and that the text alone does not need.
-_PART: Section = {**_RUNS, "filename": FILE, "inputs": Named(NAME, 100), "outputs": Named(NAME, 100)}
+# Parts that may be declared for a decoder but are not needed for text.
+_PART: Section = {**_RUNS, "filename": FILE, "inputs": MapOf(NAME, 100), "outputs": MapOf(NAME, 100)}
 _VISION: Section = {
     **_PART,
     **_keys(FILE, "config_filename adapter_filename"),
@@ -223,15 +223,15 @@ _MTP: Section = {
     "enabled": FLAG,
     "main_hidden_states": NAME,
     **_keys(Number(1, 1_000_000), "num_hidden_layers num_key_value_heads head_size"),
-    "shared_initializers": Many(_SHARED, 10_000),
+    "shared_initializers": ListOf(_SHARED, 10_000),
 }
 
 _MODEL: Section = {
     "type": NAME,
-    "tokenizer_dir": _words("", "."),
+    "tokenizer_dir": _choice("", "."),
     "context_length": Number(1, 100_000_000),
     "vocab_size": Number(0, 100_000_000),
-    "eos_token_id": Either((_TOKEN, Many(_TOKEN, 1000))),
+    "eos_token_id": OneOf((_TOKEN, ListOf(_TOKEN, 1000))),
     **_keys(
         _TOKEN,
         "pad_token_id bos_token_id sep_token_id decoder_start_token_id image_token_id audio_token_id boa_token_id"
@@ -282,45 +282,45 @@ class Fault:
     """The first thing in a configuration that is not allowed.
 
     Attributes:
-        place: Where: "model.decoder.session_options.x".
-        value: What is there.
-        wanted: What the value may be, in words; empty where the key itself is not known.
+        place: Dotted path: "model.decoder.session_options.x".
+        value: The value found.
+        expected: What the value may be, in words; empty if the key itself is unknown.
     """
 
     place: str
     value: object
-    wanted: str = ""
+    expected: str = ""
 
 
 def fault_in(value: object, rule: Rule = ROOT, place: str = "") -> Fault | None:
-    """Judge a part of a configuration.
+    """Check a part of a configuration.
 
     Args:
-        value: The JSON.
+        value: The JSON value.
         rule: What it may be.
-        place: Where it is, for the fault.
+        place: Its dotted path, for the fault.
 
     Returns:
         The first fault, or None.
     """
     match rule:
         case Number():
-            wanted = f"a {'whole ' if rule.whole else ''}number from {rule.low:,.0f} to {rule.high:,.0f}"
-            return None if _is_number(value, rule) else Fault(place, value, wanted)
+            expected = f"a {'whole ' if rule.whole else ''}number from {rule.low:,.0f} to {rule.high:,.0f}"
+            return None if _is_number(value, rule) else Fault(place, value, expected)
         case Text():
             fits = isinstance(value, str) and rule.pattern.fullmatch(value) is not None
             return None if fits else Fault(place, value, rule.said)
-        case Either():
+        case OneOf():
             faults = [fault_in(value, one, place) for one in rule.rules]
             if None in faults:
                 return None
-            # Of a list or an object the fault that lies deepest tells most.
+            # For a list or an object, the deepest fault is the most informative.
             return max((fault for fault in faults if fault is not None), key=lambda fault: len(fault.place))
-        case Many():
+        case ListOf():
             if not isinstance(value, list) or len(value) > rule.most:
                 return Fault(place, value, f"a list of up to {rule.most:,}")
             parts = [(f"{place}[{index}]", part, rule.each) for index, part in enumerate(value)]
-        case Named():
+        case MapOf():
             if not isinstance(value, dict) or len(value) > rule.most:
                 return Fault(place, value, f"an object of up to {rule.most:,} names")
             parts = [(f"{place}.{key}", part, rule.each) for key, part in value.items()]
@@ -344,5 +344,5 @@ def fault_in(value: object, rule: Rule = ROOT, place: str = "") -> Fault | None:
 def _is_number(value: object, rule: Number) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    # 1.0 is a whole number for the engine too; comparisons are false for what is no number.
+    # The engine accepts 1.0 as an integer too; comparisons with NaN are false.
     return rule.low <= value <= rule.high and (not rule.whole or value == int(value))

@@ -1,8 +1,8 @@
-"""A Hugging Face model folder, read as data: what it is, and whether it is whole and carries no code.
+"""A Hugging Face model folder, read purely as data: what it is, and that it is complete and free of code.
 
-Two rooms need this, the one that opens models and the one that converts them, and neither may learn it by loading the
-folder: weights in PyTorch's own format are pickles, which run code when they are read, and a folder can bring code of
-its own. So only JSON and the headers of safetensors files are read here, and torch and transformers are never imported.
+Both opening and converting models need this without loading the folder: weights in PyTorch's own format are pickles,
+which run code when read, and a folder can include code of its own. So only JSON and safetensors headers are read here,
+and torch and transformers are never imported.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _TOKENIZER_CONFIG = "tokenizer_config.json"
 _INDEX = "model.safetensors.index.json"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _LARGEST_JSON = 16_000_000
-"""Bytes; the index of a very large model has a few megabytes."""
+"""Bytes; the index of a very large model takes a few megabytes."""
 _LARGEST_HEADER = 32_000_000
-"""Bytes; a hundred thousand tensors have about half of it."""
+"""Bytes; a header with a hundred thousand tensors takes about half of this."""
 _MOST_SIDES = 8
 _BITS = {"F64": 64, "I64": 64, "U64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16, "I16": 16, "U16": 16}
 _BITS |= {"I8": 8, "U8": 8, "BOOL": 8, "F8_E4M3": 8, "F8_E5M2": 8}
@@ -39,19 +39,19 @@ _AGAIN = "Copy the whole folder again from where it came."
 
 @dataclass(frozen=True, slots=True)
 class HfFolder:
-    """A causal language model in Hugging Face form that was looked at and found whole.
+    """A causal language model in Hugging Face format that has been inspected and found complete.
 
     Attributes:
         weights: The folder with config.json and the safetensors files.
-        tokenizer: The folder with tokenizer.json: the same, or the one beside it where MLflow puts it.
-        architecture: `model_type` of the configuration, such as "llama".
-        context_length: Tokens the model was made for; None where the configuration does not say.
-        layers: Number of decoder layers; 0 where the configuration does not say.
+        tokenizer: The folder with tokenizer.json: the same one, or its sibling in MLflow's layout.
+        architecture: `model_type` from the configuration, such as "llama".
+        context_length: Context window in tokens; None if the configuration does not say.
+        layers: Number of decoder layers; 0 if the configuration does not say.
         parameters: Number of weights.
-        stored_as: How most of the weights are stored, such as "bfloat16".
+        stored_as: Type of most of the weights, such as "bfloat16".
         weight_files: The safetensors files, sorted by name.
-        chat_template: Whether the tokenizer brings a chat template.
-        licence: As the metadata on top of the model card tells it; None where it does not.
+        chat_template: Whether the tokenizer has a chat template.
+        licence: From the model card's metadata; None if it does not say.
     """
 
     weights: Path
@@ -67,27 +67,27 @@ class HfFolder:
 
 
 def hf_folder_in(path: Path) -> Path | None:
-    """The folder with config.json and weights: the path itself, or where MLflow's transformers flavor puts it in it.
+    """Find the folder with config.json and weights: the path itself, or its location in MLflow's transformers layout.
 
     Args:
         path: A Hugging Face folder, or an MLflow model folder.
 
     Returns:
-        The folder, or None where there is none.
+        The folder, or None.
     """
-    # "pipeline" is the name before MLflow 2.4.
+    # "pipeline" is the name used before MLflow 2.4.
     candidates = (path, path / "model", path / "pipeline")
     return next((folder for folder in candidates if (folder / CONFIG).is_file()), None)
 
 
 def read_hf_folder(folder: Path) -> HfFolder:
-    """Read and judge a Hugging Face folder.
+    """Read and check a Hugging Face folder.
 
     Args:
-        folder: The one with config.json, as `hf_folder_in` finds it.
+        folder: The folder with config.json, as found by `hf_folder_in`.
 
     Raises:
-        ModelError: It is none, is damaged or incomplete, is no causal language model, or would run code when it is
+        ModelError: It is not one, is damaged or incomplete, is not a causal language model, or would run code when
             loaded.
     """
     if not (folder / CONFIG).is_file():
@@ -98,9 +98,9 @@ def read_hf_folder(folder: Path) -> HfFolder:
         )
     config = _json(folder / CONFIG)
     tokenizer = _tokenizer_of(folder)
-    template = _judge(folder)
+    template = _check(folder)
     if tokenizer != folder:
-        template = _judge(tokenizer)
+        template = _check(tokenizer)
     kind = config.get("model_type")
     names = config.get("architectures")
     name = names[0] if isinstance(names, list) and names else ""
@@ -147,11 +147,11 @@ def _tokenizer_of(folder: Path) -> Path:
     )
 
 
-def _judge(folder: Path) -> bool:
-    """Refuse what brings code or is half a model; else say whether the folder has a chat template.
+def _check(folder: Path) -> bool:
+    """Refuse folders that contain code or are incomplete; otherwise return whether there is a chat template.
 
-    `auto_map` in a configuration is no code: it names some, and many models that the library knows by itself carry it.
-    Whoever loads the folder forbids it, and then a model that needs it fails.
+    `auto_map` in a configuration is not code but refers to some, and many models that the library supports natively
+    have it. Whoever loads the folder forbids custom code, so a model that needs it fails.
     """
     own = sorted(path.name for path in folder.glob("*.py"))
     if own:
@@ -195,7 +195,7 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
 
 
 def _tensors(file: Path) -> Iterator[tuple[str, int]]:
-    """Type and number of weights of each tensor, from the header, which also says where in the file each one is."""
+    """Yield the type and number of weights of each tensor, from the header, which also gives its position."""
     try:
         with open_regular(file) as opened:
             size = os.fstat(opened.fileno()).st_size
@@ -211,7 +211,7 @@ def _tensors(file: Path) -> Iterator[tuple[str, int]]:
         raise _damaged(file, "its header is not that of a safetensors file") from error
     end = 0
     for tensor in tensors:
-        # The format has no gaps and no overlaps: a few bytes could otherwise stand for weights without end.
+        # The format allows no gaps or overlaps; otherwise a few bytes could stand for unlimited weights.
         if tensor.begin != end:
             raise _damaged(file, "its tensors overlap, or leave bytes out")
         end = tensor.end
@@ -223,7 +223,7 @@ def _tensors(file: Path) -> Iterator[tuple[str, int]]:
 
 @dataclass(frozen=True, slots=True)
 class _Tensor:
-    """A tensor of a safetensors file: its type, its weights, and its bytes counted from the end of the header."""
+    """A tensor in a safetensors file: its type, number of weights, and byte range after the header."""
 
     dtype: str
     count: int
@@ -232,11 +232,11 @@ class _Tensor:
 
 
 def _tensor(dtype: object, shape: object, data_offsets: object) -> _Tensor:
-    """An entry of the header. Raises ValueError where its parts do not agree."""
+    """Parse a header entry. Raises ValueError if it is inconsistent."""
     if not isinstance(dtype, str) or not isinstance(shape, list) or not isinstance(data_offsets, list):
         raise ValueError("an entry of another form")
     numbers = [*shape, *data_offsets]
-    # Checked before they are multiplied: numbers of thousands of digits are JSON too.
+    # Checked before multiplying, since numbers with thousands of digits are valid JSON.
     if (
         len(shape) > _MOST_SIDES
         or len(data_offsets) != 2
@@ -255,7 +255,7 @@ _LICENCE = re.compile(r"^license:[ \t]*[\"']?([^\s\"']+)", re.MULTILINE)
 
 
 def _licence(folder: Path) -> str | None:
-    """From the metadata on top of a model card, also of the copy that MLflow keeps beside the weights' folder."""
+    """Read the licence from the model card's metadata, or from MLflow's copy next to the weights folder."""
     for path in (folder / "README.md", folder.parent / "model_card.md"):
         try:
             with open_regular(path) as opened:
@@ -286,5 +286,5 @@ def _damaged(path: Path, why: str) -> ModelError:
 
 
 def _quoted(value: object) -> str:
-    """A word of the folder's maker on one line, with nothing in it that a terminal would obey."""
+    """Quote text from the folder's author on one line, without anything a terminal would interpret."""
     return repr(str(value)[:100])[1:-1]

@@ -1,8 +1,8 @@
-"""The manifest of a model folder: what every file was when it was put there.
+"""The manifest of a model folder: digests of every file at the time it was stored.
 
-A model with a few wrong bytes does not fail, it talks nonsense; MLflow keeps no digests, so edgechat keeps its own. The
-manifest guards against damage, not against a forger, who would write a new one. It lies in the folder and travels with
-it. File times do not travel: they are kept beside the caches, only to spare re-hashing at each start.
+A model with a few wrong bytes does not fail but produces nonsense. MLflow stores no digests, so edgechat has its own.
+The manifest protects against damage, not against forgery, since a forger can write a new one. It is part of the folder
+and moves with it. File times do not: they are recorded in the cache folder, only to avoid re-hashing at each start.
 """
 
 from __future__ import annotations
@@ -19,27 +19,25 @@ from typing import Literal
 
 from edgechat.errors import ModelError, StorageError
 from edgechat.i18n.catalog import counted
-from edgechat.models.safe_walk import ModelFile, leaves, walk
+from edgechat.models.safe_walk import ModelFile, escapes, walk
 from edgechat.models.sanitize import shown
 from edgechat.runtime import paths
+from edgechat.runtime.progress import ByteCallback
 from edgechat.runtime.regular_files import open_regular, read_regular
 
 MANIFEST = "edgechat-manifest.json"
-
-Progress = Callable[[int, int], None]
-"""Called with the bytes done and the bytes in all."""
 
 CHUNK = 4 * 1024 * 1024
 
 _VERSION = 1
 _LARGEST = 16_000_000
 _NOT_LISTED = frozenset({MANIFEST, "registered_model_meta", ".DS_Store", "Thumbs.db", "desktop.ini"})
-"""Files that come and go without the model changing: MLflow's note of a download, and what file managers leave."""
+"""Files that come and go without changing the model: MLflow's download record, and what file managers create."""
 
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """What a file has to be: its bytes counted, and their SHA-256 in hexadecimal."""
+    """The expected size of a file in bytes and its SHA-256 in hexadecimal."""
 
     size: int
     sha256: str
@@ -47,11 +45,11 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest as read.
+    """The contents of a manifest.
 
     Attributes:
         created: When it was written, ISO 8601 in UTC.
-        files: Relative path with forward slashes, to what the file has to be.
+        files: Expected digests by relative path with forward slashes.
         digest: SHA-256 of the manifest file itself.
     """
 
@@ -62,12 +60,13 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One way in which a folder is not what its manifest says.
+    """A difference between a folder and its manifest.
 
     Attributes:
-        kind: "extra": a file the manifest does not know. "unreadable": the bytes cannot be had, or are not the model's.
+        kind: Among others "extra": a file not in the manifest. "unreadable": the file cannot be read, or is not the
+            model's.
         path: Relative path with forward slashes.
-        detail: A few words on it.
+        detail: A short explanation.
     """
 
     kind: Literal["missing", "changed", "extra", "unreadable"]
@@ -77,25 +76,25 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What `quick_check` found.
+    """The result of `quick_check`.
 
     Attributes:
-        state: "verified": every file is as the manifest says. "unverified": there is no manifest to compare with.
-            "damaged": `problems` says how.
-        problems: What is wrong.
+        state: "verified": every file matches the manifest. "unverified": there is no manifest. "damaged": see
+            `problems`.
+        problems: The differences found.
     """
 
     state: Literal["verified", "unverified", "damaged"]
     problems: tuple[Problem, ...] = ()
 
 
-def listed(root: Path) -> tuple[ModelFile, ...]:
-    """The files of a model that a manifest covers. Raises ModelError as `walk` does."""
+def covered_files(root: Path) -> tuple[ModelFile, ...]:
+    """Return the files of a model that a manifest covers. Raises ModelError as `walk` does."""
     return tuple(file for file in walk(root) if _covered(file.relative))
 
 
 def hash_file(path: Path, on_bytes: Callable[[int], None] | None = None) -> str:
-    """SHA-256 of a file in hexadecimal, calling `on_bytes` with the length of each chunk. Raises OSError."""
+    """Return the SHA-256 of a file in hexadecimal, calling `on_bytes` with the size of each chunk. Raises OSError."""
     digest = hashlib.sha256()
     with open_regular(path) as file:
         while chunk := file.read(CHUNK):
@@ -106,13 +105,13 @@ def hash_file(path: Path, on_bytes: Callable[[int], None] | None = None) -> str:
 
 
 def folder_digest(root: Path) -> str:
-    """One SHA-256 for a folder: of its files' names and digests, in the order of the names.
+    """Return one SHA-256 for a folder: over its files' names and digests, sorted by name.
 
     Raises:
         ModelError: A file cannot be read, or the folder is unsafe.
     """
     total = hashlib.sha256()
-    for file in sorted(listed(root.resolve()), key=lambda file: file.relative):
+    for file in sorted(covered_files(root.resolve()), key=lambda file: file.relative):
         try:
             total.update(f"{hash_file(file.path)}  {file.relative}\n".encode())
         except OSError as error:
@@ -121,10 +120,10 @@ def folder_digest(root: Path) -> str:
 
 
 def read_manifest(root: Path) -> Manifest | None:
-    """The manifest of a folder, or None where there is none.
+    """Read the manifest of a folder; None if there is none.
 
     Raises:
-        ModelError: There is one, and it is not one that edgechat wrote.
+        ModelError: There is one, but it was not written by edgechat.
     """
     path = root / MANIFEST
     try:
@@ -135,7 +134,7 @@ def read_manifest(root: Path) -> Manifest | None:
         if data["version"] != _VERSION:
             raise ValueError(f"version {shown(data['version'])} is not known; a newer edgechat may have written it")
         files = {str(name): Digest(int(entry["size"]), str(entry["sha256"])) for name, entry in data["files"].items()}
-        if bad := next((name for name in files if leaves(name) or not name), None):
+        if bad := next((name for name in files if escapes(name) or not name), None):
             raise ValueError(f"it names {shown(bad)}, which is outside the folder")
         return Manifest(str(data.get("created", "")), files, hashlib.sha256(raw).hexdigest())
     except FileNotFoundError:
@@ -149,13 +148,13 @@ def read_manifest(root: Path) -> Manifest | None:
 
 
 def write_manifest(
-    root: Path, progress: Progress | None = None, *, known: Mapping[str, Digest] | None = None
+    root: Path, on_progress: ByteCallback | None = None, *, known: Mapping[str, Digest] | None = None
 ) -> Manifest:
     """Hash every file of a model folder and write its manifest, replacing an older one.
 
     Args:
         root: The model folder.
-        progress: Told how many bytes are hashed.
+        on_progress: Called with the bytes hashed and the total.
         known: Digests already computed while the files were written; these files are not read again.
 
     Raises:
@@ -163,9 +162,9 @@ def write_manifest(
         StorageError: The manifest cannot be written.
     """
     root = root.resolve()
-    files = listed(root)
+    files = covered_files(root)
     known = known or {}
-    count = _Counter(progress, sum(file.size for file in files if file.relative not in known))
+    count = _Counter(on_progress, sum(file.size for file in files if file.relative not in known))
     digests: dict[str, Digest] = {}
     for file in files:
         try:
@@ -186,7 +185,7 @@ def write_manifest(
 
 
 def manifest_text(digests: Mapping[str, Digest], created: str | None = None) -> bytes:
-    """The bytes of a manifest of these files, made now unless told otherwise."""
+    """Format a manifest of these files, dated now by default."""
     data = {
         "version": _VERSION,
         "created": created or _now().isoformat(timespec="seconds"),
@@ -196,16 +195,16 @@ def manifest_text(digests: Mapping[str, Digest], created: str | None = None) -> 
 
 
 def _now() -> datetime:
-    """The time to write down: SOURCE_DATE_EPOCH where a reproducible build sets it."""
+    """Return the time to record: SOURCE_DATE_EPOCH if a reproducible build sets it."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     return datetime.fromtimestamp(int(epoch), UTC) if epoch.isdecimal() else datetime.now(UTC)
 
 
-def verify_manifest(root: Path, progress: Progress | None = None) -> list[Problem]:
-    """Read every byte of a model and compare with its manifest.
+def verify_manifest(root: Path, on_progress: ByteCallback | None = None) -> list[Problem]:
+    """Read every byte of a model and compare it with the manifest.
 
     Returns:
-        What does not match, sorted by path; empty when all does.
+        The differences, sorted by path; empty if everything matches.
 
     Raises:
         ModelError: There is no manifest, or it cannot be read.
@@ -218,34 +217,34 @@ def verify_manifest(root: Path, progress: Progress | None = None) -> list[Proble
             f"{root} has no {MANIFEST}.",
             "A model gets one when it is installed: edgechat models add FOLDER",
         )
-    problems, files = _look(root, manifest)
+    problems, files = _scan(root, manifest)
     problems += [Problem("extra", name, "not in the manifest") for name in files if name not in manifest.files]
     right = _known(manifest, files)
-    problems += _compare_all(right, manifest, progress)
+    problems += _compare_all(right, manifest, on_progress)
     if not problems:
         _Times(root).record(manifest, right)
     return sorted(problems, key=lambda problem: problem.path)
 
 
-def quick_check(root: Path, progress: Progress | None = None) -> Check:
-    """Compare sizes and times with the manifest, as is done at each start, in about a millisecond.
+def quick_check(root: Path, on_progress: ByteCallback | None = None) -> Check:
+    """Compare sizes and times with the manifest, as at each start; takes about a millisecond.
 
-    A file whose time is not the recorded one, as after copying the folder, is hashed once and its time recorded. Files
-    the manifest does not know are left to `verify_manifest`: the model does not name them.
+    A file whose time differs from the recorded one, as after copying the folder, is hashed once and its time recorded.
+    Files not in the manifest are left to `verify_manifest`, since the model does not refer to them.
 
     Raises:
-        ModelError: There is a manifest, and it cannot be read.
+        ModelError: There is a manifest, but it cannot be read.
     """
     root = root.resolve()
     manifest = read_manifest(root)
     if manifest is None:
         return Check("unverified")
-    problems, files = _look(root, manifest)
+    problems, files = _scan(root, manifest)
     times = _Times(root)
     recorded = times.read(manifest)
     right = _known(manifest, files)
     stale = {name: file for name, file in right.items() if recorded.get(name) != [file.size, file.mtime_ns]}
-    problems += _compare_all(stale, manifest, progress)
+    problems += _compare_all(stale, manifest, on_progress)
     if problems:
         return Check("damaged", tuple(sorted(problems, key=lambda problem: problem.path)))
     if stale:
@@ -254,29 +253,29 @@ def quick_check(root: Path, progress: Progress | None = None) -> Check:
 
 
 def size_check(root: Path) -> Check:
-    """Whether every file is there with its size; no byte of them is read. Raises ModelError as `quick_check`."""
+    """Check that every file exists with the right size, reading no contents. Raises ModelError as `quick_check`."""
     root = root.resolve()
     manifest = read_manifest(root)
     if manifest is None:
         return Check("unverified")
-    problems, files = _look(root, manifest)
+    problems, files = _scan(root, manifest)
     for name, file in files.items():
-        wanted = manifest.files.get(name)
-        if wanted is not None and wanted.size != file.size:
-            problems.append(_other_size(file, wanted))
+        expected = manifest.files.get(name)
+        if expected is not None and expected.size != file.size:
+            problems.append(_other_size(file, expected))
     return Check("damaged" if problems else "verified", tuple(sorted(problems, key=lambda problem: problem.path)))
 
 
-def ensure_intact(root: Path, progress: Progress | None = None) -> Check:
-    """`quick_check` for those who are about to load the model.
+def ensure_intact(root: Path, on_progress: ByteCallback | None = None) -> Check:
+    """Run `quick_check` and raise if the model is damaged; for use before loading it.
 
     Returns:
         The check, "verified" or "unverified".
 
     Raises:
-        ModelError: A file is missing or not what it was; the message names it.
+        ModelError: A file is missing or has changed; the message names it.
     """
-    check = quick_check(root, progress)
+    check = quick_check(root, on_progress)
     if check.state == "damaged":
         first, more = check.problems[0], len(check.problems) - 1
         raise ModelError(
@@ -290,14 +289,14 @@ def ensure_intact(root: Path, progress: Progress | None = None) -> Check:
 
 
 def record_times(root: Path, manifest: Manifest) -> None:
-    """Remember that a folder's files were just written as its manifest says: no start hashes them again."""
+    """Record that a folder's files were just written as in its manifest, so that no start re-hashes them."""
     root = root.resolve()
-    _, files = _look(root, manifest)
+    _, files = _scan(root, manifest)
     _Times(root).record(manifest, _known(manifest, files))
 
 
 def forget_times(root: Path) -> None:
-    """Drop what is remembered of a folder that is gone."""
+    """Delete the recorded times of a folder that is gone."""
     with suppress(OSError):
         _Times(root.resolve()).path.unlink(missing_ok=True)
 
@@ -305,17 +304,17 @@ def forget_times(root: Path) -> None:
 class _Counter:
     """Adds up bytes for a progress callback."""
 
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self._progress, self._total, self._done = progress, total, 0
+    def __init__(self, on_progress: ByteCallback | None, total: int) -> None:
+        self._on_progress, self._total, self._done = on_progress, total, 0
 
     def add(self, count: int) -> None:
         self._done += count
-        if self._progress is not None:
-            self._progress(min(self._done, self._total), self._total)
+        if self._on_progress is not None:
+            self._on_progress(min(self._done, self._total), self._total)
 
 
 class _Times:
-    """The recorded times of one folder. A cache: what cannot be read or written costs a re-hash and nothing else."""
+    """The recorded file times of one folder. A cache: if it cannot be read or written, files are just re-hashed."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -325,7 +324,7 @@ class _Times:
     def read(self, manifest: Manifest) -> dict[str, list[int]]:
         try:
             data = json.loads(read_regular(self.path, _LARGEST))
-            # Times belong to the manifest they were compared with.
+            # Times apply only to the manifest they were compared with.
             return dict(data["files"]) if data["manifest"] == manifest.digest else {}
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return {}
@@ -343,21 +342,21 @@ def _covered(relative: str) -> bool:
     return parts[-1] not in _NOT_LISTED and "__pycache__" not in parts
 
 
-def _look(root: Path, manifest: Manifest) -> tuple[list[Problem], dict[str, ModelFile]]:
-    """What in a folder cannot be read or is missing, and the files that are there, by name; none is opened."""
+def _scan(root: Path, manifest: Manifest) -> tuple[list[Problem], dict[str, ModelFile]]:
+    """Return missing and unreadable files, and the files present by name; none is opened."""
     problems: list[Problem] = []
     walked = walk(root, on_bad=lambda path, error: problems.append(Problem("unreadable", path, error.message)))
     files = {file.relative: file for file in walked if _covered(file.relative)}
-    seen = {*files, *(problem.path for problem in problems)}
-    return problems + [Problem("missing", name) for name in manifest.files if name not in seen], files
+    present = {*files, *(problem.path for problem in problems)}
+    return problems + [Problem("missing", name) for name in manifest.files if name not in present], files
 
 
 def _known(manifest: Manifest, files: Mapping[str, ModelFile]) -> dict[str, ModelFile]:
     return {name: file for name, file in files.items() if name in manifest.files}
 
 
-def _compare_all(files: Mapping[str, ModelFile], manifest: Manifest, progress: Progress | None) -> list[Problem]:
-    count = _Counter(progress, sum(file.size for file in files.values()))
+def _compare_all(files: Mapping[str, ModelFile], manifest: Manifest, on_progress: ByteCallback | None) -> list[Problem]:
+    count = _Counter(on_progress, sum(file.size for file in files.values()))
     compared = [_compare(file, manifest.files[name], count) for name, file in files.items()]
     return [problem for problem in compared if problem is not None]
 
@@ -378,7 +377,7 @@ def _other_size(file: ModelFile, digest: Digest) -> Problem:
 
 
 def write_atomically(path: Path, raw: bytes) -> None:
-    """Write a small file so that its name holds the old bytes or the new ones, whatever happens. Raises OSError."""
+    """Write a small file atomically: its name refers to the old or the new bytes, whatever happens. Raises OSError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:

@@ -1,8 +1,8 @@
-"""Reads the file `MLmodel` with a YAML parser alone.
+"""Reads the file `MLmodel` with just a YAML parser.
 
-What a stranger wrote is parsed as plain data: no tag makes an object, nothing is expanded without bound, and no path in
-it is believed before it was resolved inside the model. mlflow itself is never imported here, for it is slow to load and
-its way of opening a model runs the model's code.
+Untrusted content is parsed as plain data: tags create no objects, expansion is limited, and paths are resolved and
+required to be inside the model. mlflow is never imported here, because it is slow to load and its way of opening a
+model runs the model's code.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgechat.errors import ModelError
-from edgechat.models.safe_walk import named
+from edgechat.models.safe_walk import resolve_inside
 from edgechat.models.sanitize import shown, size_text
 from edgechat.runtime.regular_files import TooLargeError, read_regular
 
@@ -23,20 +23,20 @@ _REGISTERED = "registered_model_meta"
 """Written by MLflow's client when it downloads a registered model."""
 
 _LARGEST = 256 * 1024
-"""A real one has a few kilobytes; the parser needs some seconds for each megabyte."""
+"""Real ones have a few kilobytes; the parser needs several seconds per megabyte."""
 
 _MOST_VALUES = 20_000
-"""Values after expanding YAML aliases, which can grow a short file without end."""
+"""Maximum number of values after expanding YAML aliases, which could grow a short file without limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A model that MLflow's transformers flavor saved.
+    """A model saved by MLflow's transformers flavor.
 
     Attributes:
-        folder: The one with its weights; None where they were not saved with it.
-        source: Where they came from, in the author's words: a name on a hub, or a path on the author's machine.
-        adapter: Whether it is an adapter to another model.
+        folder: The folder with its weights; None if they were not saved with it.
+        source: Where they came from according to the author: a name on a hub, or a path on the author's machine.
+        adapter: Whether it is an adapter for another model.
     """
 
     folder: Path | None
@@ -46,18 +46,18 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class MLflowCard:
-    """What MLmodel says of a model. Strings are as written there: pass them through `words.shown` before a terminal.
+    """The contents of MLmodel. Strings are unmodified: use `sanitize.shown` before printing them.
 
     Attributes:
-        flavors: Names of the flavors, in the order of the file.
-        inputs, outputs: The signature's two sides, JSON in a string; "" where there is none.
-        run_id: The run that logged it; "" for a model that was saved without one.
+        flavors: Names of the flavors, in file order.
+        inputs, outputs: The two sides of the signature as JSON strings; "" if there is none.
+        run_id: The run that logged it; "" for a model saved outside a run.
         model_uuid: MLflow's id of the save.
         mlflow_version: Version of MLflow that saved it.
-        utc_time_created: When, as MLflow writes it.
-        registered_name, registered_version: What the registry called it, when it was downloaded from one.
+        utc_time_created: Creation time in MLflow's format.
+        registered_name, registered_version: Its name and version in the registry, if it was downloaded from one.
         metadata: The author's own keys.
-        pipeline: What the transformers flavor says; None where the model has none.
+        pipeline: The transformers flavor's data; None if the model has no such flavor.
     """
 
     flavors: tuple[str, ...]
@@ -80,12 +80,12 @@ def read_mlmodel(root: Path) -> tuple[MLflowCard, tuple[Path, ...]]:
         root: The model folder, resolved.
 
     Returns:
-        The card, and the paths below the root that may hold the ONNX GenAI folder, likeliest first.
+        The card, and the paths below the root that may contain the ONNX GenAI folder, likeliest first.
 
     Raises:
-        ModelError: The file is damaged, too large or no plain YAML, or names a path outside the folder.
+        ModelError: The file is damaged, too large or not plain YAML, or names a path outside the folder.
     """
-    data = _load(named(root, MLMODEL, root, "The folder"))
+    data = _load(resolve_inside(root, MLMODEL, root, "The folder"))
     flavors = data.get("flavors")
     if not isinstance(flavors, dict) or not flavors:
         raise _damaged(root / MLMODEL, "it names no flavors.")
@@ -106,14 +106,14 @@ def read_mlmodel(root: Path) -> tuple[MLflowCard, tuple[Path, ...]]:
         metadata=metadata if isinstance(metadata, dict) else {},
         pipeline=_pipeline(root, flavors.get("transformers")),
     )
-    candidates = (named(root, text, root, f"{MLMODEL}, {where},") for where, text in _paths(flavors))
+    candidates = (resolve_inside(root, text, root, f"{MLMODEL}, {where},") for where, text in _paths(flavors))
     return card, tuple(dict.fromkeys(candidates))
 
 
 def _paths(flavors: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Where MLmodel says that data lies: the place in the file, and the path.
+    """Yield the data paths in MLmodel: the location in the file, and the path.
 
-    `uri`, `artifact_path`, `model_code_path` and the like are paths on the author's machine: not looked at.
+    `uri`, `artifact_path`, `model_code_path` and the like are paths on the author's machine and are ignored.
     """
     for name, flavor in flavors.items():
         if not isinstance(flavor, dict):
@@ -131,7 +131,7 @@ def _pipeline(root: Path, flavor: object) -> Pipeline | None:
         return None
     binary = flavor.get("model_binary")
     return Pipeline(
-        folder=named(root, binary, root, f"{MLMODEL}, flavors.transformers.model_binary,")
+        folder=resolve_inside(root, binary, root, f"{MLMODEL}, flavors.transformers.model_binary,")
         if isinstance(binary, str)
         else None,
         source=_text(flavor.get("source_model_name")),
@@ -150,18 +150,18 @@ def _registered(root: Path) -> dict[str, Any]:
     try:
         return _load(path)
     except ModelError:
-        return {}  # a side note of the download; the model is as good without it
+        return {}  # just a record of the download; the model is fine without it
 
 
 def _load(path: Path) -> dict[str, Any]:
-    # Costs about 30 ms: not paid by a start that opens a bare ONNX GenAI folder.
+    # Takes about 30 ms, which opening a bare ONNX GenAI folder need not pay.
     import yaml
 
     class PlainLoader(yaml.SafeLoader):
-        """The safe loader without merge keys, the other way for a short file to become a large value."""
+        """The safe loader without merge keys, the other way to make a short file expand to a large value."""
 
         def flatten_mapping(self, node: yaml.MappingNode) -> None:
-            """Leave `<<` as it is, which then is refused as no plain value."""
+            """Keep `<<` as an ordinary key, which is then rejected as not plain."""
 
     try:
         data = yaml.load(read_regular(path, _LARGEST).decode("utf-8"), PlainLoader)  # noqa: S506 - a SafeLoader, see above
@@ -187,7 +187,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _count(value: object, limit: int) -> int:
-    """Values in the data with aliases expanded, counted up to the limit."""
+    """Count the values in the data with aliases expanded, up to the limit."""
     if limit <= 0:
         return 0
     count = 1

@@ -1,7 +1,7 @@
-"""What a model may be called, and what is said to a name that means none.
+"""Rules for model names, and the error for an unknown one.
 
-A name is a folder on this disk and on every disk the store is copied to, and a word in a shell; so it is kept to what
-all of them take. Nothing here looks at a disk.
+A name becomes a folder on this disk and on any disk the store is copied to, and an argument in a shell, so it is
+limited to what all of them accept. Nothing here accesses a disk.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from edgechat.models.sanitize import shown
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
-"""Names that mean a device on Windows, with any suffix: a model of that name could not be copied there."""
+"""Device names on Windows, with any suffix: a model with such a name could not be copied there."""
 
 
 def is_name(text: str) -> bool:
-    """Whether a folder of that name in the store is a model; `check_name` is stricter on what becomes one."""
+    """Whether a folder with that name in the store is a model; `check_name` is stricter about new names."""
     return _NAME.fullmatch(text) is not None
 
 
 def check_name(name: str) -> str:
-    """The name itself, if a model may be called so.
+    """Return the name if it is valid for a model.
 
     Raises:
-        ModelError: It is empty, too long, has characters that file systems or shells treat specially, or is taken by
-            Windows.
+        ModelError: It is empty, too long, contains characters that file systems or shells treat specially, or is
+            reserved by Windows.
     """
     if is_name(name) and not name.endswith(".") and name.split(".", maxsplit=1)[0].lower() not in _DEVICES:
         return name
@@ -39,7 +39,7 @@ def check_name(name: str) -> str:
 
 
 def name_for(source: Path) -> str:
-    """A name made from the folder's own, for a model that is added without one. Raises ModelError when none can be."""
+    """Derive a name from a folder's name, for a model added without one. Raises ModelError if that is impossible."""
     try:
         return check_name(re.sub(r"[^A-Za-z0-9._-]+", "-", source.name).strip("-._")[:100].rstrip("."))
     except ModelError as error:
@@ -51,7 +51,7 @@ def name_for(source: Path) -> str:
 
 
 def unknown_name(name: str, names: tuple[str, ...]) -> ModelError:
-    """The error for a name that is not in the store, with the nearest names as hint."""
+    """Return the error for a name not in the store, with similar names as a hint."""
     import difflib
 
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)

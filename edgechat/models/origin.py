@@ -1,8 +1,8 @@
-"""Where the models in the store were pulled from.
+"""Records where the models in the store were pulled from.
 
-A model's origin is kept beside it, never in its folder, which stays what its manifest says. The record is named after
-the model and its manifest's digest: it is written before the model takes its place and counts only for the very model
-it was written for, so that no crash and no copying about makes it speak of another one. Nothing here asks a server.
+A model's origin is stored next to it, never in its folder, which stays as its manifest says. The record is named after
+the model and its manifest's digest: it is written before the model is put in place and applies only to that exact
+model, so that no crash or copying can attach it to another one. Nothing here contacts a server.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgechat.errors import ModelError
-from edgechat.models.copying import writing
+from edgechat.models.copying import storage_errors
 from edgechat.models.manifest import read_manifest, write_atomically
 from edgechat.models.registry_uri import Reference
 from edgechat.models.sanitize import shown
@@ -20,7 +20,7 @@ from edgechat.runtime import paths
 from edgechat.runtime.regular_files import read_regular
 
 ORIGINS = ".origins"
-"""The folder in the store."""
+"""Folder in the store."""
 
 _LARGEST = 64 * 1024
 
@@ -30,16 +30,16 @@ class Origin:
     """Where a model came from.
 
     Attributes:
-        uri: What was asked for, without credentials: "models:/phi3@champion".
-        server: The tracking server's URI, without credentials.
+        uri: The requested URI without credentials: "models:/phi3@champion".
+        server: The tracking server's URI without credentials.
         pulled_at: When it was pulled, ISO 8601 in UTC.
-        name: The registered model; "" for one pulled from a run or by its id.
+        name: The registered model; "" if it was pulled from a run or by its id.
         version: Its version; "" as above.
-        aliases: Every alias that meant this version when the server was last asked.
-        run_id: The run that logged it; "" where that is not known.
-        model_id: MLflow's id of the logged model; "" for models older than MLflow 3.
-        location: The artifacts' URI on the server, without credentials.
-        place: Which pull into this store it was, for no clock tells that; 0 for those of older versions.
+        aliases: Every alias that pointed to this version when the server was last asked.
+        run_id: The run that logged it; "" if unknown.
+        model_id: MLflow's id of the logged model; "" for models from before MLflow 3.
+        location: URI of the artifacts on the server, without credentials.
+        place: Sequence number of the pull into this store, since clocks are unreliable; 0 if pulled by older versions.
     """
 
     uri: str
@@ -55,7 +55,7 @@ class Origin:
 
     @property
     def pulled(self) -> str:
-        """When it was pulled, for people: "2026-11-25 10:40 UTC"."""
+        """When it was pulled, formatted as "2026-11-25 10:40 UTC"."""
         return shown(self.pulled_at[:16].replace("T", " ")) + " UTC"
 
     @property
@@ -65,16 +65,16 @@ class Origin:
 
     @property
     def number(self) -> int:
-        """The version as a number; 0 where it is none."""
+        """The version as a number; 0 if it is not one."""
         return int(self.version) if self.version.isdecimal() else 0
 
     @property
     def order(self) -> tuple[int, str]:
-        """What tells which of two was pulled later."""
+        """Sort key that orders pulls chronologically."""
         return self.place, self.pulled_at
 
-    def is_meant_by(self, reference: Reference) -> bool:
-        """Whether the URI names this model, as far as is known without asking."""
+    def matches(self, reference: Reference) -> bool:
+        """Whether the URI refers to this model, as far as is known without asking the server."""
         if reference.model_id:
             return self.model_id == reference.model_id
         if not reference.name:
@@ -83,31 +83,31 @@ class Origin:
         return self.name == reference.name and meant
 
     def same_model(self, other: Origin) -> bool:
-        """Whether both are versions of one registered model, or the very same where they are not registered."""
+        """Whether both are versions of one registered model, or identical if not registered."""
         if self.server != other.server:
             return False
         return self.name == other.name if self.name or other.name else self.location == other.location
 
 
-def told(uri: str, origin: Origin) -> str:
-    """The sentence on a URI that was answered from the store."""
+def describe_resolution(uri: str, origin: Origin) -> str:
+    """Return a sentence about the version that a URI was resolved to in the store."""
     version = f"is version {origin.version}, " if origin.version else "was "
     return shown(f"{uri} {version}pulled {origin.pulled} from {origin.server}", 400)
 
 
 class Origins:
-    """The records of one store. Making the object touches no disk."""
+    """The records of one store. Creating the object does not access the disk."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._folder = root / ORIGINS
 
     def get(self, name: str) -> Origin | None:
-        """Where an installed model was pulled from; None where that is not known."""
+        """Return where an installed model was pulled from; None if unknown."""
         import msgspec
 
         if next(self._records(name), None) is None:
-            return None  # as for most models: their manifests need not be read
+            return None  # true of most models, whose manifests then need not be read
         try:
             manifest = read_manifest(self._root / name)
             path = self._path(name, manifest.digest if manifest is not None else "")
@@ -116,18 +116,18 @@ class Origins:
             return None
 
     def all(self) -> dict[str, Origin]:
-        """The origins of all models that were pulled, by their names here."""
+        """Return the origins of all pulled models by local name."""
         names = sorted({path.name.partition("~")[0] for path in self._records("*")})
         found = {name: self.get(name) for name in names}
         return {name: origin for name, origin in found.items() if origin is not None}
 
     def find(self, reference: Reference) -> tuple[str, Origin] | None:
-        """The name and the origin of the model that a URI means; None where none was pulled.
+        """Return the name and origin of the model a URI refers to; None if it was not pulled.
 
-        The same URI may have been pulled from two servers, or an alias may have moved on: what was pulled last counts.
-        For `latest`, it is the highest version pulled from the server that was last pulled from.
+        The same URI may have been pulled from two servers, or an alias may have moved: the latest pull counts. `latest`
+        means the highest version pulled from the server used last.
         """
-        meant = {name: origin for name, origin in self.all().items() if origin.is_meant_by(reference)}
+        meant = {name: origin for name, origin in self.all().items() if origin.matches(reference)}
         if not meant:
             return None
         name = max(meant, key=lambda name: meant[name].order)
@@ -137,7 +137,7 @@ class Origins:
         return name, meant[name]
 
     def write(self, name: str, digest: str, origin: Origin) -> None:
-        """Record the origin of a model that is pulled, with that manifest digest. Raises OSError and StorageError."""
+        """Record the origin of a pulled model with that manifest digest. Raises OSError and StorageError."""
         place = max((known.place for known in self.all().values()), default=0) + 1
         self._write(name, digest, replace(origin, place=place))
 
@@ -148,20 +148,20 @@ class Origins:
         write_atomically(self._path(name, digest), msgspec.json.format(msgspec.json.encode(origin), indent=1))
 
     def update(self, name: str, origin: Origin) -> None:
-        """Put right what is known of an installed model. Raises ModelError and StorageError."""
+        """Update the record of an installed model. Raises ModelError and StorageError."""
         manifest = read_manifest(self._root / name)
         if manifest is not None:
-            with writing(self._folder):
+            with storage_errors(self._folder):
                 self._write(name, manifest.digest, origin)
 
-    def forget(self, name: str, *, but: str = "") -> None:
-        """Drop what is recorded for a name, but for the model with that manifest digest. Raises OSError."""
+    def forget(self, name: str, *, except_digest: str = "") -> None:
+        """Delete the records of a name, except for the model with that manifest digest. Raises OSError."""
         for path in self._records(name):
-            if not but or path != self._path(name, but):
+            if not except_digest or path != self._path(name, except_digest):
                 path.unlink(missing_ok=True)
 
     def _records(self, name: str) -> Iterator[Path]:
-        return self._folder.glob(f"{name}~*.json")  # no model's name has a tilde in it
+        return self._folder.glob(f"{name}~*.json")  # model names contain no tilde
 
     def _path(self, name: str, digest: str) -> Path:
         return self._folder / f"{name}~{digest[:16]}.json"

@@ -1,7 +1,8 @@
-"""URIs that name a model in an MLflow registry, a run or an artifact store, taken apart.
+"""Parses URIs that refer to a model in an MLflow registry, a run or an artifact store.
 
-Only the words are looked at: whether there is such a model is asked elsewhere. Credentials in a URI are cut out before
-it is shown or kept; nothing here may import mlflow or go to a network.
+This is purely syntactic: whether the model exists is checked elsewhere. Credentials in a URI are removed before it is
+    shown
+or stored. Nothing here may import mlflow or use a network.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 from edgechat.errors import ModelError
-from edgechat.models.safe_walk import leaves
+from edgechat.models.safe_walk import escapes
 from edgechat.models.sanitize import shown
 
 SCHEMES = frozenset({"models", "runs", "mlflow-artifacts", "http", "https"})
-"""What can be pulled."""
+"""URI schemes that can be pulled."""
 
 FORMS = "models:/NAME@ALIAS, models:/NAME/VERSION, models:/NAME/latest, models:/m-ID, runs:/RUN_ID/model"
 
@@ -25,17 +26,17 @@ _MODEL_ID = re.compile(r"m-[0-9A-Za-z]+")
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A URI understood. Of the fields after `uri` those that its form has are set.
+    """A parsed URI. Of the fields after `uri`, only those its form contains are set.
 
     Attributes:
-        uri: The URI in its plain form, without credentials.
+        uri: The URI in normal form, without credentials.
         name: The registered model.
         version: Its version, a number.
         alias: Its alias.
-        latest: Whether the newest version is meant.
+        latest: Whether it means the newest version.
         model_id: MLflow's id of a logged model.
         run_id: A run.
-        path: The artifact's path in the run.
+        path: Path of the artifact in the run.
     """
 
     uri: str
@@ -49,18 +50,18 @@ class Reference:
 
 
 def scheme_of(uri: str) -> str:
-    """The scheme in small letters; "" for what has none. A single letter is a drive of Windows, not a scheme."""
+    """Return the scheme in lower case; "" if there is none. A single letter is a Windows drive, not a scheme."""
     found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):", uri)
     return found[1].lower() if found else ""
 
 
 def without_credentials(text: str) -> str:
-    """The text with user names and passwords cut out of every URI in it, as in `https://user:password@host`."""
+    """Remove user names and passwords from every URI in a text, as in `https://user:password@host`."""
     return _CREDENTIALS.sub("", text)
 
 
 def plain_server(uri: str) -> str:
-    """A tracking URI as it is shown and kept: without credentials, query, fragment and closing slash."""
+    """Return a tracking URI as displayed and stored: without credentials, query, fragment and trailing slash."""
     clean = without_credentials(uri.strip())
     if scheme_of(clean) in {"http", "https"}:
         try:
@@ -72,10 +73,10 @@ def plain_server(uri: str) -> str:
 
 
 def parse_reference(uri: str) -> Reference:
-    """Take a URI apart.
+    """Parse a URI.
 
     Raises:
-        ModelError: It is none that can be pulled.
+        ModelError: It is not one that can be pulled.
     """
     scheme, _, rest = uri.strip().partition(":")
     scheme = scheme.lower()
@@ -89,13 +90,13 @@ def parse_reference(uri: str) -> Reference:
             raise _not_understood(uri, "the run or the path of the artifact in it is missing.")
         return Reference(f"runs:/{run_id}/{path}", run_id=run_id, path=path)
     clean = plain_server(f"{scheme}:{rest}")
-    if not rest.strip("/") or leaves(_path_of(clean).lstrip("/")):
+    if not rest.strip("/") or escapes(_path_of(clean).lstrip("/")):
         raise _not_understood(uri, "its path leads nowhere.")
     return Reference(clean)
 
 
 def _path_of(uri: str) -> str:
-    """The path of a URI; one that leads nowhere where it cannot be split."""
+    """Return the path of a URI; an invalid one if it cannot be parsed."""
     try:
         return urlsplit(uri).path
     except ValueError:
@@ -124,11 +125,11 @@ def _registered(uri: str, rest: str) -> Reference:
 
 
 def _local(uri: str, rest: str) -> str:
-    """What follows `models:/` or `runs:/`."""
+    """Return what follows `models:/` or `runs:/`."""
     path = rest.removeprefix("/").rstrip("/")
     if not rest.startswith("/") or path.startswith("/"):
         raise _not_understood(uri, "one slash belongs behind the colon. A server is named with --tracking-uri.")
-    if not path.strip() or path != path.strip() or leaves(path) or any(part in {"", "."} for part in path.split("/")):
+    if not path.strip() or path != path.strip() or escapes(path) or any(part in {"", "."} for part in path.split("/")):
         raise _not_understood(uri, "a part of it is missing, or leads elsewhere.")
     return path
 

@@ -1,8 +1,8 @@
-"""Every file of a model folder, with the promise that none of them is somewhere else.
+"""Lists the files of a model folder, guaranteeing that none of them is elsewhere.
 
-A model is a folder from a stranger. A link in it that leads out would have edgechat read, copy or publish a file of the
-user's; a pipe or a device would hang whoever opens it. So nobody else in this room lists a folder: `walk` does, and it
-never returns what it did not check.
+A model folder is untrusted. A link leading outside would make edgechat read, copy or publish one of the user's files; a
+pipe or a device would hang whoever opens it. So only `walk` lists folders in this package, and it returns nothing
+unchecked.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from edgechat.errors import ModelError
 from edgechat.models.sanitize import shown
 
 _MOST_FILES = 20_000
-"""More entries than any model has; folders linking to folders could otherwise multiply without end."""
+"""More entries than any model has; links between folders could otherwise multiply without limit."""
 
 _DEEPEST = 32
-"""Folders within folders; a real model has three or four."""
+"""Maximum nesting depth; real models have three or four levels."""
 
 
 WITHOUT_LINKS = "If the files are yours, make a copy with the links replaced by files: cp -rL FOLDER COPY"
-"""The next step for a user whose own model is made of links."""
+"""A hint for users whose own model consists of links."""
 
 _NOT_SO = "Give the folder of the model alone."
 
@@ -38,10 +38,10 @@ class ModelFile:
     """One regular file of a model.
 
     Attributes:
-        relative: Its path below the folder that was walked, with forward slashes.
+        relative: Path below the walked folder, with forward slashes.
         path: Where its bytes are: the same place, or the target of a link inside the model.
-        size: Bytes.
-        mtime_ns: When it was last changed.
+        size: Size in bytes.
+        mtime_ns: Time of the last change in nanoseconds.
     """
 
     relative: str
@@ -59,11 +59,11 @@ def walk(
 
     Args:
         folder: The folder to list, resolved.
-        root: The model it is part of, resolved; links may lead anywhere in it. The folder itself when left out.
-        on_bad: Called with the relative path and the error for each entry that cannot be listed, in place of raising.
+        root: The model it is part of, resolved, which links may not leave. Defaults to the folder itself.
+        on_bad: Called with the relative path and the error for each entry that cannot be listed, instead of raising.
 
     Raises:
-        ModelError: An entry is a link that leaves the root or leads nowhere, is no regular file, or cannot be read.
+        ModelError: An entry is a broken link or one that leaves the root, is not a regular file, or cannot be read.
     """
     return tuple(
         sorted(_Walk(root if root is not None else folder, on_bad).below(folder, "", (folder,)), key=_relative)
@@ -80,25 +80,25 @@ class _Walk:
     def __init__(self, root: Path, on_bad: Callable[[str, ModelError], None] | None) -> None:
         self._root = root
         self._on_bad = on_bad
-        self._seen = 0
+        self._count = 0
 
     def below(self, folder: Path, prefix: str, chain: tuple[Path, ...]) -> Iterator[ModelFile]:
         if len(chain) > _DEEPEST:
             raise ModelError("Not a model folder", f"{self._root} has folders nested deeper than {_DEEPEST}.", _NOT_SO)
         try:
-            found = self._listed(folder)
+            found = self._list(folder)
         except OSError as error:
             self._bad(prefix.rstrip("/") or ".", f"{folder} cannot be read: {error.strerror or error}.", _READABLE)
             return
         for entry in found:
             yield from self._entry(entry, prefix + entry.name, chain)
 
-    def _listed(self, folder: Path) -> list[os.DirEntry[str]]:
+    def _list(self, folder: Path) -> list[os.DirEntry[str]]:
         found = []
         with os.scandir(folder) as entries:
-            for entry in entries:  # counted here: a list of a folder with millions of files would fill the memory
-                self._seen += 1
-                if self._seen > _MOST_FILES:
+            for entry in entries:  # counted here: listing a folder with millions of files would fill the memory
+                self._count += 1
+                if self._count > _MOST_FILES:
                     raise ModelError(
                         "Not a model folder", f"{self._root} holds more than {_MOST_FILES:,} files.", _NOT_SO
                     )
@@ -108,14 +108,14 @@ class _Walk:
     def _entry(self, entry: os.DirEntry[str], relative: str, chain: tuple[Path, ...]) -> Iterator[ModelFile]:
         path = Path(entry.path)
         try:
-            # Windows has junctions besides links; there, every entry is resolved.
+            # Windows has junctions besides links, so every entry is resolved there.
             if entry.is_symlink() or os.name == "nt":
                 path = path.resolve(strict=True)
                 if not path.is_relative_to(self._root):
                     self._bad(relative, f"{shown(relative)} is a link that leaves the model folder: {shown(path)}.")
                     return
             status = path.stat(follow_symlinks=False)
-        except (OSError, RuntimeError) as error:  # RuntimeError: Python before 3.13 on links that go in circles
+        except (OSError, RuntimeError) as error:  # RuntimeError: circular links before Python 3.13
             reason = error.strerror if isinstance(error, OSError) else "a link that leads to itself"
             self._bad(relative, f"{shown(relative)} cannot be read: {reason}.", _READABLE)
             return
@@ -136,29 +136,29 @@ class _Walk:
         self._on_bad(relative, error)
 
 
-def leaves(text: str) -> bool:
-    """Whether a path written in a model would lead out of the folder it is meant for, on any system."""
-    # Backslashes count as separators everywhere: a model made on Windows is read elsewhere, and the other way round.
+def escapes(text: str) -> bool:
+    """Whether a path written in a model would lead outside its folder on any system."""
+    # Backslashes always count as separators: a model made on Windows is read elsewhere, and vice versa.
     posix, windows = PurePosixPath(text.replace("\\", "/")), PureWindowsPath(text)
     return "\0" in text or posix.is_absolute() or bool(windows.drive or windows.root) or ".." in posix.parts
 
 
-def named(base: Path, text: str, root: Path, where: str) -> Path:
-    """The file or folder that a path written in a model means.
+def resolve_inside(base: Path, text: str, root: Path, where: str) -> Path:
+    """Resolve a path written in a model.
 
     Args:
-        base: The folder the path is relative to, resolved.
-        text: The path as it is written.
+        base: The folder it is relative to, resolved.
+        text: The path as written.
         root: The model, resolved.
-        where: Who wrote it, for the message: "MLmodel, flavors.x.data".
+        where: Where it was found, for the message: "MLmodel, flavors.x.data".
 
     Returns:
         The resolved path, which may not exist.
 
     Raises:
-        ModelError: The path is absolute, climbs with `..`, or leads out of the root through a link.
+        ModelError: The path is absolute, contains `..`, or leaves the root through a link.
     """
-    if not leaves(text):
+    if not escapes(text):
         literal = base / text
         path = literal if literal.exists() else base / text.replace("\\", "/")
         try:

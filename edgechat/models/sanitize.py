@@ -1,7 +1,7 @@
-"""Words taken from a model folder, made fit for a message on a terminal.
+"""Makes text from a model folder safe to print on a terminal.
 
-File names, metadata and settings of a model were written by whoever made it. They may hold escape sequences, broken
-Unicode or a megabyte of text; none of that may reach the user through an error or a table.
+File names, metadata and settings come from the model's author. They may contain escape sequences, invalid Unicode or a
+megabyte of text, none of which may reach the user through an error or a table.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ __all__ = ["shown", "size_text"]
 
 
 def size_text(size: int) -> str:
-    """A number of bytes as people read it: "93.8 MB", in powers of ten as disks are sold."""
+    """Format a size in bytes, such as "93.8 MB", in powers of ten as on disk labels."""
     amount = float(size)
     for unit in ("B", "kB", "MB", "GB"):
         if amount < 999.5:

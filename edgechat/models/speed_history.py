@@ -1,7 +1,7 @@
-"""How fast each model has written on this machine, as the last replies measured it.
+"""Generation speed of each model on this machine, measured from its latest replies.
 
-A small file in the state folder; nothing of a chat is in it. The folders of edgechat may travel on a stick, so each
-machine has its own numbers. What cannot be read or written is only not known.
+A small file in the state folder without any chat content. edgechat's folders may travel on a USB stick, so numbers are
+recorded per machine. Whatever cannot be read or written is treated as unknown.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from edgechat.errors import StorageError
 from edgechat.runtime import paths
 from edgechat.runtime.regular_files import read_regular
 
-KEPT = 9
-"""Replies that are remembered of each model; their median is what is told."""
+REMEMBERED = 9
+"""Number of replies remembered per model; their median is reported."""
 
 LEAST_TOKENS = 8
-"""A shorter reply measures nothing."""
+"""Minimum length of a reply to be measured, in tokens."""
 
 _MOST_MODELS = 200
 _LARGEST = 4_000_000
 
 
 class _File(msgspec.Struct, frozen=True):
-    """By machine, then by model: tokens a second of the last replies, the newest last."""
+    """Tokens per second of the latest replies by machine and model, newest last."""
 
     machines: dict[str, dict[str, list[float]]] = {}
 
 
 def path() -> Path:
-    """Where they are kept."""
+    """Return the file."""
     return paths.state_dir() / "speeds.json"
 
 
 def machine() -> str:
-    """What stands for this machine; nothing can be read out of it."""
-    import hashlib  # the start of the chat needs none of these
+    """Return an anonymous id of this machine."""
+    import hashlib  # not needed when a chat starts
     import platform
 
     facts = f"{platform.machine()} {cpu_name()} {os.cpu_count()}"
@@ -47,7 +47,7 @@ def machine() -> str:
 
 
 def cpu_name() -> str:
-    """The processor's name, "" where the system does not tell."""
+    """Return the processor's name; "" if the system does not report it."""
     import platform
 
     with suppress(OSError):
@@ -57,19 +57,19 @@ def cpu_name() -> str:
     return platform.processor()
 
 
-def note(model: str, tokens: int, speed: float) -> None:
-    """Remember the speed of one reply.
+def record(model: str, tokens: int, speed: float) -> None:
+    """Record the speed of one reply.
 
     Args:
-        model: Its name.
-        tokens: Tokens that were written.
-        speed: Tokens a second.
+        model: Name of the model.
+        tokens: Tokens generated.
+        speed: Tokens per second.
     """
     if tokens < LEAST_TOKENS or speed <= 0:
         return
     machines = dict(_read().machines)
     models = dict(machines.get(machine(), {}))
-    models[model] = [*models.pop(model, []), round(speed, 2)][-KEPT:]
+    models[model] = [*models.pop(model, []), round(speed, 2)][-REMEMBERED:]
     machines[machine()] = dict(list(models.items())[-_MOST_MODELS:])
     temporary = path().with_name(f".{path().name}.{os.getpid()}.tmp")
     with suppress(OSError, StorageError):
@@ -81,7 +81,7 @@ def note(model: str, tokens: int, speed: float) -> None:
 
 
 def measured(model: str) -> tuple[float, int] | None:
-    """Tokens a second of a model on this machine, and of how many replies that is the median; None if not known."""
+    """Return a model's tokens per second on this machine and the number of replies measured; None if unknown."""
     import statistics
 
     speeds = _read().machines.get(machine(), {}).get(model, [])

@@ -1,8 +1,8 @@
-"""The models installed on this device: one folder a name, complete or not there.
+"""The models installed on this device: one folder per name, either complete or absent.
 
-Whatever kills edgechat or the machine, a name in the store is a whole model with its manifest. So a model is put
-together in a folder whose name begins with a dot and is renamed when everything is on the disk; leftovers of a process
-that died are swept by the next one. Nothing here converts, downloads or runs a model.
+Whenever edgechat or the machine is killed, a name in the store is a complete model with its manifest. So a model is
+assembled in a folder whose name starts with a dot, and renamed once everything is on disk; leftovers of a killed
+process are removed by the next one. Nothing here converts, downloads or runs a model.
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgechat.errors import EdgechatError, ModelError, StorageError
-from edgechat.models.copying import copy_files, need_space, sync_folder, sync_tree, writing
+from edgechat.models.copying import copy_files, require_space, storage_errors, sync_folder, sync_tree
 from edgechat.models.folder import ModelFolder, open_model
 from edgechat.models.manifest import (
     MANIFEST,
     Manifest,
     Problem,
-    Progress,
+    covered_files,
     forget_times,
-    listed,
     read_manifest,
     record_times,
     verify_manifest,
@@ -38,12 +37,13 @@ from edgechat.models.origin import Origin, Origins
 from edgechat.models.sanitize import shown
 from edgechat.runtime import paths
 from edgechat.runtime.file_lock import FileLock, locked
+from edgechat.runtime.progress import ByteCallback
 from edgechat.runtime.regular_files import read_regular
 
 _STAGING, _REPLACED, _REMOVED = ".staging-", ".replaced-", ".removed-"
 _LOCKS, _TRUSTED = ".locks", ".trusted"
 _LARGEST_NOTE = 100_000
-"""Bytes of a note of edgechat's own beside the models."""
+"""Maximum bytes of edgechat's own records next to the models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ class Entry:
     Attributes:
         name: The model's name.
         path: Its folder.
-        model: The model; None when it cannot be opened.
-        error: Why it cannot be opened; None when it can.
+        model: The model; None if it cannot be opened.
+        error: Why it cannot be opened; None if it can.
     """
 
     name: str
@@ -64,13 +64,13 @@ class Entry:
 
 
 class ModelStore:
-    """The models below one folder, `paths.models_dir()` if none is given. Making the object touches no disk."""
+    """The models below one folder, by default `paths.models_dir()`. Creating the object does not access the disk."""
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = (root if root is not None else paths.models_dir()).absolute()
 
     def names(self) -> tuple[str, ...]:
-        """The installed names, sorted; empty when the store does not exist yet."""
+        """Return the installed names, sorted; empty if the store does not exist yet."""
         self._sweep()
         try:
             found = [path.name for path in self.root.iterdir() if is_name(path.name) and path.is_dir()]
@@ -81,7 +81,7 @@ class ModelStore:
         return tuple(sorted(found, key=lambda name: (name.lower(), name)))
 
     def entries(self) -> tuple[Entry, ...]:
-        """Every installed name, those that cannot be opened included."""
+        """Return every installed name, including models that cannot be opened."""
         found = []
         for name in self.names():
             try:
@@ -91,11 +91,11 @@ class ModelStore:
         return tuple(found)
 
     def list(self) -> tuple[ModelFolder, ...]:
-        """The installed models that can be opened."""
+        """Return the installed models that can be opened."""
         return tuple(entry.model for entry in self.entries() if entry.model is not None)
 
     def has(self, name: str) -> bool:
-        """Whether a model of that name is installed; False for what cannot be a name."""
+        """Whether a model with that name is installed; False for an invalid name."""
         if not is_name(name):
             return False
         self._sweep()
@@ -105,15 +105,15 @@ class ModelStore:
         """Open an installed model.
 
         Raises:
-            ModelError: There is none of that name, or it cannot be opened.
+            ModelError: There is none with that name, or it cannot be opened.
         """
         model = open_model(self._existing(name), trust=self._is_trusted(name))
         return dataclasses.replace(model, origin=Origins(self.root).get(name))
 
     @property
     def origins(self) -> Origins:
-        """Where the pulled models came from."""
-        self._sweep()  # a model that has to come back first has its origin too
+        """Return where the pulled models came from."""
+        self._sweep()  # a model that has to be restored first has an origin too
         return Origins(self.root)
 
     def add(
@@ -121,7 +121,7 @@ class ModelStore:
         source: Path,
         name: str | None = None,
         *,
-        progress: Progress | None = None,
+        on_progress: ByteCallback | None = None,
         replace: bool = False,
         link: bool = False,
         trust: bool = False,
@@ -130,34 +130,34 @@ class ModelStore:
         """Install a model folder.
 
         Args:
-            source: What `open_model` accepts. It is not changed.
-            name: What to call it; `ModelFolder.name` when left out.
-            progress: Told the bytes copied.
-            replace: Put it in the place of an installed model of that name.
-            link: Hard-link the files in place of copying them, where the file system can. They are then the same
-                files: who edits the source edits the installed model.
+            source: Anything `open_model` accepts. It is not modified.
+            name: Name in the store; defaults to `ModelFolder.name`.
+            on_progress: Called with the bytes copied and the total.
+            replace: Replace an installed model with that name.
+            link: Hard-link instead of copying where the file system supports it. Editing the source then also edits the
+                installed model.
             trust: Accept a model that loads native code, and remember that for this name.
-            origin: Where it was pulled from, to be remembered with it.
+            origin: Where it was pulled from, to be recorded with it.
 
         Returns:
             The installed model.
 
         Raises:
-            ModelError: The folder is no usable model, differs from its own manifest, or the name is taken or not
-                possible.
-            StorageError: There is no room, or the store cannot be written.
+            ModelError: The folder is not a usable model, does not match its own manifest, or the name is taken or
+                invalid.
+            StorageError: There is not enough space, or the store cannot be written.
         """
         model = open_model(source, trust=trust)
         name = check_name(name) if name is not None else name_for(Path(model.name))
         if self.root.resolve().is_relative_to(model.root):
             raise ModelError("Not a model folder", f"edgechat keeps its models in {model.root}.")
         shipped = read_manifest(model.root)
-        files = listed(model.root)
+        files = covered_files(model.root)
         size = 0 if link else sum(file.size for file in files)
         with self.staging(name, replace=replace, size=size, trust=trust, origin=origin) as folder:
-            digests = copy_files(files, folder, link=link, progress=progress)
+            digests = copy_files(files, folder, link=link, on_progress=on_progress)
             if shipped is not None:
-                # MLflow may rewrite MLmodel after it was saved, to note environment variables.
+                # MLflow may rewrite MLmodel after saving, to record environment variables.
                 wrong = [p for p, digest in shipped.files.items() if p != MLMODEL and digests.get(p) != digest]
                 if wrong:
                     raise ModelError(
@@ -171,38 +171,38 @@ class ModelStore:
         return self.get(name)
 
     def remove(self, name: str) -> None:
-        """Delete an installed model. It is gone at once; its bytes a moment later.
+        """Delete an installed model. It disappears at once, its data shortly after.
 
         Raises:
-            ModelError: There is none of that name.
+            ModelError: There is none with that name.
             StorageError: It cannot be removed.
         """
         path = self._existing(name)
-        with self._mutex(), writing(self.root):
-            gone = self._aside(_REMOVED, name)
+        with self._mutex(), storage_errors(self.root):
+            gone = self._temporary_path(_REMOVED, name)
             path.rename(gone)
             self._trust(name, None)
             Origins(self.root).forget(name)
         forget_times(path)
         _delete(gone)
 
-    def verify(self, name: str, progress: Progress | None = None) -> tuple[Problem, ...]:
-        """Read every byte of an installed model and compare with its manifest; see `manifest.verify_manifest`."""
-        return tuple(verify_manifest(self._existing(name), progress))
+    def verify(self, name: str, on_progress: ByteCallback | None = None) -> tuple[Problem, ...]:
+        """Read every byte of an installed model and compare it with its manifest; see `manifest.verify_manifest`."""
+        return tuple(verify_manifest(self._existing(name), on_progress))
 
     @contextmanager
     def lock(self, name: str, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-        """Keep other processes out of installing the same name.
+        """Keep other processes from installing the same name.
 
-        Hold it around looking whether the model is there and installing it: of two starts at once, the second then
-        waits and finds it installed. `staging` and `add` do not take it themselves.
+        Hold it while checking for the model and installing it: of two concurrent starts, the second then waits and
+        finds the model installed. `staging` and `add` do not acquire it themselves.
 
         Args:
             name: The model's name.
             on_wait: Called once if another process holds the lock.
 
         Raises:
-            ModelError: Not a name.
+            ModelError: The name is invalid.
             StorageError: The store cannot be written.
         """
         check_name(name)
@@ -219,40 +219,40 @@ class ModelStore:
         trust: bool = False,
         origin: Origin | None = None,
     ) -> Iterator[Path]:
-        """An empty folder to put a model together in, which becomes the model of that name when the block ends.
+        """Provide an empty folder to assemble a model in, which is installed under that name when the block ends.
 
-        An error in the block removes the folder; a kill leaves it invisible, for the next use of the store to sweep.
-        The manifest is written if the block wrote none.
+        An error in the block removes the folder; if the process is killed it stays hidden until the next use of the
+        store removes it. A manifest is written unless the block wrote one.
 
         Args:
             name: The model's name.
-            replace: Put it in the place of an installed model of that name.
-            size: Bytes to check free space for; 0 checks none.
-            trust: Remember the model as one that may load native code.
+            replace: Replace an installed model with that name.
+            size: Bytes of free space to require; 0 skips the check.
+            trust: Record that the model may load native code.
             origin: Where it was pulled from.
 
         Raises:
-            ModelError: Not a name, or it is taken.
-            StorageError: There is no room, or the store cannot be written.
+            ModelError: The name is invalid or taken.
+            StorageError: There is not enough space, or the store cannot be written.
         """
         check_name(name)
-        self._free(name, replace)
-        with self._mutex(), writing(self.root):
+        self._require_free(name, replace)
+        with self._mutex(), storage_errors(self.root):
             self._sweep_locked()
-            folder = self._aside(_STAGING, name)
+            folder = self._temporary_path(_STAGING, name)
             owner = FileLock(folder.with_name(folder.name + ".lock"))
             owner.acquire()
             folder.mkdir(mode=0o700)
         try:
             if size:
-                need_space(self.root, size)
+                require_space(self.root, size)
             yield folder
             manifest = read_manifest(folder) or write_manifest(folder)
             sync_tree(folder)
             self._publish(folder, name, replace, manifest, trust, origin)
         finally:
             _delete(folder)
-            # Unlinked while it is still held: a sweeper that takes it after that holds a file without a name.
+            # Unlinked while still locked: a sweeper that opens it later locks a file without a name.
             if os.name != "nt":
                 owner.path.unlink(missing_ok=True)
             owner.release()
@@ -263,12 +263,12 @@ class ModelStore:
         self, folder: Path, name: str, replace: bool, manifest: Manifest, trust: bool, origin: Origin | None
     ) -> None:
         target, old = self.root / name, None
-        with self._mutex(), writing(self.root):
-            self._free(name, replace)
-            if origin is not None:  # it counts for this manifest alone, that is from the renaming on
+        with self._mutex(), storage_errors(self.root):
+            self._require_free(name, replace)
+            if origin is not None:  # applies to this manifest only, so from the rename on
                 Origins(self.root).write(name, manifest.digest, origin)
             if target.exists():
-                old = self._aside(_REPLACED, name)
+                old = self._temporary_path(_REPLACED, name)
                 target.rename(old)
             try:
                 folder.rename(target)
@@ -276,18 +276,18 @@ class ModelStore:
                 if old is not None:
                     old.rename(target)
                 raise
-            if old is not None:  # from here on the old one is not to come back, whatever happens to the new one
-                gone = self._aside(_REMOVED, name)
+            if old is not None:  # from here on the old model must not be restored, whatever happens to the new one
+                gone = self._temporary_path(_REMOVED, name)
                 old.rename(gone)
                 old = gone
             self._trust(name, manifest.digest if trust else None)
-            Origins(self.root).forget(name, but=manifest.digest if origin is not None else "")
+            Origins(self.root).forget(name, except_digest=manifest.digest if origin is not None else "")
             sync_folder(self.root)
         record_times(target, manifest)
         if old is not None:
             _delete(old)
 
-    def _free(self, name: str, replace: bool) -> None:
+    def _require_free(self, name: str, replace: bool) -> None:
         if not replace and (self.root / name).exists():
             raise ModelError(
                 "Name is taken",
@@ -301,7 +301,7 @@ class ModelStore:
             raise unknown_name(name, self.names())
         return self.root / name
 
-    # Trust is kept beside the models, tied to the manifest's digest: a folder cannot bring its own.
+    # Trust is stored outside the models and tied to the manifest's digest, so a folder cannot grant it to itself.
 
     def _trust(self, name: str, digest: str | None) -> None:
         path = self.root / _TRUSTED / f"{name}.json"
@@ -323,14 +323,14 @@ class ModelStore:
         return paths.make_private(paths.make_private(self.root) / _LOCKS) / f"{name}.lock"
 
     def _mutex(self) -> AbstractContextManager[None]:
-        """Held for moments only: while folders of the store are renamed, made or swept."""
+        """Held only briefly, while folders of the store are renamed, created or swept."""
         return locked(self._lock_path("store"))
 
-    def _aside(self, prefix: str, name: str) -> Path:
+    def _temporary_path(self, prefix: str, name: str) -> Path:
         return self.root / f"{prefix}{name}~{secrets.token_hex(4)}"
 
     def _sweep(self) -> None:
-        """Clear what dead processes left, if there is anything and nobody else is at it."""
+        """Remove what killed processes left behind, if there is anything and nobody else is doing it."""
         try:
             if not any(path.name.startswith((_STAGING, _REPLACED, _REMOVED)) for path in self.root.iterdir()):
                 return
@@ -341,14 +341,14 @@ class ModelStore:
                 finally:
                     mutex.release()
         except (OSError, StorageError):
-            return  # a store that can only be read is still good to read from
+            return  # a read-only store can still be read from
 
     def _sweep_locked(self) -> None:
         for leftover in sorted(self.root.iterdir()):
             if leftover.name.startswith(_STAGING) and not leftover.name.endswith(".lock"):
                 self._sweep_staging(leftover)
             elif leftover.name.startswith(_REPLACED):
-                # Killed between the two renames of a replacement: the old model comes back.
+                # Killed between the two renames of a replacement: restore the old model.
                 target = self.root / leftover.name.removeprefix(_REPLACED).rpartition("~")[0]
                 if target.exists():
                     _delete(leftover)
@@ -363,7 +363,7 @@ class ModelStore:
         owner = FileLock(folder.with_name(folder.name + ".lock"))
         if not owner.acquire():
             return
-        if owner.certain:  # nobody holds it: the process that made the folder is dead
+        if owner.certain:  # nobody holds it: the process that created the folder is dead
             _delete(folder)
         owner.release()
         if owner.certain:
@@ -371,7 +371,7 @@ class ModelStore:
 
 
 def _delete(folder: Path) -> None:
-    """Delete a folder as far as that is possible; what stays is swept another time."""
-    if folder.is_symlink():  # a model the user linked into the store: the link goes, its target stays
+    """Delete a folder as far as possible; the rest is swept later."""
+    if folder.is_symlink():  # a model the user linked into the store: remove the link, not its target
         folder.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)

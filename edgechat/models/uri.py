@@ -1,8 +1,7 @@
-"""From what a user calls a model to the folder it is in.
+"""Resolves what a user calls a model to its folder.
 
-One rule decides between a path and a name: what looks like a path is a path; anything else is first a name in the
-store. What was pulled from a registry is found in the store by the URI it has there. Nothing is ever fetched, and
-nobody is asked.
+What looks like a path is a path; anything else is first looked up as a name in the store. Models pulled from a registry
+are found in the store by their URI. Nothing is ever downloaded, and no server is contacted.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from edgechat.errors import ModelError
 from edgechat.models.default import default_model
 from edgechat.models.folder import ModelFolder, open_model
 from edgechat.models.names import unknown_name
-from edgechat.models.origin import Origin, told
+from edgechat.models.origin import Origin, describe_resolution
 from edgechat.models.registry_uri import SCHEMES, Reference, parse_reference, scheme_of
 from edgechat.models.sanitize import shown
 from edgechat.models.store import ModelStore
@@ -27,17 +26,18 @@ _ELSEWHERE = frozenset({"dbfs", "s3", "gs", "wasbs", "abfss", "hf"})
 
 
 def resolve_model(uri: str | None, *, store: ModelStore | None = None, trust: bool = False) -> ModelFolder:
-    """Open the model that a URI, a path or a name means.
+    """Open the model that a URI, a path or a name refers to.
 
     Args:
-        uri: A name in the store; a path (absolute, beginning with `.` or `~`, or with a separator in it), a `file:`
-            URI, or the name of a folder in the working directory that is no name in the store; a URI by which a model
-            was pulled. None takes the default model, or the only one installed.
-        store: Where to look for names; the user's own when left out.
-        trust: Accept a model given by its path that loads native code.
+        uri: A name in the store; a path (absolute, starting with `.` or `~`, or containing a separator), a `file:` URI,
+            or the name of a folder in the working directory that is not in the store; a URI by which a model was
+            pulled. None means the default model, or the only one installed.
+        store: Where to look up names; defaults to the user's store.
+        trust: Accept a model that loads native code, if it is given by its path.
 
     Raises:
-        ModelError: Nothing there, no usable model, several to choose from, or a registry's model that was not pulled.
+        ModelError: Nothing is there, it is not a usable model, there are several to choose from, or it is a registry's
+            model that was not pulled.
     """
     store = store if store is not None else ModelStore()
     if uri is None:
@@ -69,9 +69,9 @@ def resolve_model(uri: str | None, *, store: ModelStore | None = None, trust: bo
 
 
 def pulled_notice(uri: str | None, *, store: ModelStore | None = None) -> str:
-    """The sentence on which version a registry's URI means here and since when; "" for any other URI.
+    """Return a sentence about which version a registry URI refers to here and since when; "" for any other URI.
 
-    Nothing is opened. A URI that cannot be answered gives "" too: `resolve_model` says why.
+    Nothing is opened. A URI that cannot be resolved gives "" too; `resolve_model` explains why.
     """
     if uri is None or scheme_of(uri) not in SCHEMES:
         return ""
@@ -80,7 +80,7 @@ def pulled_notice(uri: str | None, *, store: ModelStore | None = None) -> str:
     except ModelError:
         return ""
     origin = (store if store is not None else ModelStore()).origins.find(reference)
-    return told(reference.uri, origin[1]) if origin is not None else ""
+    return describe_resolution(reference.uri, origin[1]) if origin is not None else ""
 
 
 def _pulled(reference: Reference, store: ModelStore) -> ModelFolder:
@@ -90,12 +90,12 @@ def _pulled(reference: Reference, store: ModelStore) -> ModelFolder:
     others = [origin for origin in store.origins.all().values() if reference.name and origin.name == reference.name]
     raise ModelError(
         "Model is not on this device",
-        f"{shown(reference.uri)} is not here" + (f"; {_told_of(others)} is." if others else "."),
+        f"{shown(reference.uri)} is not here" + (f"; {_describe_origins(others)} is." if others else "."),
         f"While a network is there: edgechat models pull {shlex.quote(shown(reference.uri))}",
     )
 
 
-def _told_of(origins: list[Origin]) -> str:
+def _describe_origins(origins: list[Origin]) -> str:
     return ", ".join(
         origin.what + (f" ({shown(', '.join(origin.aliases[:3]))})" if origin.aliases else "") for origin in origins[:5]
     )
@@ -104,7 +104,7 @@ def _told_of(origins: list[Origin]) -> str:
 def _file_uri(uri: str) -> Path:
     try:
         parts = urlsplit(uri)
-    except ValueError:  # a bracket that is not closed
+    except ValueError:  # an unclosed bracket
         parts = urlsplit("file://?")
     path = unquote(parts.path)
     if parts.netloc not in {"", "localhost"} or not path.startswith("/"):
@@ -113,5 +113,5 @@ def _file_uri(uri: str) -> Path:
             f"{shown(uri)} does not name a folder of this device.",
             "A file URI has three slashes and an absolute path: file:///home/me/model",
         )
-    # Windows writes file:///C:/models; the slash before the drive is the URI's, not the path's.
+    # On Windows it is file:///C:/models; the slash before the drive belongs to the URI, not to the path.
     return Path(path[1:] if os.name == "nt" and re.match(r"/[A-Za-z]:", path) else path)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from edgechat.errors import ModelError, RegistryError
 from edgechat.models.folder import ModelFolder
-from edgechat.models.manifest import Progress, quick_check
+from edgechat.models.manifest import quick_check
 from edgechat.models.names import check_name, name_for
 from edgechat.models.origin import Origin
 from edgechat.models.registry_uri import Reference, parse_reference, plain_server, scheme_of
@@ -27,6 +27,7 @@ from edgechat.registry.client import NOT_THERE, Artifacts, connect, must_exist, 
 from edgechat.registry.push import ARTIFACT
 from edgechat.registry.resumable_download import Fetched, clear, fetch_files, list_files
 from edgechat.runtime import paths
+from edgechat.runtime.progress import ByteCallback
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -141,7 +142,7 @@ def _install(
     fetched = fetch_files(remote, files, place, asked=origin.uri, progress=_stage(told, "fetching"))
     try:
         model = store.add(
-            fetched.folder, name, replace=True, link=True, origin=origin, progress=_stage(told, "checking")
+            fetched.folder, name, replace=True, link=True, origin=origin, on_progress=_stage(told, "checking")
         )
     except ModelError:
         clear(place)  # all of it is here, and it is of no use
@@ -150,7 +151,7 @@ def _install(
     return model, fetched
 
 
-def _stage(told: Told | None, what: str) -> Progress | None:
+def _stage(told: Told | None, what: str) -> ByteCallback | None:
     return (lambda done, total: told(what, done, total)) if told is not None else None
 
 

@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING
 
 from edgechat.errors import ModelError
 from edgechat.flavor.package import Source, package
-from edgechat.models.copying import writing
+from edgechat.models.copying import storage_errors
 from edgechat.models.folder import ModelFolder, open_model
-from edgechat.models.manifest import MANIFEST, Digest, Progress, hash_file, listed, manifest_text, read_manifest
+from edgechat.models.manifest import MANIFEST, Digest, covered_files, hash_file, manifest_text, read_manifest
 from edgechat.models.mlmodel_file import MLMODEL
 from edgechat.models.registry_uri import plain_server, scheme_of
 from edgechat.models.sanitize import shown
 from edgechat.registry.client import Artifacts, connect, server_uri, speaking_to
 from edgechat.runtime import paths
+from edgechat.runtime.progress import ByteCallback
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -70,7 +71,7 @@ def push(
     tracking_uri: str | None = None,
     run_id: str | None = None,
     experiment: str | None = None,
-    progress: Progress | None = None,
+    progress: ByteCallback | None = None,
 ) -> Pushed:
     """Log a model folder on an MLflow server, and register it.
 
@@ -129,7 +130,7 @@ def _digests(root: Path) -> dict[str, Digest]:
     """What every file of the model is. Raises ModelError where its manifest says otherwise."""
     shipped = read_manifest(root)
     try:
-        digests = {file.relative: Digest(file.size, hash_file(file.path)) for file in listed(root)}
+        digests = {file.relative: Digest(file.size, hash_file(file.path)) for file in covered_files(root)}
     except OSError as error:
         raise ModelError(
             "Model file cannot be read", f"{error.filename or root}: {error.strerror or error}."
@@ -208,7 +209,7 @@ def _log(
     root: Path,
     digests: dict[str, Digest],
     model: ModelFolder,
-    progress: Progress | None,
+    progress: ByteCallback | None,
 ) -> LoggedModel:
     """Make the logged model and send its files, as `mlflow.models.Model.log` does for a flavor that saves itself."""
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
@@ -251,13 +252,13 @@ def _mlmodel(root: Path, logged: LoggedModel, run_id: str) -> bytes:
 
 
 def _send(
-    artifacts: Artifacts, root: Path, digests: dict[str, Digest], mlmodel: bytes, progress: Progress | None
+    artifacts: Artifacts, root: Path, digests: dict[str, Digest], mlmodel: bytes, progress: ByteCallback | None
 ) -> None:
     """Send every file, the manifest last: where it is, all else is."""
     digests = {**digests, MLMODEL: Digest(len(mlmodel), hashlib.sha256(mlmodel).hexdigest())}
     done, total = 0, sum(digest.size for digest in digests.values())
     with _temporary() as place:
-        with writing(place):
+        with storage_errors(place):
             (place / MLMODEL).write_bytes(mlmodel)
             (place / MANIFEST).write_bytes(manifest_text(digests))
         for name, digest in digests.items():

@@ -17,13 +17,14 @@ from typing import Protocol
 
 from edgechat.errors import ModelError, RegistryError
 from edgechat.i18n.catalog import counted
-from edgechat.models.copying import need_space, sync_file, sync_folder, writing
+from edgechat.models.copying import require_space, storage_errors, sync_file, sync_folder
 from edgechat.models.genai_config import GENAI_CONFIG
 from edgechat.models.huggingface import CONFIG
-from edgechat.models.manifest import MANIFEST, Manifest, Progress, hash_file, read_manifest, write_atomically
+from edgechat.models.manifest import MANIFEST, Manifest, hash_file, read_manifest, write_atomically
 from edgechat.models.mlmodel_file import MLMODEL
-from edgechat.models.safe_walk import leaves
+from edgechat.models.safe_walk import escapes
 from edgechat.models.sanitize import shown
+from edgechat.runtime.progress import ByteCallback
 
 _MOST_FILES = 20_000
 _DEEPEST = 30
@@ -85,7 +86,7 @@ def list_files(remote: Remote, asked: str) -> dict[str, int]:
                     "Check that the URI names one model.",
                 )
             if (
-                leaves(path)
+                escapes(path)
                 or "\\" in path
                 or path.rpartition("/")[0] != folder
                 or path.rpartition("/")[2] in {"", "."}
@@ -113,7 +114,7 @@ def list_files(remote: Remote, asked: str) -> dict[str, int]:
 
 
 def fetch_files(
-    remote: Remote, files: Mapping[str, int], place: Path, *, asked: str, progress: Progress | None = None
+    remote: Remote, files: Mapping[str, int], place: Path, *, asked: str, progress: ByteCallback | None = None
 ) -> Fetched:
     """Fetch those files that an earlier try did not bring.
 
@@ -130,7 +131,7 @@ def fetch_files(
         StorageError: There is no room, or the place cannot be written.
     """
     whole = place / WHOLE
-    with writing(place):
+    with storage_errors(place):
         _prepare(place, remote.location, files)
         present = {name for name, size in files.items() if _size(whole / name) == size}
     # The two small files that may differ under the same URI come anew each time; the manifest then judges the rest.
@@ -144,11 +145,11 @@ def fetch_files(
         present.clear()  # nothing tells whether they are still those of the same model
     for name in sorted(present):
         if manifest is not None and not _is_right(whole / name, name, manifest):
-            with writing(place):
+            with storage_errors(place):
                 (whole / name).unlink()
             present.remove(name)
     kept = sum(files[name] for name in present)
-    need_space(place, sum(files.values()) - kept)
+    require_space(place, sum(files.values()) - kept)
     transfer.add(kept)
     for name, size in files.items():
         if name not in present and name != MANIFEST:
@@ -205,7 +206,7 @@ def _check_complete(files: Mapping[str, int], manifest: Manifest | None, asked: 
 class _Transfer:
     """The files of one download, one after the other."""
 
-    def __init__(self, remote: Remote, place: Path, asked: str, progress: Progress | None, *, total: int) -> None:
+    def __init__(self, remote: Remote, place: Path, asked: str, progress: ByteCallback | None, *, total: int) -> None:
         self._remote, self._place, self._asked = remote, place, asked
         self._progress, self._total, self._done = progress, total, 0
 
@@ -217,7 +218,7 @@ class _Transfer:
     def fetch(self, name: str, size: int, manifest: Manifest | None) -> None:
         """Fetch one file; it has its name when it is whole and right."""
         half, goal = self._place / _HALF, self._place / WHOLE / name
-        with writing(self._place):
+        with storage_errors(self._place):
             goal.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
                 with self._watched(half):

@@ -14,7 +14,7 @@ from edgechat.registry.client import connect, server_uri, speaking_to
 from edgechat.registry.push import Pushed, in_run, push
 
 if TYPE_CHECKING:
-    from edgechat.models.manifest import Progress
+    from edgechat.runtime.progress import ByteCallback
 
 CARD = "model_card.md"
 """The card among the run's artifacts."""
@@ -40,7 +40,9 @@ class Destination:
     alias: str | None = None
 
 
-def record(model: ModelFolder, speed: Speed, card: str, to: Destination, *, progress: Progress | None = None) -> Pushed:
+def record(
+    model: ModelFolder, speed: Speed, card: str, to: Destination, *, progress: ByteCallback | None = None
+) -> Pushed:
     """Log a run with parameters, metrics, the card and the model, and register the model if wanted.
 
     Args:

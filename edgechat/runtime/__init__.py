@@ -1,1 +1,1 @@
-"""What is asked of the operating system: to confine the worker and end it with its parent, and to open files alone."""
+"""Operating system services: the worker sandbox, paths, locks, logs, safe file access, shutdown."""

@@ -1,7 +1,7 @@
-"""What the control groups of Linux leave this process of memory and processors: its own, and every one above it.
+"""Memory and CPU limits that Linux control groups impose on this process: its own group and every one above it.
 
-A container or a service has the groups of a whole machine above it, or finds its own at the top; version 1, version 2
-and both at once are in use.
+A container or a service may see the groups of the whole machine above it, or find its own at the top. Version 1,
+version 2 and both at once are in use.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ OWN = Path("/proc/self/cgroup")
 
 
 def memory_left(top: Path = TOP, own: Path = OWN) -> int | None:
-    """Bytes that may still be taken; None where no group bounds them."""
+    """Return the bytes that can still be allocated; None if no group limits them."""
     left: list[int] = []
     for group in _groups("", top, own):
-        # At `high` nothing is ended, but everything waits for memory to be given back.
+        # Beyond `high` nothing is killed, but everything stalls until memory is reclaimed.
         for limit in ("memory.max", "memory.high"):
-            left += _left(group, limit, "memory.current", "inactive_file")
+            left += _remaining(group, limit, "memory.current", "inactive_file")
     for group in _groups("memory", top, own):
-        left += _left(group, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        left += _remaining(group, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
     return min(left, default=None)
 
 
 def processors(top: Path = TOP, own: Path = OWN) -> float | None:
-    """Processors' worth of time, such as 0.5; None where no group bounds it."""
+    """Return the CPU quota in processors, such as 0.5; None if no group limits it."""
     found: list[float] = []
     for group in _groups("", top, own):
         with suppress(OSError, ValueError):
             quota, period = (group / "cpu.max").read_text("ascii").split()
-            found.append(int(quota) / int(period))  # "max" is no number
+            found.append(int(quota) / int(period))  # int("max") fails
     for group in _groups("cpu", top, own):
         with suppress(OSError, ValueError, ZeroDivisionError):
             quota_us = int((group / "cpu.cfs_quota_us").read_text("ascii"))
@@ -42,12 +42,12 @@ def processors(top: Path = TOP, own: Path = OWN) -> float | None:
 
 
 def _groups(controller: str, top: Path, own: Path) -> Iterator[Path]:
-    """The groups this process is in, its own first.
+    """Yield the groups this process is in, its own first.
 
     Args:
-        controller: Of version 1; empty is version 2.
-        top: Where groups are mounted.
-        own: What the kernel says of this process.
+        controller: Name of a version 1 controller; empty for version 2.
+        top: Where the groups are mounted.
+        own: The kernel's list of this process's groups.
     """
     try:
         lines = own.read_text("utf-8", "replace").splitlines()
@@ -57,7 +57,7 @@ def _groups(controller: str, top: Path, own: Path) -> Iterator[Path]:
         _number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if (controller in controllers.split(",")) if controller else not controllers:
-            # From within a namespace a group above it is written with "..": the one at the top is all that can be seen.
+            # Inside a namespace a group above it is written with "..": only the one at the top is visible.
             parts = [part for part in path.split("/") if part]
             parts = [] if ".." in parts else parts
             for mounted in _mounts(controller, controllers, top):
@@ -72,12 +72,12 @@ def _mounts(controller: str, controllers: str, top: Path) -> Iterator[Path]:
     yield from dict.fromkeys(place for place in (top / controllers, top / controller) if place.is_dir())
 
 
-def _left(group: Path, limit: str, used: str, idle: str) -> Iterator[int]:
-    """Bytes a memory group leaves. What it holds of files it has read and does not use is given back when needed."""
+def _remaining(group: Path, limit: str, used: str, idle: str) -> Iterator[int]:
+    """Yield the bytes a memory group has left. Cached file pages it is not using are reclaimed on demand."""
     with suppress(OSError, ValueError):
-        most = int((group / limit).read_text("ascii"))  # "max" is no number
-        taken = int((group / used).read_text("ascii"))
+        most = int((group / limit).read_text("ascii"))  # int("max") fails
+        used_bytes = int((group / used).read_text("ascii"))
         with suppress(OSError, IndexError):
             stat = (group / "memory.stat").read_text("ascii").split()
-            taken -= int(stat[stat.index(idle) + 1]) if idle in stat else 0
-        yield max(0, most - taken)
+            used_bytes -= int(stat[stat.index(idle) + 1]) if idle in stat else 0
+        yield max(0, most - used_bytes)

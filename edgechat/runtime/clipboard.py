@@ -1,7 +1,7 @@
-"""The system's clipboard, through pyperclip, in a process of its own, and read back before anyone says it was copied.
+"""The system clipboard, through pyperclip in a separate process, read back before reporting success.
 
-The tools behind pyperclip fail in silence, write to the terminal, and may wait for ever for a display that does not
-answer. In a process of its own they can do neither harm, and the exit code says what came of it.
+The tools behind pyperclip fail silently, write to the terminal, and may wait forever for a display that does not
+answer. In a separate process they can do no harm, and the exit code tells the result.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from contextlib import suppress
 from edgechat.errors import EdgechatError
 from edgechat.runtime.paths import own_command
 
-PATIENCE = 5.0
-"""Seconds that a clipboard may take."""
+TIMEOUT = 5.0
+"""Seconds to wait for a clipboard."""
 
 
-async def copied(text: str) -> bool:
-    """Put a text into the system's clipboard. Returns whether it is there; it may take some seconds."""
+async def copy(text: str) -> bool:
+    """Copy text to the system clipboard and return whether it arrived; may take several seconds."""
     try:
         process = await asyncio.create_subprocess_exec(
             *own_command("_copy"), stdin=PIPE, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
@@ -29,7 +29,7 @@ async def copied(text: str) -> bool:
     except (OSError, EdgechatError):
         return False
     try:
-        await asyncio.wait_for(process.communicate(text.encode("utf-8", "replace")), PATIENCE)
+        await asyncio.wait_for(process.communicate(text.encode("utf-8", "replace")), TIMEOUT)
     except TimeoutError:
         return False
     finally:
@@ -40,7 +40,7 @@ async def copied(text: str) -> bool:
 
 
 def _kill(process: int) -> None:
-    """End the process and the tool that it waits for."""
+    """Kill the process and the tool it is waiting for."""
     with suppress(ProcessLookupError):
         if sys.platform == "win32":
             os.kill(process, signal.SIGTERM)
@@ -49,7 +49,7 @@ def _kill(process: int) -> None:
 
 
 def main() -> int:
-    """Copy standard input. Returns 0 if it can be pasted then."""
+    """Copy standard input. Returns 0 if it can be pasted afterwards."""
     import pyperclip
 
     text = sys.stdin.buffer.read().decode()
@@ -62,5 +62,5 @@ def main() -> int:
 
 
 def _lines(text: str) -> list[str]:
-    """A text without what systems change of it: the ends of its lines, and one at its end."""
+    """Normalise what systems change in a text: line endings, and one at the end."""
     return text.replace("\r\n", "\n").removesuffix("\n").split("\n")

@@ -1,7 +1,8 @@
-"""How this copy of edgechat gets one of its extras, for the hints of errors.
+"""How to install an extra in this copy of edgechat, for the hints of errors.
 
-A hint must work as it is typed: a checkout is managed by uv and is not on any index, while an installed package takes
-its extras from one. Standard library only; it is asked when something is missing already.
+A hint must work as typed: a checkout is managed by uv and is on no index, while an installed package gets its extras
+    from
+one. Standard library only, because this is called when something is already missing.
 """
 
 from __future__ import annotations
@@ -9,16 +10,16 @@ from __future__ import annotations
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-"""What the package lies in: a checkout, or the folder of installed packages."""
+"""The folder that contains the package: a checkout or site-packages."""
 
 
 def install_command(*extras: str) -> str:
-    """The command line that installs these extras of edgechat beside what is installed already.
+    """Return the command that adds these extras to the current installation.
 
     Args:
         extras: Names from `[project.optional-dependencies]`.
     """
     if (ROOT / "uv.lock").is_file() and (ROOT / "pyproject.toml").is_file():
-        # Without --inexact uv would take away what other extras have brought.
+        # Without --inexact uv would remove what other extras installed.
         return " ".join(["uv sync --inexact", *(f"--extra {extra}" for extra in extras)])
     return f"pip install 'edgechat[{','.join(extras)}]'"

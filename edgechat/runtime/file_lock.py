@@ -1,8 +1,8 @@
-"""A lock between processes that the system lets go when its holder dies.
+"""An inter-process lock that the system releases when its holder dies.
 
-A file that merely exists would stay locked for ever after a crash, as `filelock`'s soft locks may. Here the kernel's
-own lock on an open file is used: a killed process, or a power cut, leaves nothing behind that anyone has to clean up.
-On a disk without such locks, as on some network drives, nobody is locked out: work goes on without.
+A lock based on a file's existence would stay locked forever after a crash, as `filelock`'s soft locks may. This uses
+the kernel's lock on an open file: a killed process or a power cut leaves nothing to clean up. On file systems without
+such locks, such as some network drives, nobody is locked out: work continues without one.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from edgechat.runtime.logs import log
 _POLL_SECONDS = 0.1
 
 _NONE_HERE = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
-"""What a system says of a lock on a disk that has none; of a lock that is taken it says something else."""
+"""Errors for a disk that does not support locks; a lock that is already taken gives others."""
 
 
 @cache
-def work_in(folder: Path) -> bool:
-    """Whether files in a folder can be locked; asked of the system once a process."""
+def supported_in(folder: Path) -> bool:
+    """Return whether files in a folder can be locked; checked once per process."""
     if os.name != "posix":
         return True
     try:
@@ -35,7 +35,7 @@ def work_in(folder: Path) -> bool:
         descriptor = os.open(probe, os.O_RDWR | os.O_CREAT, 0o600)
         probe.unlink()
     except OSError:
-        return True  # it cannot be written to, which is told in other words
+        return True  # the folder is not writable, which is reported elsewhere
     try:
         _try_record_lock(descriptor)
     except OSError as error:
@@ -46,10 +46,10 @@ def work_in(folder: Path) -> bool:
 
 
 class FileLock:
-    """A lock held by this object while `held`. Two objects exclude each other, in one process or in two.
+    """A lock owned by this object while `held`. Two objects exclude each other, within a process or between two.
 
     Attributes:
-        certain: Whether nobody else holds it; False after taking it on a disk without locks.
+        certain: Whether nobody else can hold it; False after acquiring it on a disk without locks.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,24 +63,24 @@ class FileLock:
         return self._descriptor is not None
 
     def acquire(self) -> bool:
-        """Take the lock if it is free, without waiting. Raises OSError when the file cannot be made."""
+        """Acquire the lock without waiting, if it is free. Raises OSError if the file cannot be created."""
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            taken = _try_lock(descriptor)
+            acquired = _try_lock(descriptor)
         except OSError as error:
             if error.errno not in _NONE_HERE:
                 os.close(descriptor)
                 raise
-            taken, self.certain = True, False
+            acquired, self.certain = True, False
             log.warning("%s: no file locks here (%s); going on without", self.path.parent, errno.errorcode[error.errno])
-        if not taken:
+        if not acquired:
             os.close(descriptor)
             return False
         self._descriptor = descriptor
         return True
 
     def release(self) -> None:
-        """Let go; nothing happens when it is not held."""
+        """Release the lock; does nothing if it is not held."""
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             with suppress(OSError):
@@ -90,23 +90,23 @@ class FileLock:
 
 @contextmanager
 def locked(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold a lock, waiting for as long as another process has it.
+    """Hold a lock, waiting as long as another process has it.
 
     Args:
-        path: The lock file; made when missing and never removed, for removing it would let two holders in.
-        on_wait: Called once, when the lock turns out to be taken.
+        path: The lock file; created if missing and never removed, since that would let two holders in.
+        on_wait: Called once if the lock is taken.
 
     Raises:
-        StorageError: The lock file cannot be made.
+        StorageError: The lock file cannot be created.
     """
     lock = FileLock(path)
-    told = False
+    notified = False
     try:
-        # Polled, not slept in the kernel: Ctrl+C must end the waiting on every system.
+        # Polled rather than blocking in the kernel, so that Ctrl+C works on every system.
         while not lock.acquire():
-            if not told and on_wait is not None:
+            if not notified and on_wait is not None:
                 on_wait()
-            told = True
+            notified = True
             time.sleep(_POLL_SECONDS)
     except OSError as error:
         raise StorageError(
@@ -148,7 +148,7 @@ else:
         return True
 
     def _try_record_lock(descriptor: int) -> None:
-        """Take the kind of lock that SQLite uses, if it is free."""
+        """Acquire the kind of lock SQLite uses, if it is free."""
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

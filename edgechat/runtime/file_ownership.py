@@ -1,4 +1,4 @@
-"""Whose a file is: whether another user could exchange it, or a folder above it, and what can be done about it."""
+"""Checks whether another user could replace a file or a folder above it, and suggests a fix."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from edgechat.errors import StorageError
 
 
 def require_own(path: Path, trusted: frozenset[int] = frozenset()) -> None:
-    """Refuse what another user could put something else in the place of, with chats and models of his.
+    """Refuse a path that another user could replace, along with chats and models of theirs.
 
     Args:
-        path: It need not exist.
-        trusted: Users who may own it, beside this one and the system.
+        path: Need not exist.
+        trusted: User ids that may own it, besides this user and the system.
 
     Raises:
-        StorageError: A step on the way is in the hands of somebody else.
+        StorageError: Someone else controls a component of the path.
     """
-    if os.name != "posix" or (found := _stranger(path, trusted)) is None:
+    if os.name != "posix" or (found := _untrusted_component(path, trusted)) is None:
         return
     owner = found.lstat().st_uid
     if owner in {0, os.geteuid(), *trusted}:
         raise StorageError(
             "Folder is not yours alone",
             f"{found} can be changed by other users, who could exchange what edgechat opens there.",
-            f"Set EDGECHAT_HOME to a folder in your own home, or move edgechat into one, or: {chmod('go-w', found)}",
+            "Set EDGECHAT_HOME to a folder in your own home, or move edgechat into one, or: "
+            f"{chmod_command('go-w', found)}",
         )
     raise StorageError(
         "Folder is not yours alone",
@@ -38,20 +39,20 @@ def require_own(path: Path, trusted: frozenset[int] = frozenset()) -> None:
     )
 
 
-def chmod(change: str, path: Path) -> str:
-    """The command that changes the rights of a file."""
+def chmod_command(change: str, path: Path) -> str:
+    """Return the command that changes a file's permissions."""
     return f"chmod {change} {shlex.quote(str(path))}"
 
 
-def _stranger(path: Path, trusted: frozenset[int]) -> Path | None:
-    """The first step on the way to a path that others can exchange, links included; None where there is none."""
+def _untrusted_component(path: Path, trusted: frozenset[int]) -> Path | None:
+    """Return the first component of the path, links included, that others can replace; None if there is none."""
     at, rest, links = Path("/"), [*reversed(path.parts[1:])], 0
     while rest:
         name = rest.pop()
         step = at.parent if name == ".." else at / name
         try:
             found = step.lstat()
-        except OSError:  # not there yet; whoever makes it owns it
+        except OSError:  # does not exist yet; whoever creates it owns it
             return None
         if _open_to_others(step, found, trusted):
             return step
@@ -74,13 +75,13 @@ def _open_to_others(path: Path, found: os.stat_result, trusted: frozenset[int]) 
     if stat.S_ISLNK(mode) or mode & stat.S_ISVTX or not mode & 0o022:
         return False
     if mode & 0o002:
-        return not without_modes(path)
-    # Most systems give each user a group of his own, which may write to what is his.
+        return not stores_no_permissions(path)
+    # Most systems give each user a group of their own, which may write to the user's files.
     return found.st_gid not in (0, os.getegid())
 
 
 def _unknown(uid: int) -> bool:
-    """Whether nobody can be that user: in a container, files from outside belong to users it does not have."""
+    """Whether this cannot be a real user: in a container, outside files belong to users it does not have."""
     with suppress(OSError, ValueError):
         if uid == 65534 and Path("/proc/self/uid_map").read_text("ascii").split()[2] != "4294967295":
             return True
@@ -95,8 +96,8 @@ def _unknown(uid: int) -> bool:
     return False
 
 
-def without_modes(path: Path) -> bool:
-    """Whether a file system keeps no rights, as those of sticks: whoever mounted it has chosen them for all files."""
+def stores_no_permissions(path: Path) -> bool:
+    """Whether a file system stores no permissions, as on USB sticks; the mount options then apply to all files."""
     try:
         mounts = Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines()
     except OSError:
@@ -106,7 +107,7 @@ def without_modes(path: Path) -> bool:
         head, _, tail = line.partition(" - ")
         place = head.split()[4].replace("\\040", " ")
         if path.is_relative_to(place):
-            kinds[place] = tail.split()[0]  # the last one on a place is the one that is seen
+            kinds[place] = tail.split()[0]  # the last mount on a path is the visible one
     return bool(kinds) and kinds[max(kinds, key=len)] in _MODELESS
 
 

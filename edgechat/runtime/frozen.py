@@ -1,7 +1,7 @@
-"""What a packaged edgechat sets right before anything else is imported; elsewhere it does nothing.
+"""Early setup of a packaged edgechat, before anything else is imported; does nothing otherwise.
 
-It undoes what PyInstaller's loader does to the environment of other programs, and keeps the program's own code at hand.
-This module must never import anything but the standard library.
+It undoes what PyInstaller's loader does to the environment of other programs, and keeps the program's own code open.
+This module must import nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ import os
 import sys
 
 
-def settle_in() -> None:
-    """Set a packaged edgechat right. Call it once, at the very start."""
+def set_up() -> None:
+    """Set up a packaged edgechat. Call once, at the very start."""
     if getattr(sys, "frozen", False):
         _restore_library_path()
-        _hold_own_code()
+        _keep_archive_open()
 
 
 def _restore_library_path() -> None:
-    """Give programs this one starts the user's own library path, not the packaged binary's.
+    """Give child programs the user's library path rather than the packaged binary's.
 
-    PyInstaller's loader points it at the binary's own folder; a terminal or a clipboard tool would take old libraries
-    from there. This process read it when it began and needs it no more; a child of the same binary is told to set it
-    anew, and not to trust the variables by which the loader knows its own children.
+    PyInstaller's loader points it at the binary's own folder, from which a terminal or a clipboard tool would load
+    outdated libraries. This process read it at startup and no longer needs it. A child running the same binary is made
+    to set it again and to ignore the variables by which the loader recognises its own children.
     """
     before = os.environ.pop("LD_LIBRARY_PATH_ORIG", None)
     os.environ.pop("LD_LIBRARY_PATH", None)
@@ -31,10 +31,11 @@ def _restore_library_path() -> None:
     os.environ["PYINSTALLER_RESET_ENVIRONMENT"] = "1"
 
 
-def _hold_own_code() -> None:
-    """Keep the file with the code open, so that modules can be imported after a disk cleaner has removed it.
+def _keep_archive_open() -> None:
+    """Keep the code archive open, so that imports still work after a disk cleaner has removed it.
 
-    The single file is unpacked to a cache, where that happens; the loader opens its archive by name for each module.
+    The single-file form is unpacked to a cache, where that happens; the loader opens its archive by name for each
+    module.
     """
     archive = getattr(sys.modules.get("pyimod02_importers"), "pyz_archive", None)
     if sys.platform == "linux" and archive is not None and hasattr(archive, "_filename"):

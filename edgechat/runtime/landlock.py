@@ -1,8 +1,8 @@
-"""Linux Landlock: a process gives up, for good and without any rights needed, whatever of the file system it names not.
+"""Linux Landlock: a process permanently gives up access to all files it does not list; no privileges are needed.
 
-Called by number through ctypes: glibc has no functions for it, and of the libraries on PyPI the one that is called
-`landlock` knows four of seven versions of the interface and is no longer worked on, while three calls are all there is.
-The kernel tells its version ("ABI"); rights it does not know yet are left out, never guessed.
+Called by system call number through ctypes: glibc has no wrappers, and the PyPI package `landlock` covers four of seven
+ABI versions and is unmaintained, while only three calls are needed. The kernel reports its ABI version; rights it does
+not know are left out.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ _NO_NEW_PRIVS = 38
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
 
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
-"""By ABI, how many rights over files there are; each is a bit. 1: execute, write, read, list, remove, make. 2: move
+"""Number of file access rights by ABI version; each is a bit. 1: execute, write, read, list, remove, make. 2: move
 between folders. 3: truncate. 5: ioctl on devices."""
 
 _NETWORK_RIGHTS = 0b11
-"""ABI 4: bind and connect TCP."""
+"""ABI 4: TCP bind and connect."""
 
 _SCOPES = 0b11
-"""ABI 6: abstract unix sockets of others, signals to others."""
+"""ABI 6: other processes' abstract unix sockets, and signals to them."""
 
 _pinned: list[int] = []
-"""Places in /proc that must stay open: when the kernel has forgotten one it makes a new inode, and a rule is for the
-old."""
+"""Paths in /proc to keep open: once the kernel has evicted an inode it creates a new one, which the rule does not
+cover."""
 
 
 def abi() -> int:
-    """The version of the interface; 0 where there is none, or where a container forbids to ask."""
+    """Return the ABI version; 0 if Landlock is unavailable or a container forbids asking."""
     try:
         return max(0, _call(_CREATE_RULESET, None, 0, _VERSION))
     except (OSError, AttributeError):
@@ -48,19 +48,19 @@ def abi() -> int:
 
 
 def restrict(readable: Iterable[Path]) -> int:
-    """Let this thread, and whatever it starts, read these files and folders with what is in them, and do nothing else.
+    """Restrict this thread and everything it starts to reading these files and folders.
 
-    What is open stays open. No file can be run, TCP is gone, and nobody outside can be signalled, as far as the kernel
-    knows how.
+    Open files stay open. No file can be executed, TCP is blocked and no outside process can be signalled, as far as the
+    kernel supports it.
 
     Args:
-        readable: Those that are not there are left out.
+        readable: Files and folders with their contents; missing ones are ignored.
 
     Returns:
-        The version of the interface that was used.
+        The ABI version used.
 
     Raises:
-        OSError: The kernel refuses; nothing has changed then but that no rights can be gained by running a program.
+        OSError: The kernel refused; the only change then is that running a program can gain no privileges.
     """
     version = abi()
     if sys.platform != "linux" or not version:

@@ -1,8 +1,8 @@
-"""The log: what happened, for the user who asks why, in a file of the user's own.
+"""The log: what happened, for users who want to know why, in a private file.
 
-It never holds anything of a chat. So nobody may hand it text that a user or a model wrote, and of an unexpected fault
-it keeps where it came from and of what kind it was, but not its words: those often quote what was being worked on. A
-log that cannot be written keeps nobody from chatting.
+It never contains chat content. Nobody may pass it text that a user or a model wrote, and of an unexpected exception it
+records the location and type but not the message, which often quotes the data being processed. A log that cannot be
+written must not prevent chatting.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ from edgechat.runtime import paths
 Level = Literal["debug", "info", "warning", "error"]
 
 LEVELS: tuple[Level, ...] = get_args(Level)
-"""From the one that tells most to the one that tells least."""
+"""From most to least verbose."""
 
 LIMIT = 512 * 1024
-"""Bytes of a log file; the one before it is kept too."""
+"""Maximum bytes per log file; the previous one is kept as well."""
 
-MOST_READ = 256 * 1024
-"""Bytes of a log that are shown."""
+MAX_READ = 256 * 1024
+"""Bytes at the end of a log that are shown."""
 
 _FORM = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
 
 log = logging.getLogger("edgechat")
-log.addHandler(logging.NullHandler())  # a command that keeps no log must not print one either
+log.addHandler(logging.NullHandler())  # keeps commands that do not log from printing records
 
 
 def path() -> Path:
-    """The log file; before it, the one whose name ends with .1."""
+    """Return the log file; its predecessor has the same name ending in .1."""
     return paths.log_path("edgechat")
 
 
-def begin(level: Level = "info") -> None:
-    """Write records of that level and above from now on. The file is opened with the first of them."""
-    logging.raiseExceptions = False  # what cannot be logged must not be printed over the interface either
+def start(level: Level = "info") -> None:
+    """Write records of this level and above from now on. The first record opens the file."""
+    logging.raiseExceptions = False  # logging errors must not be printed over the interface
     log.propagate = False
     log.setLevel(level.upper())
     if not any(isinstance(handler, _File) for handler in log.handlers):
         log.addHandler(_File())
 
 
-def end() -> None:
-    """Close the file, and log no more."""
+def stop() -> None:
+    """Close the file and stop logging."""
     for handler in list(log.handlers):
         if isinstance(handler, _File):
             log.removeHandler(handler)
@@ -60,10 +60,11 @@ def end() -> None:
 
 
 class _File(logging.StreamHandler[TextIOWrapper]):
-    """Appends to the log, and begins another when it is full.
+    """Appends to the log and rotates it when it is full.
 
-    Several edgechats may write it at once: each line is one write at the end, and one that has not seen the renaming
-    goes on in the old file. (`logging.handlers` costs milliseconds of the start, and makes files that others can read.)
+    Several edgechat processes may write at once: each line is one appending write, and a process that has not noticed
+    the rotation continues in the old file. (`logging.handlers` adds milliseconds to startup and creates files others
+    can read.)
     """
 
     def __init__(self) -> None:
@@ -73,7 +74,7 @@ class _File(logging.StreamHandler[TextIOWrapper]):
         self.setFormatter(logging.Formatter(_FORM, "%Y-%m-%dT%H:%M:%S"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record, on one line but for a traceback."""
+        """Write one record on a single line, plus any traceback."""
         try:
             text = self.format(record) + "\n"
             self._opened().write(text)
@@ -103,14 +104,14 @@ class _File(logging.StreamHandler[TextIOWrapper]):
 
 
 def fault(error: BaseException, doing: str) -> FaultError:
-    """Log something that was not foreseen, with where it happened but without its words.
+    """Log an unexpected exception with its location but without its message.
 
     Args:
-        error: What was raised.
-        doing: What was being done, as in "the interface"; never words of a user.
+        error: The exception.
+        doing: What was running, such as "the interface"; never a user's text.
 
     Returns:
-        The error to show in its place.
+        The error to show instead.
     """
     log.error("unexpected fault in %s\n%s", doing, "\n".join(places(error)))
     return FaultError(
@@ -121,13 +122,13 @@ def fault(error: BaseException, doing: str) -> FaultError:
 
 
 def places(error: BaseException) -> Iterator[str]:
-    """The traceback of an error and of what led to it, without their words."""
-    import traceback  # for the day it is needed
+    """Yield the traceback of an exception and its causes, without messages."""
+    import traceback  # rarely needed
 
-    seen: set[int] = set()
+    visited: set[int] = set()
     current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
+    while current is not None and id(current) not in visited:
+        visited.add(id(current))
         words = f": {current.strerror}" if isinstance(current, OSError) and current.strerror else ""
         yield f"  {type(current).__name__}{words}"
         for frame in traceback.extract_tb(current.__traceback__):
@@ -137,10 +138,10 @@ def places(error: BaseException) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One record as read back.
+    """One line read back from the log.
 
     Attributes:
-        level: Its level; lines that belong to the record before have the level of that.
+        level: Its level; continuation lines have their record's.
         text: The line.
     """
 
@@ -149,14 +150,14 @@ class Line:
 
 
 def read(lowest: Level = "debug", file: Path | None = None) -> list[Line]:
-    """The end of the log, oldest first, of records of that level and above.
+    """Read the end of the log, oldest first, limited to records of this level and above.
 
     Args:
-        lowest: The level.
-        file: Another file; what is in it without a level counts as information.
+        lowest: The lowest level to include.
+        file: Another file; lines without a level count as "info".
 
     Raises:
-        StorageError: It is there and cannot be read.
+        StorageError: The file exists but cannot be read.
     """
     raw = b""
     file = file or path()
@@ -167,10 +168,10 @@ def read(lowest: Level = "debug", file: Path | None = None) -> list[Line]:
             continue
         except OSError as error:
             raise StorageError("Log cannot be read", f"{name}: {error.strerror or error}.") from error
-    cut = raw[-MOST_READ:]
+    cut = raw[-MAX_READ:]
     lines: list[Line] = []
     level: Level = "info"
-    for text in cut.decode("utf-8", "replace").splitlines()[1 if len(raw) > MOST_READ else 0 :]:
+    for text in cut.decode("utf-8", "replace").splitlines()[1 if len(raw) > MAX_READ else 0 :]:
         words = text.split(" ", 2)
         if len(words) == 3 and (named := next((one for one in LEVELS if one.upper() == words[1]), None)):
             level = named

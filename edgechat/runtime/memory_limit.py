@@ -1,8 +1,8 @@
-"""Bounds on the memory of the process that opens a model, against models that ask for it without end.
+"""Memory limits for the process that opens a model, against models that request unlimited memory.
 
-They are far above what any model needs, since to end a sound one would be worse: address space that is asked for is not
-yet memory. Within them a library that asks for too much is told so, and says it in words; and should memory run out
-after all, it is this process that the system ends, not the user's other programs.
+They are far above what any model needs, because killing a sound one would be worse, and reserved address space is not
+yet memory. Within them a library that requests too much gets an error it can report; and if memory does run out, the
+system kills this process rather than the user's other programs.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from contextlib import suppress
 from pathlib import Path
 
 SLACK = 1024 * 1024 * 1024
-"""Bytes that libraries may ask for and never touch."""
+"""Bytes that libraries may reserve without ever touching them."""
 
-_A_THREAD = 16 * 1024 * 1024
-"""Bytes of address space for the stacks of threads, for each processor."""
+_STACK_BYTES = 16 * 1024 * 1024
+"""Bytes of address space for thread stacks, per processor."""
 
 _OOM_SCORE = 300
 
 
 def bound_memory(free: int, folder: Path) -> None:
-    """Bound what this process may ask for; on Linux only, where the bound counts what it is meant to.
+    """Limit what this process can allocate; only on Linux, where the limit counts the right thing.
 
     Args:
-        free: Bytes that may be taken now, swap aside.
-        folder: The model's; its files may be mapped on top.
+        free: Available bytes, not counting swap.
+        folder: The model folder, whose files may be mapped in addition.
     """
     if sys.platform != "linux":
         return
     import resource
 
     with suppress(OSError, ValueError, LookupError):
-        most = _held() + free + _swap() + _size(folder) + SLACK + _A_THREAD * (os.cpu_count() or 1)
+        most = _used() + free + _swap() + _size(folder) + SLACK + _STACK_BYTES * (os.cpu_count() or 1)
         _soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
         if hard == resource.RLIM_INFINITY or most < hard:
             resource.setrlimit(resource.RLIMIT_DATA, (most, most))
@@ -41,8 +41,8 @@ def bound_memory(free: int, folder: Path) -> None:
         Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE), encoding="ascii")
 
 
-def _held() -> int:
-    """Bytes that count for the bound already."""
+def _used() -> int:
+    """Return the bytes that already count towards the limit."""
     return _kilobytes("/proc/self/status", "VmData:")
 
 

@@ -1,8 +1,8 @@
-"""What "offline" means here: the opt-outs that must stand in the environment before any library is imported.
+"""Telemetry opt-outs that must be in the environment before any library is imported.
 
-onnxruntime and onnxruntime-genai queue usage events for upload from the moment their library is loaded, and MLflow
-sends its own; each looks at the environment once, at import. So `edgechat.__main__` calls `go_offline` before its first
-import, and child processes inherit the result. This module must never import anything but the standard library.
+onnxruntime and onnxruntime-genai queue usage events for upload as soon as their library is loaded, and MLflow sends its
+own; each reads the environment once, at import. So `edgechat.__main__` calls `go_offline` before its first import, and
+child processes inherit the result. This module must import nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 import os
 import sys
 
-TYPE_CHECKING = False  # typing itself takes milliseconds of each start
+TYPE_CHECKING = False  # importing typing adds milliseconds to every start
 if TYPE_CHECKING:
     from collections.abc import Callable
     from importlib.machinery import ModuleSpec
     from typing import Any
 
 OPT_OUTS = {
-    # The Microsoft telemetry of onnxruntime >= 1.29 and onnxruntime-genai >= 0.15; their own run-time switches and
-    # DO_NOT_TRACK come too late or do nothing.
+    # Microsoft telemetry in onnxruntime >= 1.29 and onnxruntime-genai >= 0.15; their own run-time switches and
+    # DO_NOT_TRACK take effect too late or not at all.
     "ORT_DISABLE_TELEMETRY": "1",
-    # Only the literal "true" is understood.
+    # Only the literal "true" is recognised.
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -33,9 +33,10 @@ OPT_OUTS = {
 
 
 def silence_libraries() -> None:
-    """Switch off what the engine and MLflow would send, in a program that is not edgechat's and only uses it.
+    """Disable telemetry of the engine and MLflow in a program that merely uses edgechat.
 
-    Each library decides when it is imported: call it before. MLflow's progress bars are off unless the user wants them.
+    Each library decides at import time, so call this first. MLflow's progress bars are off unless the user enables
+    them.
     """
     for name in ("ORT_DISABLE_TELEMETRY", "MLFLOW_DISABLE_TELEMETRY"):
         os.environ[name] = OPT_OUTS[name]
@@ -44,17 +45,17 @@ def silence_libraries() -> None:
 
 
 def go_offline() -> None:
-    """Set every opt-out, and keep libraries from probing the network. Call it before importing anything else."""
+    """Set every opt-out and keep libraries from probing the network. Call before importing anything else."""
     os.environ.update(OPT_OUTS)
     if not any(isinstance(finder, _NoProbe) for finder in sys.meta_path):
         sys.meta_path.insert(0, _NoProbe())
 
 
 class _NoProbe:
-    """An import hook that keeps urllib3 from binding a socket to ::1 when it is imported, to see if there is IPv6.
+    """An import hook that keeps urllib3 from binding a socket to ::1 at import to test for IPv6.
 
-    MLflow and transformers import it, also where nothing is going to be sent. It then takes IPv6 as given: whoever
-    connects to a server tries each of its addresses anyway.
+    MLflow and transformers import it even if nothing will be sent. urllib3 then assumes IPv6, which is harmless: a
+    client tries each of a server's addresses anyway.
     """
 
     _NAME = "urllib3.util.connection"
@@ -71,7 +72,7 @@ class _NoProbe:
 
     @staticmethod
     def _execute(execute: Callable[[Any], None], module: Any) -> None:
-        import socket  # whoever imports urllib3 has it
+        import socket  # urllib3 imports it anyway
 
         known, socket.has_ipv6 = socket.has_ipv6, False
         try:

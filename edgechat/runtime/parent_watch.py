@@ -1,8 +1,8 @@
-"""A child that never outlives its parent, whatever it computes and however the parent ends.
+"""Makes sure a child process never outlives its parent, whatever it computes and however the parent ends.
 
-A library that computes for minutes holds Python's lock, so no thread of Python can look after the parent meanwhile. On
-Linux the kernel itself ends the child; elsewhere another process, which does nothing but wait, does it. Windows has
-neither: there a child ends when it next reads its input.
+A library that computes for minutes holds the GIL, so no Python thread can watch the parent meanwhile. On Linux the
+kernel ends the child; elsewhere a separate process that only waits does. Windows has neither: there a child ends when
+it next reads its input.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ import time
 from contextlib import suppress
 
 GRACE_SECONDS = 3.0
-"""How long a child may take to end by itself where another process looks after it."""
+"""Seconds a child has to exit by itself when a separate process is watching it."""
 
 _PDEATHSIG = 1
 
 
 def end_with(parent: int, number: int = getattr(signal, "SIGKILL", 9)) -> None:
-    """End this process when its parent ends. Call it before there are threads.
+    """End this process when its parent ends. Call before starting threads.
 
     Args:
-        parent: The parent's process id, as the parent itself told it; it may have ended since. The thread that started
-            this process has to live as long as this is wanted.
-        number: The signal that ends it.
+        parent: The parent's process id as the parent reported it; it may have ended since. The thread that started this
+            process has to stay alive.
+        number: The signal to send.
     """
     if sys.platform == "win32":
         return
     if sys.platform == "linux":
-        _ask_the_kernel(number)
+        _request_death_signal(number)
     else:
         watch(parent, number)
     if os.getppid() != parent:
-        os._exit(1)  # before it could be asked for
+        os._exit(1)  # the parent ended before the request
 
 
-def _ask_the_kernel(number: int) -> None:
+def _request_death_signal(number: int) -> None:
     import ctypes
 
     with suppress(OSError, AttributeError):
@@ -46,17 +46,17 @@ def _ask_the_kernel(number: int) -> None:
 
 
 def watch(parent: int, number: int = getattr(signal, "SIGKILL", 9)) -> None:
-    """Start a process that ends this one some time after that parent has ended; it ends with this one."""
+    """Start a process that ends this one shortly after the parent has ended, and exits along with it."""
     if sys.platform == "win32":
         return
     child = os.getpid()
     if os.fork():
         return
     try:
-        os.closerange(0, 256)  # whoever reads what this one writes must see its end
+        os.closerange(0, 256)  # readers of this process's output must see it close
         wait_for_either(parent, child)
         time.sleep(GRACE_SECONDS)
-        if os.getppid() == child:  # else it has ended, and the number may be another's
+        if os.getppid() == child:  # otherwise it has ended, and its id may have been reused
             os.kill(child, number)
     finally:
         os._exit(0)

@@ -1,8 +1,8 @@
-"""Where edgechat keeps its own files, and how it starts itself again.
+"""Where edgechat stores its files, and how to start itself again.
 
-Every file edgechat writes lies below one of the four folders named here, made with mode 0700. `EDGECHAT_HOME` puts all
-four below one folder (a USB stick, a test); a user without a home folder gets a temporary one. Models live with the
-data, not with the caches: on a device without a network a model that a disk cleaner removed could not be had again.
+Every file edgechat writes is below one of four folders, created with mode 0700. `EDGECHAT_HOME` puts all four below one
+folder (a USB stick, a test); a user without a home folder gets a temporary one. Models are stored with the data rather
+than the caches: on a device without a network, a model removed by a disk cleaner could not be downloaded again.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from edgechat.runtime.file_ownership import require_own
 APP = "edgechat"
 
 SINGLE_FILE = "EDGECHAT_BINARY"
-"""The variable in which the single-file form tells where it lies; what runs is what it unpacked elsewhere."""
+"""Variable holding the path of the single-file form; what runs is the copy it unpacked elsewhere."""
 
 UNPACKED = ".whole"
-"""The file by which the single file knows that all it unpacked is there."""
+"""Marker file showing that the single file was unpacked completely."""
 
 
-def expanded(path: Path) -> Path:
-    """A path with its ~ replaced; as it was written where the system knows no such user, and nothing is there."""
+def expand_user(path: Path) -> Path:
+    """Expand ~ in a path; unchanged if the system does not know the user, so that it does not exist."""
     try:
         return path.expanduser()
     except RuntimeError:
@@ -43,7 +43,7 @@ def _folder(kind: str) -> Path:
             folder = Path(home).expanduser().absolute()
             _require_own(folder)
             return folder / kind
-    except RuntimeError as error:  # the ~ of a user the system does not know
+    except RuntimeError as error:  # ~ of a user unknown to the system
         raise StorageError(
             "No home folder",
             f"{error}.".replace("..", "."),
@@ -60,13 +60,12 @@ _require_own = cache(require_own)
 
 
 def temporary_home() -> Path | None:
-    """The folder that stands in for a home where there is none, as on a device that runs edgechat as a bare user.
+    """Return the folder that replaces a missing home, as on a device that runs edgechat as a bare user.
 
-    It is private, and survives the program but perhaps not the device's next start. None where there is a home, or
-    EDGECHAT_HOME.
+    It is private and outlives the program, but perhaps not a reboot. None if there is a home, or EDGECHAT_HOME.
 
     Raises:
-        StorageError: It is needed, and a folder of that name belongs to somebody else.
+        StorageError: It is needed, but a folder of that name belongs to someone else.
     """
     if os.environ.get("EDGECHAT_HOME") or os.name != "posix":
         return None
@@ -74,8 +73,8 @@ def temporary_home() -> Path | None:
         if Path.home().is_dir():
             return None
     except RuntimeError:
-        pass  # no HOME, and a user the system does not know
-    import tempfile  # milliseconds that only a device without a home pays
+        pass  # no HOME, and a user unknown to the system
+    import tempfile  # slow, and only needed without a home
 
     folder = Path(tempfile.gettempdir()) / f"{APP}-{os.getuid()}"
     try:
@@ -85,7 +84,7 @@ def temporary_home() -> Path | None:
         raise StorageError(
             "No home folder", f"{folder}: {error.strerror or error}.", "Set EDGECHAT_HOME to a folder you can write to."
         ) from error
-    # Anyone may have made a folder of that name in a place where everyone can write.
+    # In a world-writable folder anyone may have created a folder of that name.
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise StorageError(
             "No home folder",
@@ -96,10 +95,10 @@ def temporary_home() -> Path | None:
     return folder
 
 
-def beside() -> tuple[Path, ...]:
-    """The folders in which a packaged binary looks for what a device's owner put beside it; none elsewhere.
+def adjacent_folders() -> tuple[Path, ...]:
+    """Return the folders where a packaged binary looks for files added by a device's owner; none elsewhere.
 
-    The first is the one the binary lies in; the single-file form adds the folder it was unpacked to, after its own.
+    The first is the binary's own folder, followed by the one the single-file form was unpacked to.
     """
     if not getattr(sys, "frozen", False):
         return ()
@@ -109,24 +108,24 @@ def beside() -> tuple[Path, ...]:
 
 
 def _single_file(own: Path) -> Path | None:
-    # Believed only by what a single file unpacked: elsewhere the variable would lead away from a device's own settings.
+    # Trusted only if this was unpacked by a single file; otherwise the variable could bypass a device's own settings.
     single = os.environ.get(SINGLE_FILE)
     return Path(single) if single and (own / UNPACKED).is_file() else None
 
 
-def require_own_beside(path: Path) -> None:
-    """Refuse what lies beside the packaged binary where somebody else could exchange it, or has put it there.
+def require_trusted_adjacent(path: Path) -> None:
+    """Refuse a file next to the packaged binary that someone else could have put there or could replace.
 
-    Who the binary belongs to is trusted as the system is: it is his program that runs.
+    The binary's owner is trusted as much as the system, since it is their program that runs.
 
     Raises:
-        StorageError: It, or a folder above it, is in the hands of others.
+        StorageError: Others control the file or a folder above it.
     """
     require_own(path, owners())
 
 
 def owners() -> frozenset[int]:
-    """The users the packaged binary belongs to, in either form; none elsewhere."""
+    """Return the user ids that own the packaged binary, in either form; none elsewhere."""
     if not getattr(sys, "frozen", False):
         return frozenset()
     program = Path(sys.executable).resolve()
@@ -139,52 +138,52 @@ def owners() -> frozenset[int]:
 
 
 def config_dir() -> Path:
-    """Settings: `config.toml`."""
+    """Folder for settings: `config.toml`."""
     return _folder("config")
 
 
 def data_dir() -> Path:
-    """What must not be lost: the chat history and the models."""
+    """Folder for what must not be lost: the chat history and the models."""
     return _folder("data")
 
 
 def cache_dir() -> Path:
-    """What can be made again at any time."""
+    """Folder for what can be recreated at any time."""
     return _folder("cache")
 
 
 def state_dir() -> Path:
-    """Logs."""
+    """Folder for logs."""
     return _folder("state")
 
 
 def models_dir() -> Path:
-    """The model cache: one MLflow model folder a name."""
+    """The model cache: one MLflow model folder per name."""
     return data_dir() / "models"
 
 
 def history_path() -> Path:
-    """The SQLite file that holds every chat."""
+    """The SQLite file that stores every chat."""
     return data_dir() / "history.db"
 
 
 def log_path(name: str) -> Path:
-    """The log file of that name, without its suffix."""
+    """Return the log file with this name (without suffix)."""
     return state_dir() / f"{name}.log"
 
 
 def make_private(folder: Path) -> Path:
-    """Make a folder and its missing parents, readable by its owner alone (0700).
+    """Create a folder and its missing parents, accessible only by the owner (0700).
 
     Returns:
         The same folder.
 
     Raises:
-        StorageError: The folder cannot be made; the message names it and the cause.
+        StorageError: The folder cannot be created; the message names it and the cause.
     """
     try:
         missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-        for parent in reversed(missing):  # `parents=True` would give the mode to the last one only
+        for parent in reversed(missing):  # `parents=True` would apply the mode only to the last one
             parent.mkdir(mode=0o700, exist_ok=True)
         folder.mkdir(exist_ok=True)
     except OSError as error:
@@ -197,23 +196,23 @@ def make_private(folder: Path) -> Path:
 
 
 def resource(name: str) -> Path:
-    """A file shipped inside the package, from a checkout, a wheel or a frozen binary."""
+    """Return a file shipped inside the package, whether a checkout, a wheel or a frozen binary."""
     bundled = getattr(sys, "_MEIPASS", None)
     if bundled is not None:
         return Path(bundled) / APP / name
-    from importlib.resources import files  # milliseconds that no start needs to pay
+    from importlib.resources import files  # slow, and not needed at startup
 
     return Path(str(files(APP).joinpath(name)))
 
 
 def own_command(*arguments: str) -> list[str]:
-    """The command line that starts this same edgechat again.
+    """Return the command line that starts this same edgechat again.
 
-    A frozen binary is its own interpreter; elsewhere the running Python is asked for the package. `-P` keeps the
-    working directory off the module path: a folder with a stray `edgechat/` or `numpy/` in it must change nothing.
+    A frozen binary is its own interpreter; otherwise the running Python runs the package. `-P` keeps the working
+    directory off the module path, so that a folder with a stray `edgechat/` or `numpy/` in it has no effect.
 
     Raises:
-        EdgechatError: As for `interpreter`.
+        EdgechatError: See `interpreter`.
     """
     if getattr(sys, "frozen", False):
         return [interpreter(), *arguments]
@@ -221,10 +220,10 @@ def own_command(*arguments: str) -> list[str]:
 
 
 def interpreter() -> str:
-    """The program that runs: Python, or a frozen binary.
+    """Return the running program: Python, or a frozen binary.
 
     Raises:
-        EdgechatError: Python does not know where it lies. It is not guessed: another Python has other packages.
+        EdgechatError: Python does not know its own path. It is not guessed: another Python has other packages.
     """
     if not sys.executable:
         raise EdgechatError(

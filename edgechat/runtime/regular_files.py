@@ -1,8 +1,8 @@
-"""Opens files that somebody else may have put there, and nothing but files.
+"""Opens files that someone else may have planted, and only regular files.
 
-Under the name of a file that edgechat expects there may be a named pipe, which never answers, a device, which never
-ends or does something when it is opened, or a file of any size. Whatever reads a model, an import, a settings file or
-a file the user names, goes through here; its errors are `OSError`, so that callers need no second way of handling them.
+In place of a file edgechat expects there may be a named pipe, which blocks forever, a device, which is endless or
+reacts to being opened, or a file of any size. Whatever reads a model, an import, a settings file or a file the user
+names uses this module. Its errors are `OSError`, so callers can handle them like any other.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _KINDS = (
 
 
 class TooLargeError(OSError):
-    """A file has more bytes than any real one of its kind.
+    """A file is larger than any real one of its kind.
 
     Attributes:
-        size: Bytes it has, as far as that is known: one more than allowed at the least.
+        size: Its size in bytes if known, otherwise one more than allowed.
     """
 
     def __init__(self, path: Path, size: int, most: int) -> None:
@@ -35,12 +35,12 @@ class TooLargeError(OSError):
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Open a file for reading, unbuffered waiting excluded: what is no regular file is refused, never waited for.
+    """Open a regular file for reading; anything else is refused without blocking.
 
     Raises:
-        OSError: It is missing, no regular file, or cannot be read; `strerror` says which.
+        OSError: It is missing, not a regular file, or cannot be read; `strerror` says which.
     """
-    # Looked at before it is opened, for opening is an act with some devices; and after, for it may have been exchanged.
+    # Checked before opening, since opening some devices has effects, and after, since it may have been replaced.
     _check(path, path.stat().st_mode)
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags)
@@ -53,17 +53,17 @@ def open_regular(path: Path) -> BufferedReader:
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """The bytes of a file, of which there may be `most`.
+    """Read a file of at most `most` bytes.
 
     Raises:
-        TooLargeError: There are more.
-        OSError: As `open_regular`.
+        TooLargeError: It has more.
+        OSError: See `open_regular`.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > most:
             raise TooLargeError(path, size, most)
-        data = file.read(most + 1)  # the size is not to be believed: it may grow, and is 0 in /proc
+        data = file.read(most + 1)  # the reported size is unreliable: it may grow, and is 0 in /proc
     if len(data) > most:
         raise TooLargeError(path, len(data), most)
     return data

@@ -1,13 +1,13 @@
-"""The confinement of the process that opens a model: whatever a model makes a library do, it does there, and in vain.
+"""Sandboxes the process that opens a model, so that whatever a model makes a library do stays contained.
 
-Model files are read by a million lines of C++ and Rust that were not written with enemies in mind. So before the first
-byte of a model is read the worker gives up what it will never need: reading anything but that model and the libraries,
-writing anywhere, the network, other programs, other processes. `runtime.landlock` and `runtime.seccomp` each do what
-they can; either is enough to stop most of it, and where a system has neither the worker runs as it is. Nothing in here
-may keep anyone from chatting.
+Model files are parsed by a million lines of C++ and Rust that were not written with attackers in mind. So before
+reading the first byte of a model the worker gives up what it will never need: reading anything but that model and the
+libraries, writing anywhere, the network, other programs, other processes. `runtime.landlock` and `runtime.seccomp` each
+do what they can; either one stops most of it, and on a system with neither the worker runs unconfined. Nothing here may
+prevent chatting.
 
-What is confined is the worker alone. MLflow's `predict` loads a model in the caller's own process, which is not
-edgechat's to confine, and converting a GGUF file has to write.
+Only the worker is sandboxed. MLflow's `predict` loads a model in the caller's own process, which is not edgechat's to
+restrict, and converting a GGUF file has to write.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from edgechat.runtime import landlock, seccomp
 
 LOG_BYTES = 16 * 1024 * 1024
-"""What a confined process may write to its log, the only file it has."""
+"""Bytes a sandboxed process may write to its log, its only writable file."""
 
 _SYSTEM = (
     "/lib",
@@ -40,7 +40,7 @@ _SYSTEM = (
     "/usr/share/locale",
     "/usr/share/zoneinfo",
 )
-"""Libraries of the system, and what the C library reads."""
+"""System libraries, and files the C library reads."""
 
 _MACHINE = (
     "/dev/null",
@@ -57,17 +57,17 @@ _MACHINE = (
     "/sys/fs/cgroup",
     "/sys/kernel/mm/transparent_hugepage",
 )
-"""What libraries ask about the processor, and what is asked about memory."""
+"""Files libraries read about the processor and memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """What confines a process.
+    """What restricts a process.
 
     Attributes:
-        landlock: The version of Landlock's interface; 0 is none.
+        landlock: Landlock's ABI version; 0 if unavailable.
         seccomp: Whether system calls are filtered.
-        missing: Why either is not there, for the log.
+        missing: Why either is unavailable, for the log.
     """
 
     landlock: int = 0
@@ -75,16 +75,16 @@ class Confinement:
     missing: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """As in "Landlock ABI 7 + seccomp"; empty where there is nothing."""
+        """Such as "Landlock ABI 7 + seccomp"; empty if nothing applies."""
         parts = [f"Landlock ABI {self.landlock}"] if self.landlock else []
         return " + ".join([*parts, *(["seccomp"] if self.seccomp else [])])
 
 
 def confine(readable: Iterable[Path]) -> Confinement:
-    """Confine this process for good. It should have a single thread: Landlock holds for those that are started later.
+    """Restrict this process permanently. Call while it has a single thread: Landlock applies to threads started later.
 
     Args:
-        readable: What may be read beside the libraries, resolved.
+        readable: Resolved paths that may be read besides the libraries.
     """
     if sys.platform != "linux":
         return Confinement(missing=(f"{sys.platform} has no confinement that a process can ask for",))
@@ -94,23 +94,23 @@ def confine(readable: Iterable[Path]) -> Confinement:
     try:
         version = landlock.restrict([*readable, *libraries(), *map(Path, _MACHINE)])
     except (OSError, AttributeError) as error:
-        missing.append(f"no Landlock: {_words(error)}")
+        missing.append(f"no Landlock: {_describe(error)}")
     try:
         seccomp.restrict()
         filtered = True
     except (OSError, AttributeError) as error:
-        missing.append(f"no seccomp: {_words(error)}")
+        missing.append(f"no seccomp: {_describe(error)}")
     return Confinement(version, filtered, tuple(missing))
 
 
-def _words(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
 def report() -> int:
-    """Confine this process, try what must not be possible any more, and print what came of it as JSON.
+    """Sandbox this process, try what must now be impossible, and print the results as JSON.
 
-    It is `edgechat _confinement`, which `edgechat doctor` asks: what a kernel promises and what holds may differ.
+    This is `edgechat _confinement`, which `edgechat doctor` runs, since a kernel may not enforce what it promises.
     """
     confinement = confine(())
     missing = list(confinement.missing)
@@ -127,7 +127,7 @@ def report() -> int:
 
 
 def _forbid_files() -> None:
-    """Bound the log, and leave no picture of the memory behind: it has the chat in it."""
+    """Limit the log, and disable core dumps, which would contain the chat."""
     import resource
 
     sys.dont_write_bytecode = True
@@ -138,13 +138,13 @@ def _forbid_files() -> None:
 
 
 def libraries() -> Iterator[Path]:
-    """Where this program, its interpreter and their libraries lie."""
+    """Yield the locations of this program, its interpreter and their libraries."""
     yield from map(Path, _SYSTEM)
     bundled = getattr(sys, "_MEIPASS", None)
     if bundled is not None:
         yield Path(bundled).resolve()
         yield Path(sys.executable)
-        # Held open, so that it can be read after a disk cleaner has removed it.
+        # Kept open, so that it remains readable after a disk cleaner has removed it.
         archive = getattr(getattr(sys.modules.get("pyimod02_importers"), "pyz_archive", None), "_filename", None)
         if archive is not None:
             yield Path(archive)
@@ -158,7 +158,7 @@ def libraries() -> Iterator[Path]:
     places += [Path(entry) for entry in os.environ.get("LD_LIBRARY_PATH", "").split(":") if entry]
     for place in dict.fromkeys(places):
         folder = place.resolve()
-        # A checkout is on the path with all that lies in it; of that, the package is enough.
+        # A checkout is on the path with everything in it; only the package is needed.
         if folder == own.parent and folder.name not in ("site-packages", "dist-packages"):
             continue
         if not any(one.is_relative_to(folder) for one in private):
@@ -166,7 +166,7 @@ def libraries() -> Iterator[Path]:
 
 
 def _private() -> tuple[Path, ...]:
-    """Folders that no entry of a path may open as a whole, however it came there."""
+    """Return folders that no entry of a path may expose as a whole, however it got there."""
     home = os.path.expanduser("~")  # noqa: PTH111 - which never fails
     homes = [] if home == "~" else [home, f"{home}/.local/share"]
     return tuple(Path(one).resolve() for one in (*homes, os.environ.get("EDGECHAT_HOME", "")) if one)

@@ -1,12 +1,12 @@
-"""Linux seccomp: system calls that a model never needs are refused by the kernel, whatever code asks for them.
+"""Linux seccomp: the kernel refuses system calls that a model never needs, whichever code makes them.
 
-A list of what is refused, not of what is allowed: libraries change what they call with each release, and a chat must
-not end for it. What is refused are whole kinds: sockets, programs and processes, other processes' memory and signals,
-files opened for writing or changed in any other way, and the parts of the kernel that break most often. Calls that are
-newer than this list do not exist for the process.
+This is a deny list rather than an allow list: libraries change the calls they make with each release, and that must not
+end a chat. Whole categories are refused: sockets, programs and processes, other processes' memory and signals, opening
+files for writing or changing them otherwise, and the most fragile parts of the kernel. Calls newer than this list
+appear not to exist.
 
-The filter is a few dozen instructions of classic BPF, written here: the binding on PyPI (`pyseccomp`) needs a
-libseccomp that neither a packaged edgechat nor most machines have.
+The filter is a few dozen instructions of classic BPF, assembled here: the PyPI binding (`pyseccomp`) needs a libseccomp
+that neither a packaged edgechat nor most machines have.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _MACHINES = {
     "aarch64": (0xC00000B7, 277, _GENERIC),
     "riscv64": (0xC00000F3, 277, _GENERIC),
 }
-"""By `platform.machine()`: the kernel's name of the processor, the number of seccomp itself, the column of numbers."""
+"""By `platform.machine()`: the kernel's architecture id, the number of the seccomp call, the column in the tables."""
 
 _NEWEST = 470
-"""The highest number these tables know of; every processor has had the same new ones since 424. The x86's other set of
-numbers, from 0x40000000 on, is above it too."""
+"""The highest number in these tables; new calls have had the same number on every processor since 424. x86's second
+range of numbers, from 0x40000000, is above it too."""
 
 _SOCKETS = {
     "socket": (41, 198),
@@ -81,7 +81,7 @@ _FILES = {
     "symlinkat": (266, 36),
     "mknod": (133, None),
     "mknodat": (259, 33),
-    # Landlock does not see the following.
+    # Landlock does not cover the following.
     "chmod": (90, None),
     "fchmod": (91, 52),
     "fchmodat": (268, 53),
@@ -158,15 +158,15 @@ _KERNEL = {
     "vhangup": (153, 58),
 }
 REFUSED = {**_SOCKETS, **_PROCESSES, **_FILES, **_KERNEL}
-"""Refused whatever their arguments are."""
+"""Refused whatever their arguments."""
 
 _ABSENT = {"clone3": (435, 435), "openat2": (437, 437)}
-"""Their arguments lie where no filter can look; told that they are not there, libraries take the older calls."""
+"""Their arguments are in memory a filter cannot read; told that they do not exist, libraries use the older calls."""
 
 _WRITING = os.O_WRONLY | os.O_RDWR | getattr(os, "O_CREAT", 0x40) | getattr(os, "O_TRUNC", 0x200)
 _CLONE_THREAD = 0x10000
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
-"""They put words into a terminal as if they had been typed."""
+"""They inject text into a terminal as if it had been typed."""
 
 _PDEATHSIG, _NO_NEW_PRIVS, _SET_SECCOMP = 1, 38, 22
 
@@ -176,10 +176,10 @@ _NUMBER_AT, _ARCH_AT, _ARGUMENTS_AT = 0, 4, 16
 
 
 def restrict() -> None:
-    """Refuse those calls to this process for good, all of its threads included.
+    """Deny these calls to this process permanently, in all of its threads.
 
     Raises:
-        OSError: The kernel has no such filter, a container forbids it, or this processor's numbers are not known here.
+        OSError: The kernel lacks such filters, a container forbids them, or this processor's call numbers are unknown.
     """
     machine = _MACHINES.get(platform.machine())
     if machine is None or struct.calcsize("P") != 8:
@@ -200,17 +200,17 @@ def restrict() -> None:
 
 
 def program(machine: str, pid: int) -> bytes:
-    """The filter for a processor, as the kernel reads it.
+    """Assemble the filter for a processor in the kernel's format.
 
     Args:
-        machine: One of the processors known here.
+        machine: A processor from the table.
         pid: The process it is for, which may send signals to itself.
     """
     arch, _, column = _MACHINES[machine]
     lines = [
         _line(_LOAD, _ARCH_AT),
         _line(_EQUAL, arch, yes=1),
-        _refuse(errno.EPERM),  # calls of another processor, such as 32-bit ones
+        _refuse(errno.EPERM),  # calls for another architecture, such as 32-bit ones
         _line(_LOAD, _NUMBER_AT),
         _line(_GREATER, _NEWEST, no=1),
         _refuse(errno.ENOSYS),
@@ -225,7 +225,7 @@ def program(machine: str, pid: int) -> bytes:
 
 
 def _checks(column: int, pid: int) -> Iterator[tuple[int, list[bytes]]]:
-    """Calls that are refused by an argument, each with what decides; it begins with the call's number at hand."""
+    """Yield calls refused depending on an argument, each with its check, which starts with the call number loaded."""
     refused, allowed = _refuse(errno.EPERM), _line(_RETURN, _ALLOW)
     unwritable = [_line(_ANY_BIT, _WRITING, no=1), _refuse(errno.EACCES), allowed]
     if column == _X86_64:
@@ -233,7 +233,7 @@ def _checks(column: int, pid: int) -> Iterator[tuple[int, list[bytes]]]:
     yield (257, 56)[column], [_argument(2), *unwritable]  # openat
     yield (56, 220)[column], [_argument(0), _line(_ANY_BIT, _CLONE_THREAD, yes=1), refused, allowed]  # clone
     to_itself = [_argument(0), _line(_EQUAL, pid, yes=1), refused, allowed]
-    # kill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo: a crash is a signal to oneself.
+    # kill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo: a crash sends a signal to the process itself.
     for numbers in ((62, 129), (234, 131), (129, 138), (297, 240)):
         yield numbers[column], to_itself
     # prlimit64
@@ -249,12 +249,12 @@ def _checks(column: int, pid: int) -> Iterator[tuple[int, list[bytes]]]:
 
 
 def _line(code: int, value: int, *, yes: int = 0, no: int = 0) -> bytes:
-    """One instruction; `yes` and `no` are how many to skip."""
+    """Return one instruction; `yes` and `no` say how many to skip."""
     return struct.pack("=HBBI", code, yes, no, value)
 
 
 def _argument(position: int) -> bytes:
-    """Load the lower half of an argument, which is all that these calls look at."""
+    """Load the lower half of an argument, which is all these calls use."""
     return _line(_LOAD, _ARGUMENTS_AT + 8 * position)
 
 

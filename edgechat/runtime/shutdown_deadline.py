@@ -1,8 +1,8 @@
-"""An end that the system asks for comes within seconds, whatever the program is doing.
+"""Guarantees that the program exits within seconds when the system asks, whatever it is doing.
 
-A signal first asks for an orderly end, in which everything is kept. Something may keep that from coming: a terminal
-that is gone, a thread that waits for a disk, a handler that never returns. So a thread of its own ends the process when
-the time is up; should even that be held up, a thread without Python does.
+A signal first requests an orderly shutdown, in which everything is saved. Something may block that: a terminal that is
+gone, a thread waiting for a disk, a handler that never returns. So a separate thread ends the process when the time is
+up; if even that is blocked, a timer outside Python does.
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ from pathlib import Path
 from types import FrameType
 
 SECONDS = 3.5
-"""From the signal to the end by force; half a second more is for giving the terminal back."""
+"""Seconds from the signal to a forced exit; restoring the terminal gets another half second."""
 
 LAST_SECONDS = 4.5
-"""From the signal to the end that nothing in this process can hold up."""
+"""Seconds from the signal to an exit that nothing in this process can block."""
 
 
 class _State:
-    begun = False
+    started = False
 
 
-def begun() -> bool:
-    """Whether the end was asked for."""
-    return _State.begun
+def started() -> bool:
+    """Whether a shutdown has been requested."""
+    return _State.started
 
 
-def begin(code: int, last_act: Callable[[], object] | None = None) -> None:
-    """The end was asked for: let it come in time.
+def start(code: int, final_action: Callable[[], object] | None = None) -> None:
+    """Start the shutdown deadline.
 
     Args:
-        code: The exit code where it has to be forced.
-        last_act: Done before that, as giving the terminal back; it has a moment for it.
+        code: The exit code if the exit has to be forced.
+        final_action: Called before that, for example to restore the terminal; it has only a moment.
     """
-    if _State.begun:
+    if _State.started:
         return
-    _State.begun = True
+    _State.started = True
 
     def force() -> None:
         time.sleep(SECONDS)
-        act = threading.Thread(target=_quietly, args=(last_act,), daemon=True)
-        act.start()
-        act.join(LAST_SECONDS - SECONDS - 0.3)
+        action = threading.Thread(target=_quietly, args=(final_action,), daemon=True)
+        action.start()
+        action.join(LAST_SECONDS - SECONDS - 0.3)
         os._exit(code)
 
     with suppress(OSError, ValueError, RuntimeError):
@@ -57,32 +57,31 @@ def begin(code: int, last_act: Callable[[], object] | None = None) -> None:
     threading.Thread(target=force, name="deadline", daemon=True).start()
 
 
-def _quietly(act: Callable[[], object] | None) -> None:
+def _quietly(action: Callable[[], object] | None) -> None:
     with suppress(Exception):
-        if act is not None:
-            act()
+        if action is not None:
+            action()
 
 
-def call_off() -> None:
-    """The end has come by itself, and the process goes on, as that of the tests does."""
+def cancel() -> None:
+    """Cancel the deadline: the shutdown completed but the process continues, as in tests."""
     faulthandler.cancel_dump_traceback_later()
-    _State.begun = False
+    _State.started = False
 
 
 @contextmanager
-def ends_on_signals(leave: Callable[[int], object], last_act: Callable[[], object]) -> Iterator[None]:
-    """End in time when the system asks for it, or another program does.
+def handle_signals(leave: Callable[[int], object], final_action: Callable[[], object]) -> Iterator[None]:
+    """Handle termination signals with a deadline.
 
-    A hang-up that was to be ignored from the start, as by `nohup`, is ignored, and so is an interrupt, as of a job in
-    the background.
+    A hang-up ignored from the start, as by `nohup`, stays ignored, and so does an interrupt, as for a background job.
 
     Args:
-        leave: Called with the exit code, in the main thread: begins the orderly end.
-        last_act: See `begin`.
+        leave: Called with the exit code in the main thread to start an orderly shutdown.
+        final_action: See `start`.
     """
 
     def end(number: int, _frame: FrameType | None) -> None:
-        begin(128 + number, last_act)
+        start(128 + number, final_action)
         leave(128 + number)
 
     names = ("SIGTERM", "SIGHUP", "SIGINT") if os.name == "posix" else ("SIGTERM",)
@@ -95,5 +94,5 @@ def ends_on_signals(leave: Callable[[int], object], last_act: Callable[[], objec
         yield
     finally:
         for number, handler in before.items():
-            if not _State.begun:  # else it is ending, and is not to be disturbed
+            if not _State.started:  # otherwise it is already shutting down
                 signal.signal(number, handler)

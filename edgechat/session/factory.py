@@ -142,7 +142,7 @@ def locate(uri: str | None) -> Callable[[ProgressCallback], Awaitable[ModelSourc
         except ModelError:
             if model.name != DEFAULT_NAME or embedded_gguf() is None:
                 raise
-            model = await prepare(installing, again=True)
+            model = await prepare(installing, reinstall=True)
         await asyncio.to_thread(_refuse_too_large, model)
         return ModelSource(model.genai, model.name, model.kind, model.root)
 

@@ -164,7 +164,7 @@ class AnsweringChat(PromptedChat):
         log.info("a reply ended: %s, %d tokens", finished.reason, finished.usage.completion)
         if info := self._engine.info:
             await asyncio.to_thread(
-                speed_history.note, info.name, finished.usage.completion, finished.tokens_per_second
+                speed_history.record, info.name, finished.usage.completion, finished.tokens_per_second
             )
         yield TurnClosed(closed, finished)
 

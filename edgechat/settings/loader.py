@@ -135,7 +135,7 @@ def device_path() -> Path | None:
         ConfigError: It cannot be looked at.
         StorageError: A folder above it is in the hands of others, who could exchange it.
     """
-    for folder in paths.beside():
+    for folder in paths.adjacent_folders():
         path = folder / DEVICE_FILE
         try:
             owner = path.stat().st_uid
@@ -144,7 +144,7 @@ def device_path() -> Path | None:
         except OSError as error:
             raise ConfigError("Settings file cannot be read", f"{path}: {error.strerror or error}.") from error
         if os.name != "posix" or owner in {0, os.getuid(), *paths.owners()}:
-            paths.require_own_beside(path)
+            paths.require_trusted_adjacent(path)
             return path
     return None
 

@@ -131,7 +131,7 @@ class EdgechatApp(ToolsApp):
 
     def on_mount(self) -> None:
         """Show what fails in tasks that nobody waits for."""
-        asyncio.get_running_loop().set_exception_handler(crash_handler.of_task)
+        asyncio.get_running_loop().set_exception_handler(crash_handler.handle_task)
 
     # The end
 
@@ -155,7 +155,7 @@ class EdgechatApp(ToolsApp):
     def terminal_gone(self) -> None:
         """Leave as if the system had said that it hung up."""
         code = 128 + signal.SIGHUP if os.name == "posix" else int(ExitCode.ERROR)
-        shutdown_deadline.begin(code)
+        shutdown_deadline.start(code)
         self._leave(code)
 
     def give_back(self) -> None:
@@ -312,7 +312,7 @@ def run_tui(
         EdgechatError: The session could not be closed, or something unforeseen ended the interface.
     """
     app = EdgechatApp(session, notices=notices, settings=settings, read_settings=read_settings)
-    with shutdown_deadline.ends_on_signals(app.leave, app.give_back), crash_handler.told_to(app.show_fault):
+    with shutdown_deadline.handle_signals(app.leave, app.give_back), crash_handler.reporting_to(app.show_fault):
         app.run()
     if (unkept := app.chat.unkept) and sys.stderr is not None:
         words = _("This was written and could not be kept:")

@@ -51,7 +51,7 @@ async def copied(app: App[None], text: str) -> bool:
     driver: object = app._driver
     if isinstance(driver, ClipboardDriver):
         driver.set_clipboard(safe)
-    return await clipboard.copied(safe)
+    return await clipboard.copy(safe)
 
 
 async def _copy(app: App[None], text: str, words: str, otherwise: str) -> None:

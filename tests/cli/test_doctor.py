@@ -47,7 +47,7 @@ def examined(**options: Any) -> dict[str, Finding]:
 @pytest.fixture(autouse=True)
 def own_log() -> Iterator[None]:
     yield
-    logs.end()
+    logs.stop()
 
 
 @pytest.mark.model
@@ -236,7 +236,7 @@ def test_little_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_faults_in_the_log_are_told(own_home: Path) -> None:
-    logs.begin()
+    logs.start()
     logs.fault(ValueError("words"), "a test")
     found = examined()["log"]
     assert (found.state, "1 unexpected" in found.detail) == ("warn", True)

@@ -30,7 +30,7 @@ def clipboard(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         copied.append(text)
         return True
 
-    monkeypatch.setattr("edgechat.runtime.clipboard.copied", copy)
+    monkeypatch.setattr("edgechat.runtime.clipboard.copy", copy)
     return copied
 
 

@@ -17,7 +17,7 @@ def no_clipboard(monkeypatch: pytest.MonkeyPatch) -> None:
     async def copied(_text: str) -> bool:
         return False
 
-    monkeypatch.setattr("edgechat.runtime.clipboard.copied", copied)
+    monkeypatch.setattr("edgechat.runtime.clipboard.copy", copied)
 
 
 @pytest.mark.parametrize("key", ["y", "c"])

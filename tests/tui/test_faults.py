@@ -40,11 +40,11 @@ def _divide() -> None:
 
 
 async def test_a_fault_of_a_thread_is_a_card(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threading, "excepthook", crash_handler._of_thread)
+    monkeypatch.setattr(threading, "excepthook", crash_handler._handle_thread)
     app = make_app()
     async with app.run_test() as pilot:
         await ready(pilot)
-        with crash_handler.told_to(app.show_fault):
+        with crash_handler.reporting_to(app.show_fault):
             await asyncio.to_thread(_start_and_join)
             await told(pilot, "Something went wrong in edgechat itself")
         assert FaultError.seen
@@ -54,7 +54,7 @@ async def test_a_fault_of_a_task_is_a_card(make_app: MakeApp) -> None:
     app = make_app()
     async with app.run_test() as pilot:
         await ready(pilot)
-        with crash_handler.told_to(app.show_fault):
+        with crash_handler.reporting_to(app.show_fault):
             asyncio.get_running_loop().call_soon(_divide)
             await told(pilot, "Something went wrong in edgechat itself")
 

@@ -29,9 +29,9 @@ SECRET = "xyzzy-my-secret"
 
 @pytest.fixture(autouse=True)
 def log() -> Iterator[None]:
-    logs.begin("debug")
+    logs.start("debug")
     yield
-    logs.end()
+    logs.stop()
 
 
 @pytest.fixture

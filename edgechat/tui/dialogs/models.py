@@ -25,7 +25,7 @@ from edgechat.errors import EdgechatError
 from edgechat.i18n.catalog import N_, _
 from edgechat.models import speed_history
 from edgechat.models.card import card_lines
-from edgechat.models.default import default_name, model_beside
+from edgechat.models.default import adjacent_model, default_name
 from edgechat.models.folder import ModelFolder
 from edgechat.models.manifest import Check, size_check
 from edgechat.models.sanitize import size_text
@@ -180,7 +180,7 @@ class ModelsScreen(Card[str]):
     @on(Input.Submitted)
     def _choose(self) -> None:
         if written := self.path.value.strip():
-            self.dismiss(str(paths.expanded(Path(written))) if written.startswith("~") else written)
+            self.dismiss(str(paths.expand_user(Path(written))) if written.startswith("~") else written)
         elif self.choices.highlighted is not None:
             self._answer(self._models[self.choices.highlighted])
 
@@ -203,7 +203,7 @@ def _installed() -> tuple[list[ModelFolder | tuple[str, EdgechatError]], str]:
     found: list[ModelFolder | tuple[str, EdgechatError]] = []
     default = default_name(entries)
     try:
-        if (carried := model_beside()) is not None:
+        if (carried := adjacent_model()) is not None:
             found.append(carried)
             default = carried.name
     except EdgechatError:

@@ -162,7 +162,7 @@ class TerminalDriver(LinuxDriver):
 
     def start_application_mode(self) -> None:
         """Take the terminal; again, where a shell had it in between."""
-        if shutdown_deadline.begun() or not self._is_ours():
+        if shutdown_deadline.started() or not self._is_ours():
             return
         self.stop_application_mode()
         encoding = sys.__stderr__.encoding if sys.__stderr__ is not None else "utf-8"
@@ -193,7 +193,7 @@ class TerminalDriver(LinuxDriver):
             return True
 
         def stop_again(*_: object) -> None:
-            if not shutdown_deadline.begun():
+            if not shutdown_deadline.started():
                 os.kill(os.getpid(), signal.SIGSTOP)
 
         signal.signal(signal.SIGTTOU, stop_again)

@@ -115,7 +115,7 @@ def test_texts_have_the_same_ids_remembered_forgotten_or_too_long_for_it(
 ) -> None:
     texts = [*(f"text number {number}" for number in range(40)), "long " * 200]
     fresh = [TokenCodec(phi3_tokenizer).encode_text(text) for text in texts]
-    monkeypatch.setattr(prompt_encoder, "ENCODED_KEPT", 200)
+    monkeypatch.setattr(prompt_encoder, "MAX_REMEMBERED_IDS", 200)
     codec = TokenCodec(phi3_tokenizer)
     for _ in range(2):
         for text, ids in zip(texts, fresh, strict=True):

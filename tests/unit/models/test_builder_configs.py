@@ -11,7 +11,7 @@ import onnxruntime_genai as og
 import pytest
 
 from edgechat.models.folder import open_model
-from edgechat.models.genai_schema import ROOT, Either, Many, Named, Number, Rule, Text, fault_in
+from edgechat.models.genai_schema import ROOT, ListOf, MapOf, Number, OneOf, Rule, Text, fault_in
 
 # The text decoders among the types that version 0.18 knows.
 TYPES = [
@@ -109,14 +109,14 @@ def test_what_the_builder_writes_is_opened(tmp_path: Path, make_genai: Callable[
 def parts(rule: Rule, wrapped: Callable[[Any], Any] = lambda value: value) -> Iterator[tuple[Any, Rule]]:
     """Each leaf of the schema, and a document with nothing in it but that leaf."""
     match rule:
-        case Either():
+        case OneOf():
             for one in rule.rules:
                 yield from parts(one, wrapped)
-        case Many():
+        case ListOf():
             yield from parts(rule.each, lambda value: wrapped([value]))
-        case Named() if rule.each != "name":  # those have names that the engine knows, or that the graph has
+        case MapOf() if rule.each != "name":  # those have names that the engine knows, or that the graph has
             yield from parts(rule.each, lambda value: wrapped({"x": value}))
-        case Named():
+        case MapOf():
             return
         case Number() | Text() | str():
             yield wrapped(a_value(rule)), rule

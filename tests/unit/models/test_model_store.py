@@ -60,7 +60,7 @@ def test_a_store_that_does_not_exist_is_empty(store: ModelStore) -> None:
 
 def test_add_get_list_verify_remove(store: ModelStore, genai: Path) -> None:
     seen: list[tuple[int, int]] = []
-    model = store.add(genai, progress=lambda done, total: seen.append((done, total)))
+    model = store.add(genai, on_progress=lambda done, total: seen.append((done, total)))
     assert model.name == "bare"
     assert model.root == paths.models_dir() / "bare"
     assert store.get("bare") == model

@@ -41,29 +41,29 @@ def made(tool: Path, copying: str) -> Path:
 
 async def test_what_was_copied_is_read_back(xclip: Path) -> None:
     held = made(xclip, 'cat > "{held}"')
-    assert await clipboard.copied("words\nשלום\n")
+    assert await clipboard.copy("words\nשלום\n")
     assert held.read_text() == "words\nשלום\n"
 
 
 @pytest.mark.parametrize("copying", ["exit 1", "cat > /dev/null; printf other > '{held}'", "cat >/dev/null"])
 async def test_a_tool_that_fails_in_silence_is_found_out(xclip: Path, copying: str) -> None:
     made(xclip, copying)
-    assert not await clipboard.copied("words")
+    assert not await clipboard.copy("words")
 
 
 async def test_nothing_is_written_to_the_terminal(xclip: Path, capfd: pytest.CaptureFixture[str]) -> None:
     made(xclip, "echo 'Error: cannot open display' >&2; exit 1")
-    assert not await clipboard.copied("words")
+    assert not await clipboard.copy("words")
     assert capfd.readouterr() == ("", "")
 
 
 async def test_a_tool_that_hangs_is_not_waited_for(xclip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made(xclip, "exec sleep 1000")
-    monkeypatch.setattr(clipboard, "PATIENCE", 1.0)
-    assert not await clipboard.copied("words")
+    monkeypatch.setattr(clipboard, "TIMEOUT", 1.0)
+    assert not await clipboard.copy("words")
 
 
 async def test_there_may_be_none(xclip: Path) -> None:
     assert not xclip.exists()
     assert "PATH" in os.environ
-    assert not await clipboard.copied("words")
+    assert not await clipboard.copy("words")

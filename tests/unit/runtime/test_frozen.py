@@ -9,13 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from edgechat.runtime.frozen import settle_in
+from edgechat.runtime.frozen import set_up
 
 
 def test_elsewhere_nothing_is_touched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LD_LIBRARY_PATH", "/mine")
     before = dict(os.environ)
-    settle_in()
+    set_up()
     assert dict(os.environ) == before
 
 
@@ -26,7 +26,7 @@ def test_other_programs_get_the_users_library_path(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PYINSTALLER_RESET_ENVIRONMENT", "")
     if mine is not None:
         monkeypatch.setenv("LD_LIBRARY_PATH_ORIG", mine)
-    settle_in()
+    set_up()
     assert os.environ.get("LD_LIBRARY_PATH") == mine
     assert os.environ["PYINSTALLER_RESET_ENVIRONMENT"] == "1"
 
@@ -39,7 +39,7 @@ def test_the_code_stays_at_hand_when_its_file_is_gone(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     monkeypatch.setitem(sys.modules, "pyimod02_importers", SimpleNamespace(pyz_archive=archive))
     monkeypatch.setenv("PYINSTALLER_RESET_ENVIRONMENT", "")
-    settle_in()
+    set_up()
     code.unlink()
     assert Path(archive._filename).read_bytes() == b"code"
     os.close(int(Path(archive._filename).name))

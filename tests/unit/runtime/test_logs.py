@@ -23,11 +23,11 @@ from tests.support.rights import bound_by_rights
 @pytest.fixture(autouse=True)
 def own_log() -> Iterator[None]:
     yield
-    logs.end()
+    logs.stop()
 
 
 def test_nothing_is_made_before_something_is_logged() -> None:
-    logs.begin("warning")
+    logs.start("warning")
     logs.log.info("not this")
     assert not logs.path().parent.exists()
     logs.log.warning("this")
@@ -38,7 +38,7 @@ def test_nothing_is_made_before_something_is_logged() -> None:
 
 def test_a_full_log_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "LIMIT", 2000)
-    logs.begin()
+    logs.start()
     for number in range(100):
         logs.log.info("line %03d", number)
     sizes = [path.stat().st_size for path in logs.path().parent.iterdir()]
@@ -48,7 +48,7 @@ def test_a_full_log_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_levels_take_their_tracebacks_along() -> None:
-    logs.begin("debug")
+    logs.start("debug")
     logs.log.debug("small")
     try:
         raise KeyError("SECRET words of a user")
@@ -62,7 +62,7 @@ def test_levels_take_their_tracebacks_along() -> None:
 
 
 def test_a_fault_keeps_its_place_and_not_its_words() -> None:
-    logs.begin()
+    logs.start()
     try:
         try:
             raise OSError(28, "No space left on device", "/SECRET/file")
@@ -82,7 +82,7 @@ def test_a_fault_keeps_its_place_and_not_its_words() -> None:
 def test_a_log_that_cannot_be_written_keeps_nobody_from_working(own_home: Path, open_folder: Path) -> None:
     own_home.parent.mkdir(exist_ok=True)
     own_home.write_text("a file where the folder would be")
-    logs.begin()
+    logs.start()
     logs.log.error("lost")
     with pytest.raises(StorageError):
         logs.read()
@@ -91,7 +91,7 @@ def test_a_log_that_cannot_be_written_keeps_nobody_from_working(own_home: Path, 
 @pytest.mark.model
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 async def test_a_model_that_crashes_is_logged_and_nothing_of_its_chat(home_with_model: Path) -> None:
-    logs.begin("debug")
+    logs.start("debug")
     engine = engine_for(Config())
     session = Session(engine, HistoryStore.forgetful(), system="Repeat SECRET.")
     with pytest.raises(EngineError):
@@ -109,9 +109,9 @@ async def test_a_model_that_crashes_is_logged_and_nothing_of_its_chat(home_with_
 
 def test_a_log_of_somebody_else_is_told(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGECHAT_HOME", str(open_folder))
-    logs.begin()
+    logs.start()
     logs.log.error("mine")
-    logs.end()
+    logs.stop()
     with bound_by_rights(open_folder):
         logs.path().chmod(0)
         with pytest.raises(StorageError, match="Log cannot be read"):

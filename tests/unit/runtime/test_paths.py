@@ -14,7 +14,7 @@ import pytest
 
 from edgechat.doctor.machine import confinement
 from edgechat.errors import EdgechatError, StorageError
-from edgechat.models.default import model_beside
+from edgechat.models.default import adjacent_model
 from edgechat.runtime import clipboard, file_ownership, paths
 from edgechat.settings.loader import device_path
 
@@ -79,15 +79,15 @@ def test_a_temporary_home_that_is_a_link_is_refused(homeless: Path) -> None:
 def test_what_lies_beside_is_looked_for_only_in_a_packaged_binary(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert paths.beside() == ()
+    assert paths.adjacent_folders() == ()
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "unpacked" / "edgechat"))
-    assert paths.beside() == (tmp_path / "unpacked",)
+    assert paths.adjacent_folders() == (tmp_path / "unpacked",)
     monkeypatch.setenv(paths.SINGLE_FILE, str(tmp_path / "stick" / "edgechat-1.0"))
-    assert paths.beside() == (tmp_path / "unpacked",)  # the folder form believes no variable
+    assert paths.adjacent_folders() == (tmp_path / "unpacked",)  # the folder form believes no variable
     (tmp_path / "unpacked").mkdir()
     (tmp_path / "unpacked" / paths.UNPACKED).touch()
-    assert paths.beside() == (tmp_path / "stick", tmp_path / "unpacked")
+    assert paths.adjacent_folders() == (tmp_path / "stick", tmp_path / "unpacked")
 
 
 def test_it_starts_itself_whatever_lies_in_the_working_directory(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_links_on_the_way_to_a_home_are_followed_step_by_step(user: Path, monkey
 def test_a_stick_without_rights_is_taken_as_it_is_mounted(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stick = made(user / "stick", 61_001, 0o777)
     monkeypatch.setenv("EDGECHAT_HOME", str(stick))
-    monkeypatch.setattr(file_ownership, "without_modes", lambda path: path == stick)
+    monkeypatch.setattr(file_ownership, "stores_no_permissions", lambda path: path == stick)
     assert paths.data_dir() == stick / "data"
 
 
@@ -209,7 +209,7 @@ def test_what_lies_beside_the_binary_below_what_others_can_exchange_is_refused(
     monkeypatch.setattr(sys, "executable", str(folder / "edgechat"))
     with pytest.raises(StorageError, match=re.escape(f"{above} ")) as caught:
         if name == "model":
-            model_beside()
+            adjacent_model()
         else:
             device_path()
     assert "move edgechat" in caught.value.hint
@@ -236,7 +236,7 @@ def test_another_users_model_beside_the_binary_is_refused(user: Path, monkeypatc
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     monkeypatch.setattr(sys, "executable", str(folder / "edgechat"))
     with pytest.raises(StorageError, match="user 61002"):
-        model_beside()
+        adjacent_model()
 
 
 UNKNOWING = """
@@ -269,7 +269,7 @@ async def test_without_it_nothing_is_copied_and_the_doctor_says_so(monkeypatch: 
     with pytest.raises(EdgechatError, match="Python cannot be found") as caught:
         paths.own_command()
     assert caught.value.hint
-    assert not await clipboard.copied("words")
+    assert not await clipboard.copy("words")
     if sys.platform == "linux":
         (finding,) = confinement()
         assert "Python cannot be found" in finding.detail
