@@ -87,7 +87,7 @@ class _Speaker:
         except OSError:
             self._listened_to = False
 
-    def progress(self, done: float, note: str) -> None:
+    def on_progress(self, done: float, note: str) -> None:
         step = (int(done), note)
         if step != self._last:
             self._last = step
@@ -118,7 +118,7 @@ def _stoppable() -> Iterator[None]:
 
 
 def _install(store: ModelStore, speaker: _Speaker) -> Path:
-    with store.lock(DEFAULT_NAME, on_wait=lambda: speaker.progress(0, "waiting for another edgechat…")):
+    with store.lock(DEFAULT_NAME, on_wait=lambda: speaker.on_progress(0, "waiting for another edgechat…")):
         damaged = False
         if store.has(DEFAULT_NAME):
             try:
@@ -133,13 +133,13 @@ def _install(store: ModelStore, speaker: _Speaker) -> Path:
         size = int(source.stat().st_size * _GROWTH)
         with _told_when_full(store, size), store.staging(DEFAULT_NAME, replace=damaged, size=size) as folder:
             _convert(source, folder, speaker)
-            speaker.progress(_SAVED, "writing to disk")
+            speaker.on_progress(_SAVED, "writing to disk")
         return store.get(DEFAULT_NAME).root
 
 
 def _convert(source: Path, folder: Path, speaker: _Speaker) -> None:
     """Make the MLflow model folder of a GGUF file."""
-    speaker.progress(0, "starting")
+    speaker.on_progress(0, "starting")
     # numpy, onnx and mlflow are paid for here, once, in a process that does nothing else.
     from edgechat.convert.gguf.converter import convert_gguf
     from edgechat.flavor import DATA, save_model
@@ -147,8 +147,8 @@ def _convert(source: Path, folder: Path, speaker: _Speaker) -> None:
     from edgechat.models.folder import open_model
 
     genai = folder / DATA
-    report = convert_gguf(source, genai, progress=lambda part, note: speaker.progress(part * _CONVERTED, note))
-    speaker.progress(_CONVERTED, "saving")
+    report = convert_gguf(source, genai, on_progress=lambda part, note: speaker.on_progress(part * _CONVERTED, note))
+    speaker.on_progress(_CONVERTED, "saving")
     metadata = {"name": DEFAULT_NAME, **metadata_of(report, source.name)}
     # The weights are where they belong already, so that nothing is copied and nothing has to be moved.
     # Nor does a device that has edgechat need its code in the model.

@@ -1,5 +1,6 @@
-"""Other model formats to an ONNX GenAI folder.
+"""Converts other model formats to an ONNX GenAI folder.
 
-Conversion is a job of its own process: the modules here import numpy and onnx, which the chat path must never
-load. Nothing is imported in this file, so that `import edgechat.convert` stays free.
+Conversion runs in a process of its own: the modules here import numpy and onnx, which the chat path must never load.
+    This
+file imports nothing, so that `import edgechat.convert` is free.
 """

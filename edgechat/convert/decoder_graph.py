@@ -1,8 +1,8 @@
 """The ONNX graph of a Llama- or Phi-3-type decoder, in the form onnxruntime-genai expects.
 
-Both types are one graph: RMS norm, grouped-query attention with rotary positions, SiLU-gated MLP. They differ in the
-rotary tables (LongRoPE) and in where the weights come from, which is the weight source's affair: this module must not
-know about GGUF or any other source. Only the last position goes through the end of the last layer and the head, since
+Both types share one graph: RMS norm, grouped-query attention with rotary positions, SiLU-gated MLP. They differ in the
+rotary tables (LongRoPE) and in the source of the weights, which is up to the weight source: this module must not know
+about GGUF or any other format. Only the last position passes through the end of the last layer and the head, since
 nobody reads the logits of a prompt.
 
 The form follows onnxruntime_genai/models/builders/base.py (`prune_lm_head`, GroupQueryAttention with `do_rotary`).
@@ -10,7 +10,7 @@ The form follows onnxruntime_genai/models/builders/base.py (`prune_lm_head`, Gro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -19,27 +19,27 @@ from onnx import TensorProto
 
 from edgechat.convert.gguf.quant_blocks import F32, Weight, stack_rows
 from edgechat.convert.onnx_writer import GraphWriter, rotary_tables
+from edgechat.runtime.progress import FractionCallback
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 DecoderType = Literal["llama", "phi3"]
-Progress = Callable[[float, str], None]
 
 _FLOAT, _INT64 = TensorProto.FLOAT, TensorProto.INT64
 
 
 @dataclass(frozen=True)
 class Rope:
-    """Rotary positions.
+    """Rotary position parameters.
 
     Attributes:
-        dimensions: Rotated values of a head, from its first on.
+        dimensions: Number of rotated values per head, starting from the first.
         base: The frequency base.
-        factors: [dimensions / 2] divisors of the frequencies, or None. LongRoPE: the factors of short contexts.
-        long_factors: LongRoPE's factors for contexts over `original_context`, or None.
-        original_context: The context the model was first trained with; only read with `long_factors`.
-        magnitude: What cosines and sines are multiplied by.
+        factors: [dimensions / 2] divisors of the frequencies, or None. LongRoPE: those for short contexts.
+        long_factors: LongRoPE's factors for contexts beyond `original_context`, or None.
+        original_context: Context window of the original training; only used with `long_factors`.
+        magnitude: Factor applied to cosines and sines.
     """
 
     dimensions: int
@@ -55,17 +55,17 @@ class DecoderConfig:
     """The shape of a decoder.
 
     Attributes:
-        type: What onnxruntime-genai calls the model type.
-        layers: Decoder layers.
-        hidden: Values of the residual stream.
-        heads: Query heads.
-        kv_heads: Key and value heads; divides `heads`.
-        head_size: Values of a head.
+        type: The model type in onnxruntime-genai.
+        layers: Number of decoder layers.
+        hidden: Width of the residual stream.
+        heads: Number of query heads.
+        kv_heads: Number of key and value heads; divides `heads`.
+        head_size: Width of a head.
         vocabulary: Rows of the embedding.
-        context_length: Tokens the model can hold.
-        epsilon: Of every RMS norm.
-        rope: Rotary positions.
-        window: Tokens a position looks back on, itself included; 0 when it sees everything.
+        context_length: Context window in tokens.
+        epsilon: Epsilon of every RMS norm.
+        rope: Rotary position parameters.
+        window: Sliding attention window in tokens, including the current one; 0 for full attention.
     """
 
     type: DecoderType
@@ -103,43 +103,43 @@ class LayerWeights:
 
 
 class WeightSource(Protocol):
-    """Where the weights come from. Each is asked for once, in the order of the graph, and not kept."""
+    """Provides the weights. Each method is called once per matrix, in graph order, and results are not retained."""
 
     def embedding(self) -> Weight:
         """[vocabulary, hidden]."""
 
     def layer(self, index: int) -> LayerWeights:
-        """The weights of a layer, counted from 0."""
+        """Return the weights of a layer, counted from 0."""
 
     def final_norm(self) -> F32:
         """[hidden]."""
 
     def head(self) -> Weight | None:
-        """[vocabulary, hidden], or None when the head is the embedding."""
+        """[vocabulary, hidden], or None if the head shares the embedding."""
 
 
-def write_decoder(config: DecoderConfig, weights: WeightSource, out_dir: Path, progress: Progress) -> None:
-    """Writes `model.onnx` and `model.onnx.data`.
+def write_decoder(config: DecoderConfig, weights: WeightSource, out_dir: Path, on_progress: FractionCallback) -> None:
+    """Write `model.onnx` and `model.onnx.data`.
 
     Args:
         config: The decoder's shape.
         weights: The decoder's weights.
         out_dir: An existing folder.
-        progress: Called with a fraction from 0 to 1 and a short phrase.
+        on_progress: Called with a fraction from 0 to 1 and a short phrase.
 
     Raises:
         OSError: The disk is full or the folder is not writable.
     """
     with GraphWriter(out_dir) as graph:
-        _Decoder(graph, config).write(weights, progress)
+        _Decoder(graph, config).write(weights, on_progress)
         graph.save(f"edgechat-{config.type}")
 
 
 class _Decoder:
     """One graph being written.
 
-    Values are [tokens, columns] with the batch and the sequence as one axis, save in attention: Gemm, which adds the
-    remainders of exact weights, knows two dimensions only.
+    Values are [tokens, columns], with batch and sequence merged into one axis except in attention: Gemm, which adds the
+    remainders of exact weights, supports only two dimensions.
     """
 
     def __init__(self, graph: GraphWriter, config: DecoderConfig) -> None:
@@ -153,7 +153,7 @@ class _Decoder:
         self._past_lengths, self._total_length, total = self._lengths(mask)
         self._cos, self._sin = self._rotary(total)
 
-    def write(self, weights: WeightSource, progress: Progress) -> None:
+    def write(self, weights: WeightSource, on_progress: FractionCallback) -> None:
         graph, config = self._graph, self._config
         embedding = weights.embedding()
         _expect(embedding, config.vocabulary, config.hidden)
@@ -161,7 +161,7 @@ class _Decoder:
         # The last layer's MLP output is added to the residual stream by the norm that follows.
         addend: str | None = None
         for index in range(config.layers):
-            progress(index / config.layers, f"layer {index + 1} of {config.layers}")
+            on_progress(index / config.layers, f"layer {index + 1} of {config.layers}")
             hidden, addend = self._layer(index, weights.layer(index), hidden, addend)
         normed, _ = self._norm("model.norm", weights.final_norm(), hidden, addend)
         head = weights.head()
@@ -172,15 +172,15 @@ class _Decoder:
             rows = graph.linear(head, normed, "lm_head")
         logits = graph.add_output("logits", _FLOAT, ["batch_size", 1, config.vocabulary])
         graph.node("Unsqueeze", [rows, graph.constant((1,))], "lm_head/Unsqueeze", outputs=[logits])
-        progress(1.0, "graph")
+        on_progress(1.0, "graph")
 
     def _layer(self, index: int, weights: LayerWeights, hidden: str, addend: str | None) -> tuple[str, str]:
-        """Adds one layer; returns the residual stream and what is still to be added to it."""
+        """Add one layer; return the residual stream and what is still to be added to it."""
         graph, config, name = self._graph, self._config, f"model.layers.{index}"
         normed, hidden = self._norm(f"{name}.input_layernorm", weights.attention_norm, hidden, addend)
         attended = self._attention(index, weights.attention_in, normed)
         if index == config.layers - 1:
-            # From here on a position depends on itself alone, and only the last one is asked for.
+            # From here on each position depends only on itself, and only the last one is needed.
             last, stream = graph.constant(-1), self._batched(hidden, config.hidden, f"{name}.last_position")
             attended = graph.node("Gather", [attended, last], f"{name}.last_position/attention", axis=1)
             hidden = graph.node("Gather", [stream, last], f"{name}.last_position/residual", axis=1)
@@ -197,11 +197,11 @@ class _Decoder:
         return hidden, graph.linear(weights.mlp_out, inner, f"{name}.mlp.down_proj")
 
     def _norm(self, name: str, scale: F32, hidden: str, addend: str | None) -> tuple[str, str]:
-        """RMS norm of the residual stream after adding to it; returns the norm and the new residual stream."""
+        """Add to the residual stream and normalise it; return the norm and the new residual stream."""
         weight = self._graph.initialiser(f"{name}.weight", scale)
         epsilon = self._config.epsilon
         if addend is None:
-            # onnxruntime's own operator, though it lives in the domain of ONNX.
+            # onnxruntime's own operator, despite being in the ONNX domain.
             normed = self._graph.node(
                 "SimplifiedLayerNormalization", [hidden, weight], name, axis=-1, epsilon=epsilon, stash_type=1
             )
@@ -270,7 +270,7 @@ class _Decoder:
         return graph.node("Reshape", [rows, self._batched_shapes[columns]], f"{name}/Batched")
 
     def _lengths(self, mask: str) -> tuple[str, str, str]:
-        """What GroupQueryAttention reads of the mask.
+        """Derive the inputs of GroupQueryAttention from the mask.
 
         Returns:
             int32 [batch] with the position of each sequence's last token, and the total length as an int32 scalar and
@@ -289,7 +289,7 @@ class _Decoder:
         )
 
     def _rotary(self, total: str) -> tuple[str, str]:
-        """The rotary tables; with LongRoPE the one that fits the total length (int64 [1])."""
+        """Return the rotary tables; with LongRoPE those for the total length (int64 [1])."""
         graph, config, rope = self._graph, self._config, self._config.rope
         short_length = rope.original_context if rope.long_factors is not None else config.context_length
         tables = rotary_tables(short_length, rope.dimensions, rope.base, factors=rope.factors, magnitude=rope.magnitude)
@@ -298,8 +298,8 @@ class _Decoder:
         longs = rotary_tables(
             config.context_length, rope.dimensions, rope.base, factors=rope.long_factors, magnitude=rope.magnitude
         )
-        # One table holds the short rows, then the long ones; a step copies just the rows it needs. (An If with both
-        # tables as constants, as the official builder has it, copies the whole table at every step.)
+        # A single table has the short rows followed by the long ones, and a step copies just the rows it needs. (An If
+        # with both tables as constants, as in the official builder, copies a whole table at every step.)
         limit = graph.constant((short_length,))
         is_long = graph.node("Greater", [total, limit], "/rope/Greater")
         start = graph.node("Where", [is_long, limit, graph.constant((0,))], "/rope/Start")
@@ -312,10 +312,10 @@ class _Decoder:
 
 
 def _expect(weight: Weight, rows: int, columns: int) -> None:
-    """Refuses a matrix of another shape than the decoder's, which would otherwise fail deep in the engine.
+    """Check the shape of a matrix, since a wrong one would otherwise fail deep in the engine.
 
     Raises:
-        ValueError: With both shapes. Sources that read files check first and name the tensor.
+        ValueError: The shape is wrong; the message has both. Sources that read files check first and name the tensor.
     """
     if (weight.rows, weight.columns) != (rows, columns):
         raise ValueError(f"weight of {weight.rows} x {weight.columns} where {rows} x {columns} is needed")

@@ -1,7 +1,7 @@
-"""`genai_config.json`: what onnxruntime-genai must know about a model beside its graph.
+"""Writes `genai_config.json`: what onnxruntime-genai must know about a model besides its graph.
 
-Must never name a `custom_ops_library` (native code) or options of one machine, such as thread counts: the engine sets
-those when it loads the model. Format: the `genai_config.json` the official builder writes.
+It must never name a `custom_ops_library` (native code) or machine-specific options such as thread counts, which the
+engine sets when loading the model. The format is that of the official builder.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from edgechat.convert.decoder_graph import DecoderConfig
 
 CONFIG_FILE = "genai_config.json"
-# Tokens that end a turn by their usual names, for the many models whose metadata only knows the end of a text.
+# Usual names of end-of-turn tokens, for the many models whose metadata only has the end-of-text token.
 END_NAMES = frozenset({"<|im_end|>", "<|end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "<end_of_turn>"})
-# KV memory for `max_length` is committed when a Generator is made, so the default is what any machine can spare.
+# KV memory for `max_length` is committed when a Generator is created, so the default must fit on any machine.
 _DEFAULT_MAX_LENGTH = 4096
 
 
 @dataclass(frozen=True)
 class TokenIds:
-    """The ids of the tokens with a meaning to the engine.
+    """Token ids the engine needs to know.
 
     Attributes:
-        bos: Begins a text.
-        eos: Each ends a reply; the model's own end token comes first.
-        pad: Fills up shorter sequences of a batch.
+        bos: Starts a text.
+        eos: Each of these ends a reply; the model's own end token comes first.
+        pad: Pads shorter sequences in a batch.
     """
 
     bos: int
@@ -40,7 +40,7 @@ class TokenIds:
 
 
 def genai_config(config: DecoderConfig, tokens: TokenIds) -> dict[str, Any]:
-    """The content of `genai_config.json` for a graph of `decoder_graph`."""
+    """Return the content of `genai_config.json` for a graph from `decoder_graph`."""
     return {
         "model": {
             "bos_token_id": tokens.bos,
@@ -90,6 +90,6 @@ def genai_config(config: DecoderConfig, tokens: TokenIds) -> dict[str, Any]:
 
 
 def write_genai_config(config: DecoderConfig, tokens: TokenIds, out_dir: Path) -> None:
-    """Writes `genai_config.json` into a folder."""
+    """Write `genai_config.json` into a folder."""
     text = json.dumps(genai_config(config, tokens), indent=4) + "\n"
     (out_dir / CONFIG_FILE).write_text(text, encoding="utf-8")

@@ -1,8 +1,9 @@
-"""A Hugging Face folder to a folder that onnxruntime-genai runs, by that library's own model builder.
+"""Converts a Hugging Face folder to an ONNX GenAI folder with onnxruntime-genai's own model builder.
 
-The builder is a script: it prints, holds the interpreter, takes memory for the whole model and can crash. So it runs in
-a process of its own (`convert.builder_child`), which ends when this one does. What comes out is int4, rounded anew from
-the weights, not the exact weights that `convert.gguf` keeps. Nothing is fetched, and no code of the model runs.
+The builder is a script: it prints, holds the GIL, needs memory for the whole model and can crash. So it runs in a
+    separate
+process (`convert.huggingface_child`), which ends with this one. The result is int4, requantised from the weights,
+unlike the exact weights of `convert.gguf`. Nothing is downloaded, and no code from the model runs.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -25,18 +26,17 @@ from edgechat.models.huggingface import HfFolder, hf_folder_in, read_hf_folder
 from edgechat.runtime import paths
 from edgechat.runtime.extras import install_command
 from edgechat.runtime.opt_outs import OPT_OUTS
+from edgechat.runtime.progress import FractionCallback
 from edgechat.runtime.regular_files import open_regular
-
-Progress = Callable[[float, str], None]
 
 QUANTISATION = "int4 block 32, accuracy 4"
 _OPTIONS = ("int4_block_size=32", "int4_accuracy_level=4", "prune_lm_head=true")
 
 _NEEDED = ("torch", "transformers", "onnx_ir", "onnxruntime", "tqdm")
 
-# What the builder reads of a folder; pickles and code are not among it, so they cannot be read by mistake.
+# What the builder reads of a folder; pickles and code are excluded, so they cannot be read by mistake.
 _TAKEN = ("*.json", "*.jinja", "*.model", "*.txt")
-# Where the time goes: hashing, loading, the layers, and writing.
+# Fractions of the total time: hashing, loading, the layers, and writing.
 _HASHED, _LOADED, _READ = 0.05, 0.15, 0.7
 _LAYER = re.compile(r"Reading layer (\d+)")
 _KILLED = -9
@@ -44,17 +44,17 @@ _KILLED = -9
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What was converted; the words of `gguf.ConversionReport`.
+    """The result of a conversion; same fields as `gguf.ConversionReport`.
 
     Attributes:
         architecture: `model_type` of the source, such as "llama".
         parameters: Number of weights.
         quantisation: How the result stores them.
-        context_length: Tokens the model was made for; None when the source does not say.
+        context_length: Context window in tokens; None if the source does not say.
         name: The source folder's name.
-        licence: As the source's model card says; None when it does not.
-        source_sha256: Of the safetensors file, in hexadecimal; of several, that of the lines `sha256sum` prints for
-            them in the order of their names.
+        licence: From the source's model card; None if it does not say.
+        source_sha256: Digest of the safetensors file in hexadecimal; if there are several, that of the lines
+            `sha256sum` prints for them, sorted by name.
         bytes_written: Size of the folder.
     """
 
@@ -68,20 +68,20 @@ class BuildReport:
     bytes_written: int
 
 
-def convert_hf(source: Path, target: Path, *, progress: Progress | None = None) -> BuildReport:
+def convert_hf(source: Path, target: Path, *, on_progress: FractionCallback | None = None) -> BuildReport:
     """Write an ONNX GenAI folder with int4 weights.
 
     Args:
-        source: A Hugging Face folder, or an MLflow model folder that the transformers flavor saved. It is not changed.
-        target: The folder to write; it must not exist, or be empty. It appears when it is whole, and not before.
-        progress: Told a fraction and what is being done.
+        source: A Hugging Face folder, or an MLflow model folder saved by the transformers flavor. It is not modified.
+        target: The folder to write; must be missing or empty. It appears only once it is complete.
+        on_progress: Called with a fraction from 0 to 1 and a short phrase.
 
     Raises:
-        ConvertError: The source is incomplete, of an unsupported architecture, holds pickles or code, the libraries
+        ConvertError: The source is incomplete, has an unsupported architecture, contains pickles or code, the libraries
             are missing, or the builder failed.
         StorageError: The target cannot be written, or the disk is full.
     """
-    tell = progress or _ignore
+    report = on_progress or _ignore
     source, target = source.absolute(), target.absolute()
     _require_builder()
     try:
@@ -91,16 +91,16 @@ def convert_hf(source: Path, target: Path, *, progress: Progress | None = None) 
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConvertError("Model cannot be written", f"{target} already exists.", "Choose a folder that does not yet.")
     with _workplace(target) as place:
-        tell(0.0, "reading")
+        report(0.0, "reading")
         digest = _digest(found.weight_files)
-        tell(_HASHED, "loading")
+        report(_HASHED, "loading")
         _gather(found, place / "source")
-        _build(place, source, found.layers, tell)
+        _build(place, source, found.layers, report)
         written = sum(path.stat().st_size for path in (place / "out").iterdir())
         with suppress(FileNotFoundError):
-            target.rmdir()  # an empty one; elsewhere than on POSIX nothing can be renamed onto it
+            target.rmdir()  # an empty folder, onto which only POSIX can rename
         (place / "out").rename(target)
-    tell(1.0, "done")
+    report(1.0, "done")
     return BuildReport(
         architecture=found.architecture,
         parameters=found.parameters,
@@ -131,10 +131,10 @@ def _require_builder() -> None:
 
 @contextmanager
 def _workplace(target: Path) -> Iterator[Path]:
-    """A folder beside the target for everything half-done, gone when the block ends."""
+    """Provide a temporary folder next to the target, removed when the block ends."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # On the same file system, so that the weights can be linked and the result can be renamed.
+        # On the same file system, so that weights can be linked and the result renamed.
         place = Path(tempfile.mkdtemp(prefix=".edgechat-building-", dir=target.parent))
     except OSError as error:
         raise _unwritable(target, error) from error
@@ -151,9 +151,9 @@ def _unwritable(target: Path, error: OSError) -> StorageError:
 
 
 def _gather(found: HfFolder, to: Path) -> None:
-    """Put weights, configuration and tokenizer into one folder, where the builder looks for all of them."""
+    """Collect weights, configuration and tokenizer in one folder, where the builder expects them."""
     to.mkdir()
-    # The weights' folder comes last: its config.json is the model's.
+    # The weights folder comes last, because its config.json is the model's.
     files = [path for folder in (found.tokenizer, found.weights) for pattern in _TAKEN for path in folder.glob(pattern)]
     for path in {path.name: path for path in (*files, *found.weight_files)}.values():
         _share(path.resolve(), to / path.name)
@@ -169,17 +169,17 @@ def _share(path: Path, to: Path) -> None:
             shutil.copyfile(path, to)
 
 
-def _build(place: Path, source: Path, layers: int, tell: Progress) -> None:
+def _build(place: Path, source: Path, layers: int, report: FractionCallback) -> None:
     out = place / "out"
     command = [
-        # -P: a folder named torch in the working directory must change nothing. -u: each line as it is printed.
+        # -P: a folder named torch in the working directory must have no effect. -u: output line by line.
         *(paths.interpreter(), "-P", "-u", "-m", "edgechat.convert.huggingface_child", str(os.getpid())),
         *("-i", str(place / "source"), "-o", str(out), "-c", str(place / "cache")),
         *("-p", "int4", "-e", "cpu", "--extra_options", *_OPTIONS),
     ]
     log = place / "log"
     with log.open("wb") as errors:
-        # Where the system cannot end it with this process, it ends when its standard input does.
+        # If the system cannot end it with this process, it exits when its standard input closes.
         child = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -194,9 +194,9 @@ def _build(place: Path, source: Path, layers: int, tell: Progress) -> None:
                 layer = _LAYER.search(line.decode("utf-8", "replace"))
                 if layer is not None and layers:
                     done = min(layers, int(layer[1]) + 1)
-                    tell(_LOADED + (_READ - _LOADED) * done / layers, f"layer {done} of {layers}")
+                    report(_LOADED + (_READ - _LOADED) * done / layers, f"layer {done} of {layers}")
                 elif line.startswith(b"Saving ONNX"):
-                    tell(_READ, "quantising and writing")
+                    report(_READ, "quantising and writing")
             code = child.wait()
         finally:
             child.kill()
@@ -206,8 +206,8 @@ def _build(place: Path, source: Path, layers: int, tell: Progress) -> None:
 
 
 def _failure(source: Path, code: int, log: Path) -> ModelError | StorageError:
-    """What the builder's end means, from its own last words."""
-    # Bars of progress are written over one another, with carriage returns.
+    """Explain the builder's failure from its last output."""
+    # Progress bars overwrite one another with carriage returns.
     lines = [line.strip() for line in re.split(r"[\r\n]+", log.read_text("utf-8", "replace")[-20_000:]) if line.strip()]
     last = lines[-1][:400] if lines else f"exit code {code}"
     if code == _KILLED:
@@ -247,4 +247,4 @@ def _digest(files: tuple[Path, ...]) -> str:
 
 
 def _ignore(fraction: float, phrase: str) -> None:
-    """No progress wanted."""
+    """Default progress callback, which does nothing."""

@@ -1,4 +1,4 @@
-"""What an ONNX graph says of how its weights are stored; needs onnx, and reads no weights that lie beside the graph."""
+"""Reads from an ONNX graph how its weights are stored; needs onnx, and does not read external weights."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _LARGEST = 512 * 1024 * 1024
 
 
 def quantisation_of(folder: Path) -> str:
-    """The stored forms of an ONNX GenAI folder's matrices, most frequent first: "int4 block 32".
+    """Return the storage types of an ONNX GenAI folder's matrices, most frequent first: "int4 block 32".
 
     Returns:
-        "" where it cannot be told: onnx is not installed, or the graph is not readable or too large to look into.
+        "" if unknown: onnx is not installed, or the graph is unreadable or too large.
     """
     try:
         import onnx
@@ -23,7 +23,7 @@ def quantisation_of(folder: Path) -> str:
     for path in graphs:
         try:
             model = onnx.load(str(path), load_external_data=False)
-        except Exception:  # protobuf's errors have no common kind; what the weights are is a side note
+        except Exception:  # protobuf's errors share no base class, and this is only informational
             return ""
         for node in model.graph.node:
             values = {attribute.name: attribute.i for attribute in node.attribute}

@@ -1,7 +1,7 @@
-"""Writing an ONNX model piece by piece: nodes in memory, weights straight to the data file.
+"""Writes an ONNX model incrementally: nodes in memory, weights straight to the data file.
 
-A weight is on disk as soon as it is made, so that converting needs little more memory than the largest matrix. This
-module knows ONNX and the weight forms of `quant`; it must not know what a transformer is.
+Weights go to disk as soon as they are made, so that converting needs little more memory than the largest matrix. This
+module knows ONNX and the weight types of `quant_blocks`; it must not know what a transformer is.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
 MODEL_FILE = "model.onnx"
 DATA_FILE = "model.onnx.data"
 
-# The operators of onnxruntime itself: MatMulNBits, GroupQueryAttention and so on.
+# onnxruntime's own operators: MatMulNBits, GroupQueryAttention and so on.
 _CONTRIB = "com.microsoft"
-# Old enough for any onnxruntime that has the operators above, new enough for the plain ones used.
+# Old enough for any onnxruntime with the operators above, new enough for the standard ones used.
 _OPSET, _IR_VERSION = 21, 10
-# Weights start on a cache line in the memory-mapped file.
+# Align weights to cache lines in the memory-mapped file.
 _ALIGNMENT = 64
-# Activations are quantised to int8 a block; level 1 (float32) decodes at about a third of the speed.
+# Quantise activations to int8 per block; level 1 (float32) decodes at about a third of the speed.
 _ACCURACY_LEVEL = 4
-# Below this an initialiser stays in the model file, where shape inference can see it.
+# Smaller initialisers stay in the model file, where shape inference can see them.
 _INLINE_BYTES = 1024
-# Newer kernels keep what one write brought as one piece of their file cache, and map the whole piece when a row of the
-# embeddings in it is read: with large writes, a few dozen tokens made all of the table count as the worker's memory.
+# Newer kernels cache the data of one write as a single unit, and map all of it when any row of the embeddings is read:
+# with large writes, a few dozen tokens made the whole table count as the worker's memory.
 _WRITE_BYTES = 64 * 1024
 
-# Block means are one product with a constant matrix while that is small; beyond this pooling, in three operators, reads
-# less.
+# Block means are a product with a constant matrix while that is small; beyond this size pooling, which takes three
+# operators, reads less.
 _MEAN_MATRIX_BYTES = 1 << 17
 
 _ELEMENT_TYPES = {
     np.dtype(np.float32): TensorProto.FLOAT,
     np.dtype(np.float16): TensorProto.FLOAT16,
-    np.dtype(np.uint16): TensorProto.BFLOAT16,  # numpy has no bfloat16; uint16 carries its bits
+    np.dtype(np.uint16): TensorProto.BFLOAT16,  # numpy has no bfloat16; uint16 holds its bits
     np.dtype(np.uint8): TensorProto.UINT8,
     np.dtype(np.int32): TensorProto.INT32,
     np.dtype(np.int64): TensorProto.INT64,
@@ -79,17 +79,17 @@ class GraphWriter:
     # Values
 
     def add_input(self, name: str, element_type: int, shape: list[int | str]) -> str:
-        """Declares an input of the model; words in the shape are free dimensions."""
+        """Declare an input of the model; strings in the shape are free dimensions."""
         self._inputs.append(helper.make_tensor_value_info(name, element_type, shape))
         return name
 
     def add_output(self, name: str, element_type: int, shape: list[int | str]) -> str:
-        """Declares an output of the model; a node must give it that name."""
+        """Declare an output of the model; a node must produce a value with that name."""
         self._outputs.append(helper.make_tensor_value_info(name, element_type, shape))
         return name
 
     def constant(self, value: int | tuple[int, ...], *, dtype: str = "int64") -> str:
-        """A named int64 (or int32) scalar or vector; equal ones are stored once."""
+        """Return a named int64 (or int32) scalar or vector; equal ones are stored once."""
         key = (dtype, value)
         if key not in self._constants:
             name = f"/constants/{dtype}/{value}".replace(" ", "")
@@ -97,7 +97,7 @@ class GraphWriter:
         return self._constants[key]
 
     def initialiser(self, name: str, array: npt.NDArray[Any]) -> str:
-        """Stores an array under a name: small ones in the model, the others in the data file."""
+        """Store an array under a name: small ones in the model, others in the data file."""
         tensor = TensorProto(name=name, data_type=_ELEMENT_TYPES[array.dtype], dims=array.shape)
         array = np.ascontiguousarray(array)
         if array.nbytes <= _INLINE_BYTES:
@@ -119,7 +119,7 @@ class GraphWriter:
     def node(
         self, op: str, inputs: list[str], name: str, *, outputs: list[str] | None = None, **attributes: Any
     ) -> str:
-        """Adds an operator of ONNX itself and returns its first output, named after the node unless told otherwise."""
+        """Add a standard ONNX operator and return its first output, named after the node by default."""
         outputs = outputs or [f"{name}/output_0"]
         self._nodes.append(helper.make_node(op, inputs, outputs, name=name, **attributes))
         return outputs[0]
@@ -127,38 +127,39 @@ class GraphWriter:
     def contrib(
         self, op: str, inputs: list[str], name: str, *, outputs: list[str] | None = None, **attributes: Any
     ) -> str:
-        """Adds an operator of onnxruntime's own set; otherwise as `node`."""
+        """Add one of onnxruntime's own operators; otherwise like `node`."""
         return self.node(op, inputs, name, outputs=outputs, domain=_CONTRIB, **attributes)
 
     def linear(self, weight: Weight, source: str, name: str, *, output: str | None = None) -> str:
-        """`source` [tokens, K] times a weight matrix: [tokens, N].
+        """Multiply `source` [tokens, K] by a weight matrix: [tokens, N].
 
         Args:
             weight: The matrix; its parts are stored under `name`.
             source: The input value.
-            name: The stem of all names made.
-            output: The name of the result where it matters.
+            name: Prefix of all names created.
+            output: Name of the result, if it matters.
         """
         if isinstance(weight, DenseWeight):
-            # MatMul wants [K, N]. A narrower type is widened when the session starts, as the product is in float32.
+            # MatMul expects [K, N]. A narrower type is widened when the session starts, because the product is in
+            # float32.
             values = self._widened(self.initialiser(f"{name}.weight", weight.values.T), weight, name)
-            return self.node("MatMul", [source, values], f"{name}/MatMul", outputs=_named(output))
+            return self.node("MatMul", [source, values], f"{name}/MatMul", outputs=_output_names(output))
         codes, scales = self._store_blocks(weight, name)
         remainder = None
         if weight.remainder is not None:
-            # For block means, not sums: times a power of two, which is exact.
+            # Turns block sums into means; the factor is a power of two, so this is exact.
             rest = weight.remainder.T * np.float32(weight.block)
             remainder = self.initialiser(f"{name}.remainder", rest)
         return self._blocks_product(weight, (codes, scales, remainder), source, name, output=output)
 
     def embedding(self, weight: Weight, ids: str, name: str) -> str:
-        """Rows of a weight matrix, chosen by ids [tokens]: [tokens, K] in float32."""
+        """Look up rows of a weight matrix by ids [tokens]: [tokens, K] in float32."""
         if isinstance(weight, DenseWeight):
             rows = self.node("Gather", [self.initialiser(f"{name}.weight", weight.values), ids], f"{name}/Gather")
             return self._widened(rows, weight, f"{name}/rows")
         codes, scales = self._store_blocks(weight, name)
         remainder = None if weight.remainder is None else self.initialiser(f"{name}.remainder", weight.remainder)
-        # The codes keep the three dimensions MatMulNBits wants, with the block as the quantised axis: a tied head then
+        # The codes keep MatMulNBits's three dimensions, with the block as the quantised axis, so that a tied head
         # shares them as they are. (Reshaping an initialiser would copy it into memory when the session starts.)
         last = self.constant((-1,))
         rows = self.contrib(
@@ -177,11 +178,11 @@ class GraphWriter:
         return self.node("Reshape", [rows, self.constant((-1, weight.columns))], f"{name}/Reshape")
 
     def tied_linear(self, weight: Weight, stored: str, source: str, name: str, *, output: str | None = None) -> str:
-        """As `linear`, with the matrix that `embedding` has stored under the name `stored`."""
+        """Like `linear`, with the matrix that `embedding` stored under the name `stored`."""
         if isinstance(weight, DenseWeight):
             values = self._widened(f"{stored}.weight", weight, name)
             values = self.node("Transpose", [values], f"{name}/Transpose", perm=[1, 0])
-            return self.node("MatMul", [source, values], f"{name}/MatMul", outputs=_named(output))
+            return self.node("MatMul", [source, values], f"{name}/MatMul", outputs=_output_names(output))
         remainder = None
         if weight.remainder is not None:
             block = self.initialiser(f"{name}.block", np.array(weight.block, np.float32))
@@ -193,13 +194,13 @@ class GraphWriter:
     def _blocks_product(
         self, weight: BlockWeight, parts: tuple[str, str, str | None], source: str, name: str, *, output: str | None
     ) -> str:
-        """The product with stored codes, scales and, as [K / block, N] times the block, remainders."""
+        """Multiply by stored codes, scales and remainders; the latter are [K / block, N], times the block size."""
         codes, scales, remainder = parts
         product = self.contrib(
             "MatMulNBits",
             [source, codes, scales],
             f"{name}/MatMulNBits",
-            outputs=_named(None if remainder else output),
+            outputs=_output_names(None if remainder else output),
             K=weight.columns,
             N=weight.rows,
             bits=weight.bits,
@@ -208,12 +209,13 @@ class GraphWriter:
         )
         if remainder is None:
             return product
-        # Float zero points would say the same but run a hundred times slower in onnxruntime 1.32. Gemm also adds, which
-        # spares an operator: a tenth of the time a small model takes for a token.
-        return self.node("Gemm", [self._block_mean(source, weight), remainder, product], name, outputs=_named(output))
+        # Float zero points are equivalent but a hundred times slower in onnxruntime 1.32. Gemm also adds, which
+        # saves an operator: a tenth of a small model's time per token.
+        inputs = [self._block_mean(source, weight), remainder, product]
+        return self.node("Gemm", inputs, name, outputs=_output_names(output))
 
     def _block_mean(self, source: str, weight: BlockWeight) -> str:
-        """The means of the input's blocks [tokens, K / block], shared by all matrices that read this input."""
+        """Return the means of the input's blocks [tokens, K / block], shared by all matrices that read this input."""
         key = (source, weight.block)
         if key in self._block_means:
             return self._block_means[key]
@@ -229,7 +231,7 @@ class GraphWriter:
         return means
 
     def _mean_matrix(self, blocks: int, block: int) -> str:
-        """[blocks * block, blocks]: 1 / block, a power of two, where the row lies in the column's block, else 0."""
+        """[blocks * block, blocks]: 1 / block, a power of two, where the row is in the column's block, else 0."""
         if (blocks, block) not in self._mean_matrices:
             matrix = np.repeat(np.eye(blocks, dtype=np.float32), block, axis=0) / np.float32(block)
             self._mean_matrices[blocks, block] = self.initialiser(f"/constants/mean_{blocks}_{block}", matrix)
@@ -244,7 +246,7 @@ class GraphWriter:
         return self.node("Cast", [value], f"{name}/Cast", to=TensorProto.FLOAT)
 
     def save(self, graph_name: str) -> None:
-        """Writes the model file and completes the data file.
+        """Write the model file and complete the data file.
 
         Raises:
             OSError: The disk is full or the folder is not writable.
@@ -259,14 +261,14 @@ class GraphWriter:
 def rotary_tables(
     length: int, dimensions: int, base: float, *, factors: F32 | None = None, magnitude: float = 1.0
 ) -> tuple[F32, F32]:
-    """The cosines and sines of a rotary embedding, as GroupQueryAttention reads them.
+    """Return the cosines and sines of a rotary embedding in the layout of GroupQueryAttention.
 
     Args:
-        length: Positions.
-        dimensions: Rotated values of a head.
+        length: Number of positions.
+        dimensions: Number of rotated values per head.
         base: The frequency base.
         factors: [dimensions / 2] divisors of the frequencies (LongRoPE, Llama 3), or None.
-        magnitude: What cosines and sines are multiplied by (LongRoPE's attention factor).
+        magnitude: Factor applied to cosines and sines (LongRoPE's attention factor).
 
     Returns:
         Two float32 arrays [length, dimensions / 2].
@@ -279,5 +281,5 @@ def rotary_tables(
     return (np.cos(angles) * magnitude).astype(np.float32), (np.sin(angles) * magnitude).astype(np.float32)
 
 
-def _named(output: str | None) -> list[str] | None:
+def _output_names(output: str | None) -> list[str] | None:
     return None if output is None else [output]

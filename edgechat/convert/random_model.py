@@ -1,7 +1,7 @@
 """Model folders with random weights: tiny ones for tests, Phi-3-mini- and SmolLM2-shaped ones for benchmarks.
 
-They go through the very graph that converted models have, so they load, run and take time like those; what they say is
-noise. Every weight follows from the seed. Nothing here may reach a user as a model to talk to.
+They use the same graph as converted models, so they load, run and perform like those, but generate noise. Every weight
+follows from the seed. Nothing here may reach a user as a model to talk to.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 32
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-# Control tokens of Phi-3, from id 256 on in the tokenizer made here.
+# Phi-3's control tokens, from id 256 on in the tokenizer made here.
 _CONTROLS = ("<unk>", "<s>", "</s>", "<|endoftext|>", "<|assistant|>", "<|system|>", "<|end|>", "<|user|>")
 _CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -62,12 +62,12 @@ _PHI3_MINI_INNER, _SMOLLM2_INNER = 8192, 1536
 
 @dataclass(frozen=True)
 class RandomWeights:
-    """A weight source of random symmetric int4 blocks, as large as weights are after training.
+    """A weight source of random symmetric int4 blocks with the magnitude of trained weights.
 
     Attributes:
         config: The decoder's shape.
-        inner: Values inside the MLP.
-        seed: Of all weights.
+        inner: Width of the MLP.
+        seed: Seed of all weights.
         tied: One 8-bit matrix for embedding and head, as in the default model; otherwise two of 4 bits, as in Phi-3.
     """
 
@@ -77,11 +77,11 @@ class RandomWeights:
     tied: bool = False
 
     def embedding(self) -> Weight:
-        """See `WeightSource`."""
+        """[vocabulary, hidden]."""
         return self._matrix(-1, self.config.vocabulary, self.config.hidden, bits=8 if self.tied else 4)
 
     def layer(self, index: int) -> LayerWeights:
-        """See `WeightSource`."""
+        """Return the weights of a layer, counted from 0."""
         config = self.config
         queries, keys = config.heads * config.head_size, config.kv_heads * config.head_size
         return LayerWeights(
@@ -94,18 +94,19 @@ class RandomWeights:
         )
 
     def final_norm(self) -> F32:
-        """See `WeightSource`."""
+        """[hidden]."""
         return np.ones(self.config.hidden, np.float32)
 
     def head(self) -> Weight | None:
-        """See `WeightSource`."""
+        """[vocabulary, hidden], or None if the head shares the embedding."""
         return None if self.tied else self._matrix(-2, self.config.vocabulary, self.config.hidden)
 
     def _matrix(self, place: int, rows: int, columns: int, *, bits: Literal[4, 8] = 4) -> BlockWeight:
         random = np.random.default_rng([self.seed, place % (1 << 32)])
         shape = rows, columns // _BLOCK, _BLOCK * bits // 8
         codes = np.frombuffer(random.bytes(math.prod(shape)), np.uint8).reshape(shape)
-        # Uniform codes deviate by 2**bits / sqrt(12); with this scale a product deviates about as much as its input.
+        # The standard deviation of uniform codes is 2**bits / sqrt(12); with this scale a product has that of its
+        # input.
         typical = math.sqrt(12 / columns) / (1 << bits)
         scales = random.uniform(0.5 * typical, 1.5 * typical, shape[:2]).astype(np.float32)
         return BlockWeight(bits, _BLOCK, codes, scales)
@@ -121,23 +122,23 @@ def make_tiny(
     context_length: int = 2048,
     seed: int = 0,
 ) -> Path:
-    """Writes a model of well under a megabyte that loads and generates noise.
+    """Write a model of well under a megabyte that loads and generates noise.
 
     Args:
-        out_dir: Made when missing.
+        out_dir: Created if missing.
         architecture: `phi3` or `llama`.
         tokenizer_from: A folder with a tokenizer to copy, whose vocabulary the model gets; by default a tokenizer of
             single bytes and Phi-3's control tokens is made.
-        hidden: Values of the residual stream, a multiple of 64; heads are of 16.
-        layers: Decoder layers.
-        context_length: Tokens the model can hold.
-        seed: Of all weights.
+        hidden: Width of the residual stream, a multiple of 64; heads are 16 wide.
+        layers: Number of decoder layers.
+        context_length: Context window in tokens.
+        seed: Seed of all weights.
 
     Returns:
         `out_dir`.
 
     Raises:
-        OSError: The tokenizer cannot be read or the folder not written.
+        OSError: The tokenizer cannot be read or the folder cannot be written.
         ValueError: The tokenizer is not valid.
     """
     config = DecoderConfig(
@@ -156,13 +157,13 @@ def make_tiny(
 
 
 def make_phi3_shaped(out_dir: Path, tokenizer_from: Path | None = None, *, layers: int = 32, seed: int = 0) -> Path:
-    """Writes a model with Phi-3-mini-4k's shapes in int4: 2.4 GB, less with fewer layers.
+    """Write a model with the shapes of Phi-3-mini-4k in int4: 2.4 GB, less with fewer layers.
 
     Args:
-        out_dir: Made when missing.
+        out_dir: Created if missing.
         tokenizer_from: A folder with a tokenizer to copy, of at most Phi-3's vocabulary; by default one is made.
-        layers: Decoder layers.
-        seed: Of all weights.
+        layers: Number of decoder layers.
+        seed: Seed of all weights.
 
     Returns:
         `out_dir`.
@@ -176,7 +177,7 @@ def make_phi3_shaped(out_dir: Path, tokenizer_from: Path | None = None, *, layer
 
 
 def make_smollm2_shaped(out_dir: Path, tokenizer_from: Path | None = None, *, layers: int = 30, seed: int = 0) -> Path:
-    """Writes plain symmetric int4 in the shapes of the default model: what its exact form is timed against.
+    """Write plain symmetric int4 in the shapes of the default model, as a baseline for timing its exact form.
 
     Arguments, result and errors are those of `make_phi3_shaped`.
     """
@@ -193,10 +194,10 @@ def _write(
     else:
         for name in _TOKENIZER_FILES:
             if (tokenizer_from / name).exists():
-                # Contents only: the copy of a read-only file must not be read-only.
+                # Copy contents only: the copy of a read-only file must be writable.
                 shutil.copyfile(tokenizer_from / name, out_dir / name)
     ids = _token_table(out_dir)
-    # The vocabulary of a given shape may be larger than its tokenizer's, as Phi-3's own is.
+    # The model's vocabulary may be larger than its tokenizer's, as Phi-3's own is.
     config = dataclasses.replace(config, vocabulary=max(config.vocabulary, max(ids.values()) + 1))
     write_decoder(config, RandomWeights(config, inner, seed, tied), out_dir, lambda fraction, phrase: None)
     write_genai_config(config, _special_ids(out_dir, ids), out_dir)
@@ -204,7 +205,7 @@ def _write(
 
 
 def _token_table(folder: Path) -> dict[str, int]:
-    """Every token of `tokenizer.json` with its id."""
+    """Return every token of `tokenizer.json` with its id."""
     content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     added = {token["content"]: token["id"] for token in content.get("added_tokens", [])}
     return {**content["model"]["vocab"], **added}
@@ -213,28 +214,28 @@ def _token_table(folder: Path) -> dict[str, int]:
 def _special_ids(folder: Path, ids: dict[str, int]) -> TokenIds:
     settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
 
-    def named(role: str) -> int | None:
+    def declared(role: str) -> int | None:
         token = settings.get(f"{role}_token")
         return ids.get(token["content"] if isinstance(token, dict) else token)
 
-    own = named("eos")
+    own = declared("eos")
     ends = dict.fromkeys([own] if own is not None else [])
     ends |= dict.fromkeys(sorted(ids[name] for name in END_NAMES if name in ids))
     if not ends:
         raise ValueError("the tokenizer has no token that ends a reply")
-    first, bos, pad = next(iter(ends)), named("bos"), named("pad")
+    first, bos, pad = next(iter(ends)), declared("bos"), declared("pad")
     return TokenIds(bos=first if bos is None else bos, eos=tuple(ends), pad=first if pad is None else pad)
 
 
 def _write_byte_tokenizer(out_dir: Path, context_length: int) -> None:
-    """Writes a byte-level BPE without merges: every byte is a token, and Phi-3's control tokens follow."""
+    """Write a byte-level BPE without merges: every byte is a token, followed by Phi-3's control tokens."""
     added = [
         {
             "id": 256 + index,
             "content": content,
             "single_word": False,
             "lstrip": False,
-            # As in Phi-3: the newline after a role is part of its token.
+            # As in Phi-3, the newline after a role is part of its token.
             "rstrip": content.startswith("<|"),
             "normalized": False,
             "special": True,
@@ -281,7 +282,7 @@ def _write_byte_tokenizer(out_dir: Path, context_length: int) -> None:
 
 
 def _byte_characters() -> list[str]:
-    """The character byte-level BPE writes for each byte: itself when it is visible, else one from U+0100 on.
+    """Return the character byte-level BPE uses for each byte: itself if visible, else one from U+0100 on.
 
     Source: `bytes_to_unicode` in OpenAI's GPT-2, encoder.py.
     """

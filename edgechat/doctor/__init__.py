@@ -1,11 +1,10 @@
-"""Whether everything edgechat stands on is right here, for `edgechat doctor` and the interface's own doctor.
+"""Checks everything edgechat depends on, for `edgechat doctor` and the interface's doctor dialog.
 
-Each check tells what it found, and where something is wrong its cause and the next step. What comes out may be pasted
-into a bug report: no home folder, user or host name is left in it, and nothing of chats or of the user's own texts was
-looked at. The checks never load a model and change nothing; that a reply can be written is proven by
-`edgechat --self-test`.
+Each check reports what it found, and in case of a problem its cause and the next step. The output may be pasted into a
+bug report: home folder, user and host names are removed, and neither chats nor the user's own texts are examined. The
+checks never load a model and change nothing; `edgechat --self-test` proves that a reply can be generated.
 
-The JSON form, whose schema is number 1 and only grows:
+The JSON form has schema version 1, which only ever gains fields:
   schema: 1
   version: edgechat's version
   ok: whether no check failed
@@ -36,15 +35,15 @@ def examine(
     settings: Callable[[], Settings] = load_settings,
     key_problems: Callable[[Mapping[str, str]], list[str]] | None = None,
 ) -> list[Finding]:
-    """Run every check, one after the other; none that fails keeps the others from running.
+    """Run every check in turn; a failing check does not prevent the others.
 
     Args:
-        version: Which edgechat this is, with what is known of its build.
+        version: The version of edgechat, with details of the build if known.
         settings: Reads the settings.
-        key_problems: What is wrong with the user's keys; None where nobody knows of any keys.
+        key_problems: Returns what is wrong with the user's key bindings; None if there are none.
 
     Returns:
-        The findings, fit to be shown to others.
+        The findings, safe to share.
     """
     found: list[Finding] = []
     with network.Guard() as guard:
@@ -79,12 +78,12 @@ def healthy(findings: list[Finding]) -> bool:
 
 
 def as_text(findings: list[Finding]) -> str:
-    """The findings for people, and for a bug report."""
+    """Format the findings for people and bug reports."""
     return "\n".join(lines(tuple(findings)))
 
 
 def as_json(findings: list[Finding], version: str = __version__) -> dict[str, Any]:
-    """The findings for scripts; see this module's words on its schema."""
+    """Format the findings for scripts; the module docstring describes the schema."""
     return {
         "schema": SCHEMA,
         "version": version,
@@ -103,6 +102,6 @@ def _run(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
         yield stored_data.failed("check", N_("Check"), error)
     except OSError as error:
         yield Finding("check", N_("Check"), "fail", shown(f"{error.filename}: {error.strerror or error}.", 400))
-    except Exception as error:  # a doctor who faints helps nobody
-        told = logs.fault(error, "doctor")
-        yield Finding("check", N_("Check"), "fail", told.message, told.hint)
+    except Exception as error:  # a broken check must not break the doctor
+        fault = logs.fault(error, "doctor")
+        yield Finding("check", N_("Check"), "fail", fault.message, fault.hint)

@@ -1,6 +1,6 @@
-"""The folders that settings, chats, models and the log lie in: whether they can be used, and by the user alone.
+"""Checks whether the folders for settings, chats, models and the log are usable, and by this user only.
 
-No folder is made and no mode is changed here; what is to be done is told.
+It creates no folder and changes no permissions, but says what to do.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from edgechat.runtime import file_lock, paths
 from edgechat.runtime.file_ownership import chmod_command, stores_no_permissions
 
 LITTLE_DISK = 200 * 1000 * 1000
-"""Bytes of free disk below which chats and models may soon not be kept."""
+"""Bytes of free disk space below which storing chats and models may soon fail."""
 
 PROBE = 64 * 1024
-"""Bytes that are written to see whether there is room; they are gone at once."""
+"""Bytes written to test for free space, and deleted immediately."""
 
 
 def folders() -> Iterator[Finding]:
-    """Each folder, and the room on the disk they are on."""
+    """Check each folder, and the space on their disk."""
     for name, title, folder in (
         ("folder_config", N_("Folder of settings"), paths.config_dir()),
         ("folder_data", N_("Folder of chats and models"), paths.data_dir()),
@@ -85,7 +85,7 @@ def _folder(name: str, title: str, folder: Path) -> Finding:
 
 
 def remedy(change: str, path: Path) -> str:
-    """How the rights of a file are changed where it lies: not every file system keeps them."""
+    """Return how to change a file's permissions, which not every file system stores."""
     if is_read_only(path):
         return _("The disk is mounted read-only: mount it for writing, or set EDGECHAT_HOME to a folder on another.")
     owner = path.stat().st_uid
@@ -99,19 +99,19 @@ def remedy(change: str, path: Path) -> str:
 
 
 def may(path: Path, what: int) -> bool:
-    """Whether this process may do that, as the rights it acts with have it."""
+    """Whether this process has that access under its effective user."""
     return os.access(path, what, effective_ids=os.access in os.supports_effective_ids)
 
 
 def is_read_only(path: Path) -> bool:
-    """Whether the disk with a file or folder is mounted so that it can only be read."""
+    """Whether the disk with a file or folder is mounted read-only."""
     return os.name == "posix" and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def _locks() -> Iterator[Finding]:
     folder = paths.data_dir()
     if not folder.is_dir() or is_read_only(folder) or not may(folder, os.W_OK | os.X_OK):
-        return  # nobody can know
+        return  # cannot be determined
     if file_lock.supported_in(folder):
         yield Finding("locks", N_("File locks"), "ok", _("Several edgechats can have the chats open."))
         return
@@ -127,9 +127,9 @@ def _locks() -> Iterator[Finding]:
 
 
 def _refused(folder: Path) -> str:
-    """Why nothing more can be written into a folder although it may be; "" if it can, or is none.
+    """Return why nothing more can be written to a folder despite its permissions; "" if it can, or does not exist.
 
-    Free bytes do not tell: the user's share may be used up, or the disk may have no room for one more file.
+    Free space does not tell: the user's quota may be used up, or the disk may have run out of inodes.
     """
     if not folder.is_dir() or not may(folder, os.W_OK | os.X_OK):
         return ""

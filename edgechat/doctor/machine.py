@@ -1,6 +1,6 @@
-"""What edgechat stands on: its own version and libraries, the system, the processor, the memory, the terminal.
+"""Checks the environment: edgechat's version and libraries, the system, the processor, the memory, the terminal.
 
-Everything is asked of the system as it is now; nothing of the user's is opened here.
+Everything is queried afresh; none of the user's files are opened here.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from edgechat.models.sanitize import shown, size_text
 from edgechat.runtime import paths
 
 LIBRARIES = ("onnxruntime-genai", "textual", "mlflow-skinny", "tokenizers", "msgspec", "transformers", "torch")
-"""Libraries whose versions matter; those that are not installed are not told."""
+"""Libraries whose versions matter; missing ones are omitted."""
 
 
 def versions(version: str) -> Iterator[Finding]:
-    """Which edgechat this is, on which Python, with which libraries, on which system."""
+    """Report the versions of edgechat, Python, the libraries and the system."""
     packaged = _(", packaged") if getattr(sys, "frozen", False) else ""
     yield Finding("version", N_("Version"), "ok", f"edgechat {version}{packaged}")
     libraries = []
@@ -45,7 +45,7 @@ def versions(version: str) -> Iterator[Finding]:
 
 
 def hardware() -> Iterator[Finding]:
-    """The processor, the threads that compute, and the memory."""
+    """Report the processor, the compute threads, and the memory."""
     cores, logical = psutil.cpu_count(logical=False) or 0, os.cpu_count() or 0
     found = processor()
     name = speed_history.cpu_name() or platform.machine()
@@ -67,15 +67,15 @@ def hardware() -> Iterator[Finding]:
 
 
 def confinement() -> Iterator[Finding]:
-    """What confines the process that opens a model, as a process finds that does nothing else."""
+    """Report the sandbox of the process that opens a model, as observed by a process started for that purpose."""
     finding = partial(Finding, "confinement", N_("Confinement"))
     if sys.platform != "linux":
         yield finding("ok", _("none: this system has none that a program can ask for"))
         return
     try:
         ended = subprocess.run(paths.own_command("_confinement"), capture_output=True, check=True, timeout=60)
-        told = json.loads(ended.stdout)
-        by, missing = str(told["confinement"]), ", ".join(map(str, told["missing"]))
+        report = json.loads(ended.stdout)
+        by, missing = str(report["confinement"]), ", ".join(map(str, report["missing"]))
     except (OSError, subprocess.SubprocessError, ValueError, LookupError) as error:
         by, missing = "", type(error).__name__
     except EdgechatError as error:
@@ -91,7 +91,7 @@ def confinement() -> Iterator[Finding]:
 
 
 def terminal() -> Iterator[Finding]:
-    """What the terminal says it can, and whether that is enough for the interface."""
+    """Report what the terminal claims to support, and whether the interface needs more."""
     environment = os.environ
     size = _terminal_size()
     encoding = (getattr(sys.__stderr__, "encoding", "") or "").lower()
@@ -128,7 +128,7 @@ def terminal() -> Iterator[Finding]:
 
 
 def _terminal_size() -> os.terminal_size:
-    for stream in (sys.__stdout__, sys.__stderr__, sys.__stdin__):  # the interface has put its own before them
+    for stream in (sys.__stdout__, sys.__stderr__, sys.__stdin__):  # the interface has replaced the others
         with suppress(OSError, ValueError, AttributeError):
             return os.get_terminal_size(stream.fileno())  # type: ignore[union-attr]
     return os.terminal_size((0, 0))

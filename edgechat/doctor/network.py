@@ -1,6 +1,6 @@
-"""That edgechat is offline: no connection was asked for, no socket is open, every opt-out is set.
+"""Checks that edgechat is offline: no connection was attempted, no socket is open, every opt-out is set.
 
-Only this process and its children are looked at, and no network is tried out: trying would be using it.
+Only this process and its children are examined, and no network is tried: that would be using it.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ _NETWORK_EVENTS = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname
 
 
 class Guard:
-    """Watches, in this process, for Python code that asks for a network connection or a name."""
+    """Detects Python code in this process that requests a network connection or a name lookup."""
 
     _watching: Guard | None = None
     _installed = False
 
     def __init__(self) -> None:
-        self.seen: set[str] = set()
+        self.events: set[str] = set()
 
     def __enter__(self) -> Guard:
         Guard._watching = self
-        if not Guard._installed:  # a hook cannot be taken away again; this one does nothing while nobody watches
+        if not Guard._installed:  # hooks cannot be removed; this one does nothing while no guard is active
             Guard._installed = True
-            sys.addaudithook(Guard._hear)
+            sys.addaudithook(Guard._on_event)
         return self
 
     def __exit__(self, *_error: object) -> None:
         Guard._watching = None
 
     @staticmethod
-    def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+    def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
         watcher = Guard._watching
         if watcher is None or event not in _NETWORK_EVENTS:
             return
         inner = arguments[0] if arguments else None
         if isinstance(inner, socket.socket) and inner.family not in (socket.AF_INET, socket.AF_INET6):
-            return  # of this machine only
-        watcher.seen.add(event)
+            return  # local to this machine
+        watcher.events.add(event)
 
 
 def offline(guard: Guard) -> Iterator[Finding]:
-    """Whether the opt-outs are set, what the guard heard, and which sockets the system lists."""
+    """Check the opt-outs, what the guard detected, and the sockets listed by the system."""
     missing = [name for name, value in OPT_OUTS.items() if os.environ.get(name) != value]
     yield Finding(
         "opt_outs",
@@ -67,9 +67,9 @@ def offline(guard: Guard) -> Iterator[Finding]:
     )
     sockets, processes = _sockets()
     finding = partial(Finding, "offline", N_("Offline"))
-    if guard.seen or sockets:
-        seen = ", ".join([*sorted(guard.seen), *sorted(sockets)])
-        yield finding("fail", _("A network was asked for: {what}.").format(what=seen), _("Please report this."))
+    if guard.events or sockets:
+        events = ", ".join([*sorted(guard.events), *sorted(sockets)])
+        yield finding("fail", _("A network was asked for: {what}.").format(what=events), _("Please report this."))
         return
     yield finding(
         "ok",
@@ -88,7 +88,7 @@ def offline(guard: Guard) -> Iterator[Finding]:
 
 
 def _sockets() -> tuple[set[str], int]:
-    """The internet sockets that the system lists for this process and its children, and how many those are."""
+    """Return the internet sockets of this process and its children, and the number of processes."""
     found: set[str] = set()
     own = psutil.Process()
     family = [own]
@@ -101,7 +101,7 @@ def _sockets() -> tuple[set[str], int]:
 
 
 def _interfaces() -> list[str] | None:
-    """The network interfaces of this process's namespace; None where the system does not tell."""
+    """Return the network interfaces in this process's namespace; None if the system does not list them."""
     try:
         text = Path("/proc/self/net/dev").read_text("ascii", "replace")
     except OSError:

@@ -1,14 +1,14 @@
-"""What can be known before a model is loaded: its files, the memory it needs, what the processor can do.
+"""Checks a model before loading it: its files, the memory it needs, the processor's abilities.
 
-Everything is told as a finding in plain words with its numbers, so that the picker, `edgechat models show` and
-`edgechat doctor` say the same. Nothing here loads a model or imports what could. It lies above `models` and `engine`,
-since it asks both.
+Results are findings in plain words with numbers, so that the picker, `edgechat models show` and `edgechat doctor`
+agree. Nothing here loads a model or imports anything that could. It is layered above `models` and `engine` because it
+uses both.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,7 @@ from edgechat.errors import EdgechatError, ModelError
 from edgechat.i18n.catalog import N_, _
 from edgechat.models.manifest import Check, size_check, verify_manifest
 from edgechat.models.sanitize import shown, size_text
+from edgechat.runtime.progress import ByteCallback
 
 if TYPE_CHECKING:
     from edgechat.models.folder import ModelFolder
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 State = Literal["ok", "warn", "fail"]
 
 _WEIGHTS = (".onnx", ".data", ".safetensors", ".bin", ".gguf")
-"""How files end that are read into memory."""
+"""Suffixes of files that are loaded into memory."""
 
 _LARGE_GRAPH = 512 * 1024
-"""Smaller files that end so are no weights worth counting."""
+"""Smaller files with these suffixes are ignored."""
 
 FEATURES = {
     "avx": "AVX",
@@ -46,22 +47,22 @@ FEATURES = {
     "i8mm": "int8 matrix product",
     "sve": "SVE",
 }
-"""Abilities of a processor that make a model faster, by what Linux calls them."""
+"""Processor features that make a model faster, by their Linux names."""
 
 _WANTED = ("avx2", "asimd")
-"""One of these is what the fast code paths need."""
+"""The fast code paths need one of these."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        id: What it is called in JSON; stable.
-        title: What was looked at, in English; translated where it is shown.
-        state: "ok", "warn": it works, but not as well as it could, or "fail": it cannot work.
-        detail: What was found, with its numbers.
-        hint: The next step; "" where there is none to take.
+        id: Stable name, used in JSON.
+        title: What was checked, in English; translated where it is shown.
+        state: "ok"; "warn": it works, but not as well as it could; "fail": it cannot work.
+        detail: What was found, with numbers.
+        hint: The next step; "" if there is none.
     """
 
     id: str
@@ -77,9 +78,9 @@ class Need:
 
     Attributes:
         weights: Bytes of its weights.
-        each: Bytes a token of the context takes; 0 where that is not known.
-        tokens: Tokens of the context that is wanted.
-        free: Bytes that may be taken now.
+        each: Bytes per token of context; 0 if unknown.
+        tokens: Requested context window in tokens.
+        free: Bytes available.
     """
 
     weights: int
@@ -89,12 +90,12 @@ class Need:
 
     @property
     def cache(self) -> int:
-        """Bytes of the whole context."""
+        """Bytes for the whole context."""
         return self.each * self.tokens
 
     @property
     def least(self) -> int:
-        """Bytes without which it cannot be used at all: the weights, what computes with them, the smallest context."""
+        """Minimum bytes to use it at all: the weights, the runtime and the smallest context."""
         return resources.worker_bytes(self.weights) + self.each * min(self.tokens, resources.MINIMUM_CONTEXT)
 
 
@@ -103,30 +104,35 @@ def preflight(
     *,
     context: int | None = None,
     free: int | None = None,
-    whole: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    verify: bool = False,
+    on_progress: ByteCallback | None = None,
 ) -> tuple[Finding, ...]:
-    """Look at a model before it is loaded.
+    """Check a model before it is loaded.
 
     Args:
         model: The model.
-        context: Tokens the settings ask for; None is the default.
-        free: Bytes of memory that may be taken; None asks the system.
-        whole: Read every byte of it and compare with the manifest, which takes as long as its disk.
-        progress: Told the bytes read then.
+        context: Context window from the settings, in tokens; None is the default.
+        free: Available bytes of memory; None asks the system.
+        verify: Read every byte and compare it with the manifest, which takes as long as its disk.
+        on_progress: Called with the bytes read and the total during that.
     """
     return tuple(
         finding
-        for finding in (_files(model, whole, progress), _memory(need(model, context, free)), processor(), _extra(model))
+        for finding in (
+            _files(model, verify, on_progress),
+            _memory(need(model, context, free)),
+            processor(),
+            _extra(model),
+        )
         if finding is not None
     )
 
 
 def refuse_too_large(model: ModelFolder, free: int | None = None) -> None:
-    """Refuse a model that cannot be held in memory, before it is loaded and the system ends the process.
+    """Refuse a model that does not fit in memory, before loading it would get the process killed.
 
     Raises:
-        ModelError: With the numbers.
+        ModelError: It is too large; the message has the numbers.
     """
     found = _memory(need(model, None, free))
     if found.state == "fail":
@@ -134,34 +140,34 @@ def refuse_too_large(model: ModelFolder, free: int | None = None) -> None:
 
 
 def require_usable(model: ModelFolder, context: int | None = None) -> None:
-    """Refuse a model that cannot be loaded in the place of the one that is, as far as can be known before.
+    """Refuse a model that cannot replace the loaded one, as far as can be determined in advance.
 
     Raises:
-        ModelError: It is damaged, too large, or needs libraries that are not there.
+        ModelError: It is damaged, too large, or needs libraries that are missing.
     """
-    for finding in preflight(model, context=context, free=resources.available_memory() + _held()):
+    for finding in preflight(model, context=context, free=resources.available_memory() + _child_memory()):
         if finding.state == "fail":
             raise ModelError(_("The model cannot be used"), f"{_(finding.title)}: {finding.detail}", finding.hint)
 
 
-def _held() -> int:
-    """Bytes that the processes of this one hold now: those of the model that would be ended."""
-    held = 0
+def _child_memory() -> int:
+    """Return the bytes used by this process's children, which belong to the model that would be unloaded."""
+    total = 0
     with suppress(psutil.Error):
         for child in psutil.Process().children(recursive=True):
             with suppress(psutil.Error):
-                held += child.memory_info().rss
-    return held
+                total += child.memory_info().rss
+    return total
 
 
 def need(model: ModelFolder, context: int | None = None, free: int | None = None) -> Need:
-    """The memory a model needs with a context."""
+    """Return the memory a model needs with a given context."""
     config: dict[str, Any] = {}
     with suppress(OSError, ValueError):
         found = json.loads((model.genai / "genai_config.json").read_text("utf-8"))
         config = found if isinstance(found, dict) else {}
     each = 0
-    with suppress(AttributeError, TypeError, ValueError):  # a model that is opened has been judged, a stranger not
+    with suppress(AttributeError, TypeError, ValueError):  # an opened model has been checked, others have not
         each = resources.kv_bytes_per_token(config)
     limit = model.context_length or resources.DEFAULT_CONTEXT
     tokens = min(limit, context or resources.DEFAULT_CONTEXT)
@@ -196,17 +202,17 @@ def _memory(need: Need) -> Finding:
     return finding("ok", _("Enough: {numbers}.").format(numbers=numbers))
 
 
-def _files(model: ModelFolder, whole: bool, progress: Callable[[int, int], None] | None) -> Finding:
+def _files(model: ModelFolder, verify: bool, on_progress: ByteCallback | None) -> Finding:
     finding = partial(Finding, "files", N_("Files"))
     hint = _("Copy the model again from where it came: edgechat models add FOLDER --replace")
     try:
-        if whole:
-            problems = tuple(verify_manifest(model.root, progress))
+        if verify:
+            problems = tuple(verify_manifest(model.root, on_progress))
             check = Check("damaged" if problems else "verified", problems)
         else:
             check = size_check(model.root)
     except EdgechatError as error:
-        if whole and error.title == "Nothing to verify against":
+        if verify and error.title == "Nothing to verify against":
             return finding("warn", f"{shown(error.message, 300)}", error.hint)
         return finding("fail", shown(f"{error.title}: {error.message}", 400), error.hint)
     if check.state == "unverified":
@@ -220,12 +226,12 @@ def _files(model: ModelFolder, whole: bool, progress: Callable[[int, int], None]
         detail = f"{shown(first.path)}: {first.kind}" + (f", {shown(first.detail)}" if first.detail else "")
         more = len(check.problems) - 1
         return finding("fail", detail + (_(" and {n} more").format(n=more) if more else "") + ".", hint)
-    words = _("Every byte is as it was installed.") if whole else _("All there, with their right sizes.")
+    words = _("Every byte is as it was installed.") if verify else _("All there, with their right sizes.")
     return finding("ok", words)
 
 
 def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, ...] | None:
-    """The keys of FEATURES that the processor has; None where the system does not tell."""
+    """Return which FEATURES the processor has; None if the system does not tell."""
     try:
         text = cpuinfo.read_text("utf-8", "replace")
     except OSError:
@@ -240,7 +246,7 @@ def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, ...] | Non
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> Finding:
-    """Whether the processor has what makes models fast."""
+    """Check the processor for features that make models fast."""
     finding = partial(Finding, "processor", N_("Processor"))
     found = cpu_features(cpuinfo)
     if found is None:
@@ -268,7 +274,7 @@ def _extra(model: ModelFolder) -> Finding | None:
 
 
 def lines(findings: tuple[Finding, ...]) -> Iterator[str]:
-    """The findings for people, those with something to do together with it."""
+    """Format the findings for people, each with its hint."""
     for finding in findings:
         sign = {"ok": "ok", "warn": "!", "fail": "x"}[finding.state]
         yield f"{sign:<3}{_(finding.title)}: {finding.detail}"

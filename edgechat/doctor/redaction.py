@@ -1,6 +1,6 @@
-"""What is nobody's business: the names of the home folder, the user and the machine, taken out of a text.
+"""Removes private data from a text: the home folder, and the names of the user and the machine.
 
-A report is made to be shown to strangers; every word of it goes through here.
+Reports are meant to be shown to strangers; all of their text passes through here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def hider() -> Callable[[str], str]:
-    """What takes the home folder and the names of the user and the machine out of a text."""
+    """Return a function that removes the home folder and the names of the user and the machine from a text."""
     changes: list[tuple[re.Pattern[str], str]] = []
     homes = {os.environ.get("HOME", ""), os.environ.get("USERPROFILE", "")}
     with suppress(RuntimeError):
@@ -26,7 +26,7 @@ def hider() -> Callable[[str], str]:
     with suppress(OSError, KeyError, ImportError):
         names.add(getpass.getuser())
     for name in filter(None, names):
-        # In a path, or as a word of some length: a user may be called "a".
+        # In a path, or as a longer word: a user may be called "a".
         word = rf"(?<=[/\\]){re.escape(name)}(?![\w-])" + (rf"|\b{re.escape(name)}\b" if len(name) > 4 else "")
         changes.append((re.compile(word), "USER"))
     host = platform.node()

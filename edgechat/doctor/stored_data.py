@@ -1,6 +1,6 @@
-"""What is kept in the folders: settings, keys, personas, models, chats and the log.
+"""Checks the stored data: settings, keys, personas, models, chats and the log.
 
-Of settings only the names are told, of chats and the log only sizes and counts: the rest is the user's own.
+Of settings it reports only the names, of chats and the log only sizes and counts: the rest is private.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from edgechat.runtime import logs, paths
 from edgechat.settings.loader import Settings, config_path
 
 _OF_THE_MODEL = {"files": N_("Its files"), "memory": N_("Memory for it"), "extra": N_("What it needs")}
-"""Titles of what is found of the model, among the other checks."""
+"""Titles of the model's findings among the other checks."""
 
 
 def failed(name: str, title: str, error: EdgechatError) -> Finding:
-    """What an error says, as a finding."""
+    """Turn an error into a finding."""
     return Finding(name, title, "fail", f"{error.title}. {shown(error.message, 400)}", shown(error.hint, 400))
 
 
 def settings(read: Settings | None) -> Iterator[Finding]:
-    """Which settings are set, and where; nothing where they cannot be read, which is told elsewhere."""
+    """Report which settings are set, and where; nothing if they cannot be read, which is reported elsewhere."""
     if read is None:
         return
     file = str(config_path()) if config_path().exists() else _("no file")
-    # Only the names: what they are set to may be the user's own words.
+    # Only the names, since values may be private.
     changed = ", ".join(f"{key} ({source})" for key, source in sorted(read.sources.items())) or _("none")
     locked = ", ".join(sorted(read.locked)) or _("none")
     detail = _("{file}; set: {changed}; locked: {locked}").format(file=file, changed=changed, locked=locked)
@@ -41,7 +41,7 @@ def settings(read: Settings | None) -> Iterator[Finding]:
 
 
 def keys(read: Settings | None, key_problems: Callable[[Mapping[str, str]], list[str]] | None) -> Iterator[Finding]:
-    """The user's own keys; nothing where there are none, or nobody knows which there may be."""
+    """Check the user's key bindings; reports nothing if there are none."""
     if read is None or key_problems is None:
         return
     wrong = key_problems(read.config.keys)
@@ -54,7 +54,7 @@ def keys(read: Settings | None, key_problems: Callable[[Mapping[str, str]], list
 
 
 def personas() -> Iterator[Finding]:
-    """The personas that cannot be read; nothing where all can."""
+    """Report the personas that cannot be read."""
     from edgechat.settings.personas import all_personas
 
     faults = all_personas()[1]
@@ -63,7 +63,7 @@ def personas() -> Iterator[Finding]:
 
 
 def models(read: Settings | None) -> Iterator[Finding]:
-    """The model that would be used, and the installed ones that are broken."""
+    """Report the model that would be used, and installed models that are broken."""
     from edgechat.models.default import embedded_gguf
     from edgechat.models.store import ModelStore
     from edgechat.models.uri import resolve_model
@@ -103,7 +103,7 @@ def models(read: Settings | None) -> Iterator[Finding]:
 
 
 def history() -> Iterator[Finding]:
-    """The file of the chats, and its newest backup."""
+    """Check the chat database and its newest backup."""
     path, finding = paths.history_path(), partial(Finding, "history", N_("Chats"))
     if not path.exists():
         yield finding("ok", _("None are kept yet."))
@@ -133,7 +133,7 @@ def history() -> Iterator[Finding]:
 
 
 def log() -> Iterator[Finding]:
-    """Whether the log tells of unexpected faults."""
+    """Report whether the log contains unexpected faults."""
     path = logs.path()
     faults = sum(line.level == "error" and "unexpected fault" in line.text for line in logs.read("error"))
     if not path.exists():

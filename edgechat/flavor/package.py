@@ -166,10 +166,10 @@ def _convert(source: Source, target: Path, told: Told) -> BuildReport | Conversi
     if source.kind == "huggingface":
         from edgechat.convert.huggingface import convert_hf
 
-        return convert_hf(source.path, target, progress=told)
+        return convert_hf(source.path, target, on_progress=told)
     from edgechat.convert.gguf.converter import convert_gguf
 
-    return convert_gguf(source.path, target, progress=told)
+    return convert_gguf(source.path, target, on_progress=told)
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""GGUF files to ONNX GenAI folders, exactly."""
+"""Lossless conversion of GGUF files to ONNX GenAI folders."""

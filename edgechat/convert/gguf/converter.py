@@ -1,14 +1,13 @@
-"""A GGUF file to a folder that onnxruntime-genai runs, with the same weights: none is rounded again to fewer bits.
+"""Converts a GGUF file to an ONNX GenAI folder with the same weights, without requantising any to fewer bits.
 
-`check_gguf` is cheap and standard library only: the chat path may ask it what a file is. `convert_gguf` loads numpy
-and onnx and belongs in a process of its own. Neither may let a damaged file out as anything but `ConvertError`.
+`check_gguf` is cheap and standard library only, so the chat path may use it to identify a file. `convert_gguf` loads
+numpy and onnx and belongs in a separate process. A damaged file must always result in a `ConvertError`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from edgechat.convert.gguf.header import GgufHeader, malformed, read_header
 from edgechat.errors import ConvertError
 from edgechat.i18n.catalog import counted
 from edgechat.runtime.extras import install_command
+from edgechat.runtime.progress import FractionCallback
 from edgechat.runtime.regular_files import open_regular
 
 if TYPE_CHECKING:
@@ -26,25 +26,24 @@ if TYPE_CHECKING:
     from edgechat.convert.decoder_graph import DecoderType
     from edgechat.convert.genai_config import TokenIds
 
-Progress = Callable[[float, str], None]
 
-# GGUF's token type of control tokens.
+# GGUF's token type for control tokens.
 _CONTROL = 3
-# Where the time goes: hashing, the graph with its weights, and the tokenizer, in that order.
+# Fractions of the total time: hashing, the graph with its weights, and the tokenizer, in that order.
 _HASHED, _WRITTEN = 0.05, 0.85
 
 
 @dataclass(frozen=True)
 class GgufSummary:
-    """What a GGUF file holds.
+    """The contents of a GGUF file.
 
     Attributes:
         architecture: `llama` or `phi3`.
         parameters: Number of weights.
-        quantisation: Storage types of the matrices, most weights first: "Q4_1 + Q8_0".
-        context_length: Tokens the model was made for.
-        name: As its author calls it, or the file's name.
-        licence: SPDX id or other text, or None when the file does not say.
+        quantisation: Storage types of the matrices, by number of weights: "Q4_1 + Q8_0".
+        context_length: Context window the model was trained for, in tokens.
+        name: The author's name for it, or the file's name.
+        licence: SPDX id or other text, or None if the file does not say.
     """
 
     architecture: DecoderType
@@ -57,10 +56,10 @@ class GgufSummary:
 
 @dataclass(frozen=True)
 class ConversionReport(GgufSummary):
-    """What was converted.
+    """The result of a conversion.
 
     Attributes:
-        source_sha256: Of the GGUF file, in hexadecimal.
+        source_sha256: Digest of the GGUF file, in hexadecimal.
         bytes_written: Size of the folder.
     """
 
@@ -69,28 +68,29 @@ class ConversionReport(GgufSummary):
 
 
 def check_gguf(source: Path) -> GgufSummary:
-    """Says what a file holds, if it is of a kind that converts.
+    """Describe a GGUF file if it can be converted.
 
     Raises:
-        ConvertError: The file cannot be read, is damaged, or of an unsupported architecture or quantisation.
+        ConvertError: The file cannot be read, is damaged, or has an unsupported architecture or quantisation.
     """
     return _summary(source, read_header(source))
 
 
-def convert_gguf(source: Path, out_dir: Path, *, progress: Progress | None = None) -> ConversionReport:
-    """Writes a model folder: graph, weights, `genai_config.json` and the tokenizer's files.
+def convert_gguf(source: Path, out_dir: Path, *, on_progress: FractionCallback | None = None) -> ConversionReport:
+    """Write a model folder: graph, weights, `genai_config.json` and the tokenizer's files.
 
     Args:
         source: The GGUF file.
-        out_dir: Made when missing. What is in it after an error is not a model: convert into a temporary folder and
+        out_dir: Created if missing. Its contents after an error are not a model: convert into a temporary folder and
             rename that.
-        progress: Called now and then with a fraction from 0 to 1 and a short phrase.
+        on_progress: Called occasionally with a fraction from 0 to 1 and a short phrase.
 
     Raises:
-        ConvertError: The file cannot be read, is damaged, or of an unsupported architecture, quantisation or tokenizer.
+        ConvertError: The file cannot be read, is damaged, or has an unsupported architecture, quantisation or
+            tokenizer.
         OSError: The disk is full, or the folder is not writable.
     """
-    # numpy and onnx take most of a second to import; whoever only checks a file does not pay for them.
+    # numpy and onnx take most of a second to import, which just checking a file need not pay for.
     try:
         from edgechat.convert.decoder_graph import write_decoder
     except ImportError as error:
@@ -103,8 +103,8 @@ def convert_gguf(source: Path, out_dir: Path, *, progress: Progress | None = Non
     from edgechat.convert.gguf.tokenizer import write_tokenizer
     from edgechat.convert.gguf.weights import GgufDecoder
 
-    tell = progress or _ignore
-    tell(0.0, "reading")
+    report = on_progress or _ignore
+    report(0.0, "reading")
     header = read_header(source)
     summary = _summary(source, header)
     decoder = GgufDecoder(source, header, summary.architecture)
@@ -116,12 +116,12 @@ def convert_gguf(source: Path, out_dir: Path, *, progress: Progress | None = Non
         decoder.config,
         decoder,
         out_dir,
-        lambda fraction, phrase: tell(_HASHED + fraction * (_WRITTEN - _HASHED), phrase),
+        lambda fraction, phrase: report(_HASHED + fraction * (_WRITTEN - _HASHED), phrase),
     )
     write_genai_config(decoder.config, tokens, out_dir)
-    tell(_WRITTEN, "tokenizer")
+    report(_WRITTEN, "tokenizer")
     write_tokenizer(header.metadata, out_dir)
-    tell(1.0, "done")
+    report(1.0, "done")
     return ConversionReport(
         **{field: getattr(summary, field) for field in GgufSummary.__dataclass_fields__},
         source_sha256=digest,
@@ -162,7 +162,7 @@ def _summary(source: Path, header: GgufHeader) -> GgufSummary:
 
 
 def _token_ids(header: GgufHeader, vocabulary: int) -> TokenIds:
-    """The ids with a meaning, all within the vocabulary."""
+    """Return the token ids the engine needs, all within the vocabulary."""
     from edgechat.convert.genai_config import END_NAMES, TokenIds
 
     tokens = header.metadata.get("tokenizer.ggml.tokens")
@@ -174,7 +174,7 @@ def _token_ids(header: GgufHeader, vocabulary: int) -> TokenIds:
     kinds = kinds if isinstance(kinds, tuple) and len(kinds) == len(tokens) else (_CONTROL,) * len(tokens)
     named = [index for index, token in enumerate(tokens) if token in END_NAMES and kinds[index] == _CONTROL]
     declared = [_declared(header, key, len(tokens)) for key in ("eos", "eot", "eom")]
-    # A dict keeps the order and drops what is said twice.
+    # A dict preserves the order and removes duplicates.
     eos = tuple(dict.fromkeys([index for index in declared if index is not None] + named))
     if not eos:
         raise malformed("No token ends a reply: tokenizer.ggml.eos_token_id is missing.")
@@ -193,4 +193,4 @@ def _declared(header: GgufHeader, role: str, count: int) -> int | None:
 
 
 def _ignore(fraction: float, phrase: str) -> None:
-    """No progress wanted."""
+    """Default progress callback, which does nothing."""

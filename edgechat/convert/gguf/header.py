@@ -1,8 +1,8 @@
-"""The front part of a GGUF file: metadata and the list of tensors, every number checked against the file's size.
+"""Parses the start of a GGUF file: metadata and the tensor list, with every number checked against the file's size.
 
-The `gguf` package trusts what a file declares: a cut or hostile file makes it raise anything, or loop until memory is
-gone, and it takes seconds for a large vocabulary. So files are read here and nowhere else. Standard library only, so
-that a preflight costs the caller neither numpy nor time.
+The `gguf` package trusts what a file declares: a truncated or hostile file makes it raise arbitrary exceptions or loop
+until memory runs out, and a large vocabulary takes it seconds. So files are parsed only here. Standard library only, so
+that a preflight costs neither numpy nor time.
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Scalar = int | float | bool | str
 Value = Scalar | tuple[Scalar, ...]
 
-# Storage types that convert exactly: (values in a block, bytes of a block).
+# Storage types that can be converted exactly: (values per block, bytes per block).
 BLOCKS: Mapping[str, tuple[int, int]] = {
     "F32": (1, 4),
     "F16": (1, 2),
@@ -42,16 +42,16 @@ BLOCKS: Mapping[str, tuple[int, int]] = {
     "Q5_K": (256, 176),
     "Q6_K": (256, 210),
 }
-# ggml's numbers of types; those not in BLOCKS are here for the error message.
+# ggml's type numbers; those not in BLOCKS are for the error message.
 _TYPE_NAMES = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1", 10: "Q2_K"}
 _TYPE_NAMES |= {11: "Q3_K", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS"}
 _TYPE_NAMES |= {19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32"}
 _TYPE_NAMES |= {27: "I64", 28: "F64", 29: "IQ1_M", 30: "BF16", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4", 40: "NVFP4"}
 
-# More than any real file has, each bounded in sum: files of a few megabytes could otherwise ask for any memory.
+# More than any real file has; without limits, files of a few megabytes could request unlimited memory.
 _MOST_KEYS, _MOST_TENSORS = 10_000, 100_000
-_MOST_VALUES = 8_000_000  # in all arrays; a vocabulary of 262,144 tokens with its merges has 1.3 million
-_LONGEST_TEXT = 4_000_000  # bytes of one string; chat templates have up to a hundred thousand
+_MOST_VALUES = 8_000_000  # in all arrays; a vocabulary of 262,144 tokens with merges has 1.3 million
+_LONGEST_TEXT = 4_000_000  # bytes per string; chat templates have up to a hundred thousand
 
 # Metadata value types by number, as struct formats; 8 is a string, 9 an array.
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -62,14 +62,14 @@ _MAX_ALIGNMENT = 1 << 16
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Where a tensor is and how it is stored.
+    """Location and storage of a tensor.
 
     Attributes:
-        name: GGUF's name of it.
-        shape: Rows first, as numpy has it (GGUF stores the fastest dimension first).
+        name: Its GGUF name.
+        shape: Rows first, as in numpy (GGUF stores the fastest dimension first).
         type: Storage type, a key of `BLOCKS`.
-        offset: Of its first byte, from the start of the file.
-        size: In bytes.
+        offset: Position of the first byte in the file.
+        size: Size in bytes.
     """
 
     name: str
@@ -81,26 +81,26 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """What a GGUF file says about itself.
+    """The parsed header of a GGUF file.
 
     Attributes:
         metadata: Every key with its value; arrays are tuples.
-        tensors: By name; each lies within the file, and none of its bytes belong to another.
+        tensors: By name; each lies within the file, and none overlap.
     """
 
     metadata: Mapping[str, Value]
     tensors: Mapping[str, TensorInfo]
 
     def text(self, key: str) -> str | None:
-        """A string value, or None when it is absent or of another kind."""
+        """Return a string value; None if it is missing or not a string."""
         value = self.metadata.get(key)
         return value.encode("utf-8", errors="replace").decode("utf-8") if isinstance(value, str) else None
 
     def integer(self, key: str, default: int | None = None) -> int:
-        """An integer value.
+        """Return an integer value.
 
         Raises:
-            ConvertError: It is absent without a default, or no integer.
+            ConvertError: It is missing and there is no default, or it is not an integer.
         """
         value = self.metadata.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int):
@@ -108,10 +108,10 @@ class GgufHeader:
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
-        """A value as float.
+        """Return a value as float.
 
         Raises:
-            ConvertError: It is absent without a default, or no finite number.
+            ConvertError: It is missing and there is no default, or it is not a finite number.
         """
         value = self.metadata.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
@@ -120,16 +120,16 @@ class GgufHeader:
 
 
 def malformed(reason: str) -> ConvertError:
-    """The error for a file that is damaged or not what it claims to be."""
+    """Return the error for a damaged or mislabelled file."""
     return ConvertError("Malformed GGUF file", reason, "Download the file again and compare its checksum.")
 
 
 def read_header(source: Path) -> GgufHeader:
-    """Reads metadata and the tensor list of a file.
+    """Read the metadata and the tensor list of a file.
 
     Raises:
-        ConvertError: The file cannot be read, is empty, no GGUF, cut short, damaged, larger in what it declares than
-            any real one, or holds a type that has no exact ONNX form.
+        ConvertError: The file cannot be read, is empty, not GGUF, truncated or damaged, declares more than any real
+            one, or contains a type without an exact ONNX equivalent.
     """
     try:
         with open_regular(source) as file:
@@ -146,7 +146,7 @@ def read_header(source: Path) -> GgufHeader:
 
 
 def _refuse_overlaps(tensors: Iterable[TensorInfo]) -> None:
-    """Each byte is converted once: a small file whose tensors are all the same bytes would make a large model."""
+    """Refuse overlapping tensors: a small file could otherwise convert to a huge model."""
     before: TensorInfo | None = None
     for info in sorted(tensors, key=lambda info: info.offset):
         if before is not None and info.offset < before.offset + before.size:
@@ -155,7 +155,7 @@ def _refuse_overlaps(tensors: Iterable[TensorInfo]) -> None:
 
 
 class _Scanner:
-    """Walks through the bytes; every step checks that they are there."""
+    """Scans the bytes, checking at every step that they exist."""
 
     def __init__(self, data: mmap.mmap) -> None:
         self._data = data
@@ -168,7 +168,7 @@ class _Scanner:
             raise malformed("The file does not begin with GGUF.")
         (version,) = self._unpack("I")
         if version not in (2, 3):
-            # A big-endian file shows its version in the wrong byte order, 3 << 24.
+            # A big-endian file has its version in the wrong byte order, 3 << 24.
             raise ConvertError("Unsupported GGUF file", f"GGUF version {version} is not supported, only 2 and 3 are.")
         tensor_count, key_count = self._unpack("QQ")
         if key_count > _MOST_KEYS or tensor_count > _MOST_TENSORS:
@@ -224,7 +224,7 @@ class _Scanner:
         if kind != _ARRAY:
             return self._scalar(kind)
         element, count = self._unpack("IQ")
-        # A string takes 8 bytes at least. Checked before the loop, which a false count would keep busy for ages.
+        # A string takes at least 8 bytes. Checked before the loop, which a false count would keep busy for ages.
         smallest = 8 if element == _STRING else struct.calcsize(self._format(element))
         if count * smallest > self._size - self._at:
             raise malformed(f"A list of {count} values is declared, for which the file is too short.")
@@ -250,7 +250,7 @@ class _Scanner:
         (length,) = self._unpack("Q")
         if length > _LONGEST_TEXT and length <= self._size - self._at:
             raise malformed(f"A text of {length:,} bytes is in its metadata, as in no real file.")
-        # Bytes that are not UTF-8 stay recognisable: a name may do without them, a tokenizer must refuse them.
+        # Keep invalid UTF-8 recognisable: it does not matter in a name, but a tokenizer must refuse it.
         return self._take(length).decode("utf-8", errors="surrogateescape")
 
     def _unpack(self, layout: str) -> tuple[int, ...]:

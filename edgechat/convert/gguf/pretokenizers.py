@@ -1,11 +1,11 @@
-r"""How each byte-level vocabulary cuts text into words before it merges bytes.
+r"""How each byte-level vocabulary splits text into words before merging bytes.
 
-A GGUF file holds only a *name* for this, `tokenizer.ggml.pre`; what the name means stands in llama.cpp's
-`llama-vocab.cpp` and in the tokenizer.json files the names were taken from. A wrong cut gives other ids, and a model
-that answers badly without any error; so a name that is not in this table must be refused, never guessed.
+A GGUF file contains only the *name* of this, `tokenizer.ggml.pre`; its meaning is defined in llama.cpp's
+`llama-vocab.cpp` and in the tokenizer.json files the names come from. Wrong splits give wrong ids, and a model that
+answers badly without any error, so a name not in this table must be refused, never guessed.
 
-Every cut is written as a `Split` with a regex, also where Hugging Face's own file has a `Digits` step: the tokenizer in
-onnxruntime-genai ignores `Digits`, but follows a sequence of `Split` steps.
+Every split is written as a `Split` with a regex, even where Hugging Face's own file has a `Digits` step: the tokenizer
+in onnxruntime-genai ignores `Digits`, but follows a sequence of `Split` steps.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TAIL = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _TAIL_SLASH = r" ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _LLAMA3 = rf"{_ENDS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,3}}|{_TAIL}"
 _QWEN2 = rf"{_ENDS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}|{_TAIL}"
-# Words in which capitals come first, then words that end in capitals.
+# Words starting with capitals, then words ending in capitals.
 _LOWER = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
 _UPPER = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
 _GPT4O = rf"{_LOWER}{_ENDS}?|{_UPPER}{_ENDS}?|\p{{N}}{{1,3}}|{_TAIL_SLASH}"
@@ -28,13 +28,13 @@ _TEKKEN = rf"{_LOWER}|{_UPPER}|\p{{N}}|{_TAIL_SLASH}"
 
 @dataclass(frozen=True, slots=True)
 class PreTokenizer:
-    """The rules behind one name.
+    """The rules for one name.
 
     Attributes:
-        splits: Regexes, applied one after the other; every match and every gap between matches becomes a word.
-        ignore_merges: A word that is a token as a whole is taken at once, whatever the merges would make of it.
-        bos: Whether the beginning token comes first when the file does not say.
-        nfc: Whether text is brought to Unicode's composed form first.
+        splits: Regexes, applied in turn; every match and every gap between matches becomes a word.
+        ignore_merges: Whether a word that is itself a token is used directly, whatever the merges would give.
+        bos: Whether text starts with the BOS token if the file does not say.
+        nfc: Whether text is first normalised to NFC.
     """
 
     splits: tuple[str, ...]
@@ -64,4 +64,4 @@ PRE_TOKENIZERS: dict[str, PreTokenizer] = {
     "gpt-4o": PreTokenizer((_GPT4O,)),
     "tekken": PreTokenizer((_TEKKEN,), ignore_merges=True, bos=True),
 }
-"""From a name in `tokenizer.ggml.pre` to its rules."""
+"""Rules by name in `tokenizer.ggml.pre`."""

@@ -1,8 +1,8 @@
-"""GGUF weight blocks as `MatMulNBits` blocks, without a rounding step in between.
+"""Converts GGUF weight blocks to `MatMulNBits` blocks without any rounding.
 
-A GGUF block is `w = scale * code - minimum`; `MatMulNBits` computes `w = scale * (code - 2**(bits-1))`. Codes move over
-unchanged, scales become float32, and what is left of the affine part is a *remainder*, one number a block, which the
-graph adds as `blockmean(X) @ (block * remainder)`. This module must never re-quantise.
+A GGUF block is `w = scale * code - minimum`; `MatMulNBits` computes `w = scale * (code - 2**(bits-1))`. Codes are
+copied unchanged, scales become float32, and the rest of the affine part is a *remainder*, one number per block, which
+the graph adds as `blockmean(X) @ (block * remainder)`. This module must never requantise.
 
 Formats: ggml-common.h and ggml-quants.c of llama.cpp; `MatMulNBits` in onnxruntime's ContribOperators.md.
 """
@@ -29,11 +29,11 @@ class BlockWeight:
     """A weight matrix of N rows (outputs) and K columns (inputs) in `MatMulNBits` blocks.
 
     Attributes:
-        bits: Bits of a code: 4 or 8.
+        bits: Bits per code: 4 or 8.
         block: Columns that share a scale: 16 or 32.
-        codes: uint8 [N, K / block, block * bits / 8]; of two 4-bit codes in a byte the low one comes first.
+        codes: uint8 [N, K / block, block * bits / 8]; of two 4-bit codes in a byte, the low one comes first.
         scales: float32 [N, K / block].
-        remainder: float32 [N, K / block] to add to every weight of the block, or None when it is zero throughout.
+        remainder: float32 [N, K / block] added to every weight of the block, or None if it is zero throughout.
     """
 
     bits: Literal[4, 8]
@@ -53,12 +53,12 @@ class BlockWeight:
         return int(self.codes.shape[1]) * self.block
 
     def take_rows(self, order: npt.NDArray[np.intp]) -> BlockWeight:
-        """The same matrix with its rows in another order; exact, since a block never crosses a row."""
+        """Return the matrix with its rows reordered; exact, since a block never spans rows."""
         remainder = None if self.remainder is None else self.remainder[order]
         return BlockWeight(self.bits, self.block, self.codes[order], self.scales[order], remainder)
 
     def to_float(self) -> F32:
-        """The weights as float32 [N, K], computed as the graph computes them. For tests and small matrices."""
+        """Return the weights as float32 [N, K], computed like the graph does. For tests and small matrices."""
         codes = self.codes
         if self.bits == 4:
             codes = np.stack([codes & 15, codes >> 4], axis=-1).reshape(*codes.shape[:2], self.block)
@@ -71,7 +71,7 @@ class BlockWeight:
 
 @dataclass(frozen=True)
 class DenseWeight:
-    """A weight matrix that was not quantised.
+    """An unquantised weight matrix.
 
     Attributes:
         values: [N, K] as float32, float16, or uint16 holding the bits of bfloat16.
@@ -90,11 +90,11 @@ class DenseWeight:
         return int(self.values.shape[1])
 
     def take_rows(self, order: npt.NDArray[np.intp]) -> DenseWeight:
-        """The same matrix with its rows in another order."""
+        """Return the matrix with its rows reordered."""
         return DenseWeight(self.values[order])
 
     def to_float(self) -> F32:
-        """The weights as float32 [N, K]."""
+        """Return the weights as float32 [N, K]."""
         if self.values.dtype == np.uint16:
             return (self.values.astype(np.uint32) << 16).view(np.float32)
         return self.values.astype(np.float32)
@@ -104,10 +104,10 @@ Weight = BlockWeight | DenseWeight
 
 
 def stack_rows(weights: Sequence[Weight]) -> Weight | None:
-    """Puts matrices that read the same input under each other, so that one product serves them all.
+    """Stack matrices that read the same input, so that one product serves them all.
 
     Returns:
-        The stacked matrix, or None when the matrices are stored differently and must stay apart.
+        The stacked matrix, or None if they are stored differently and must stay separate.
     """
     first = weights[0]
     if len(weights) == 1:
@@ -129,23 +129,23 @@ def stack_rows(weights: Sequence[Weight]) -> Weight | None:
 
 
 def pack_nibbles(codes: U8) -> U8:
-    """Packs 4-bit codes, one a byte, two to a byte along the last axis, the low nibble first."""
+    """Pack 4-bit codes, one per byte, into two per byte along the last axis, low nibble first."""
     return codes[..., 0::2] | (codes[..., 1::2] << np.uint8(4))
 
 
 def _half(raw: U8) -> F32:
-    """The two bytes on the last axis of [..., 2] as little-endian float16, widened: exact."""
+    """Widen the two bytes on the last axis of [..., 2], little-endian float16, to float32; exact."""
     halves: F32 = np.ascontiguousarray(raw).view("<f2")[..., 0].astype(np.float32)
     return halves
 
 
 def _spread(quants: U8) -> U8:
-    """16 bytes of a 32-block to its 32 codes: the low nibbles are the first half, the high ones the second."""
+    """Expand the 16 bytes of a 32-block to 32 codes: low nibbles are the first half, high ones the second."""
     return np.concatenate([quants & 15, quants >> 4], axis=-1)
 
 
 def _fifth_bits(raw: U8) -> U8:
-    """Four bytes [..., 4] to the 32 high bits of a Q5 block, each already shifted to bit 4."""
+    """Expand four bytes [..., 4] to the 32 high bits of a Q5 block, each already shifted to bit 4."""
     return np.unpackbits(raw, axis=-1, bitorder="little") << np.uint8(4)
 
 
@@ -156,7 +156,7 @@ def _q4_0(blocks: U8) -> BlockWeight:
 def _q4_1(blocks: U8) -> BlockWeight:
     scales, minimum = _half(blocks[..., :2]), _half(blocks[..., 2:4])
     codes = pack_nibbles(_spread(blocks[..., 4:]))
-    # The kernel subtracts 8 from every code: 8 scales come back through the remainder.
+    # The kernel subtracts 8 from every code; the remainder adds 8 scales back.
     return BlockWeight(4, 32, codes, scales, minimum + 8 * scales)
 
 
@@ -168,17 +168,17 @@ def _q5_0(blocks: U8) -> BlockWeight:
 def _q5_1(blocks: U8) -> BlockWeight:
     scales, minimum = _half(blocks[..., :2]), _half(blocks[..., 2:4])
     codes = _spread(blocks[..., 8:]) | _fifth_bits(blocks[..., 4:8])
-    # Codes are centred (0..31 becomes -16..15), so that the remainder is the middle of the block and stays small.
+    # Codes are centred (0..31 becomes -16..15), so that the remainder is the block's midpoint and stays small.
     return BlockWeight(8, 32, codes + np.uint8(128 - 16), scales, minimum + 16 * scales)
 
 
 def _q8_0(blocks: U8) -> BlockWeight:
-    # int8 to the kernel's offset-128 codes is a flip of the top bit.
+    # Converting int8 to the kernel's offset-128 codes just flips the top bit.
     return BlockWeight(8, 32, np.ascontiguousarray(blocks[..., 2:]) ^ np.uint8(128), _half(blocks[..., :2]))
 
 
 def _k_scales(packed: U8) -> tuple[F32, F32]:
-    """The eight 6-bit scales and eight 6-bit minimums of a Q4_K or Q5_K super-block, from its 12 bytes."""
+    """Unpack the eight 6-bit scales and eight 6-bit minimums of a Q4_K or Q5_K super-block from its 12 bytes."""
     low, middle, high = packed[..., 0:4], packed[..., 4:8], packed[..., 8:12]
     scales = np.concatenate([low & 63, (high & 15) | ((low >> 2) & 48)], axis=-1)
     minimums = np.concatenate([middle & 63, (high >> 4) | ((middle >> 2) & 48)], axis=-1)
@@ -190,7 +190,7 @@ def _q45_k(blocks: U8, *, five: bool) -> BlockWeight:
     scales, minimums = _k_scales(blocks[..., 4:16])
     scales *= _half(blocks[..., 0:2])[..., None]
     minimums *= _half(blocks[..., 2:4])[..., None]
-    # 64 values share 32 bytes: the low nibbles are one sub-block, the high nibbles the next.
+    # 64 values share 32 bytes: low nibbles are one sub-block, high nibbles the next.
     quants = blocks[..., 48:] if five else blocks[..., 16:]
     quants = quants.reshape(rows, supers, 4, 1, 32)
     codes = np.concatenate([quants & 15, quants >> 4], axis=-2).reshape(rows, supers, 8, 32)
@@ -225,7 +225,7 @@ def _q6_k(blocks: U8) -> BlockWeight:
     return BlockWeight(8, 16, codes.reshape(rows, -1, 16), scales.reshape(rows, -1))
 
 
-# The mapping of each type, from the bytes of blocks [N, count, bytes].
+# The converter for each type, from the bytes of blocks [N, count, bytes].
 _MAPPINGS = {
     "Q4_0": _q4_0,
     "Q4_1": _q4_1,
@@ -240,12 +240,12 @@ _DENSE_TYPES: dict[str, npt.DTypeLike] = {"F32": "<f4", "F16": "<f2", "BF16": "<
 
 
 def from_gguf(raw: U8, type_name: str, shape: tuple[int, int]) -> Weight:
-    """Maps the bytes of a GGUF tensor to a weight matrix.
+    """Convert the bytes of a GGUF tensor to a weight matrix.
 
     Args:
         raw: The tensor's bytes, in any shape.
-        type_name: GGUF's name of the storage type, such as `Q4_1`; a key of `gguf_header.BLOCKS`.
-        shape: (N, K): rows, and values in a row, which are whole blocks.
+        type_name: GGUF's name of the storage type, such as `Q4_1`; a key of `header.BLOCKS`.
+        shape: (N, K): rows, and values per row, which form whole blocks.
     """
     rows, columns = shape
     if type_name in _DENSE_TYPES:

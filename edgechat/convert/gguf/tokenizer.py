@@ -1,10 +1,12 @@
-"""The tokenizer of a GGUF file as the JSON files that onnxruntime-genai and `tokenizers` read.
+"""Converts a GGUF file's tokenizer to the JSON files that onnxruntime-genai and `tokenizers` read.
 
-The ids must be those the model was trained with: one that is off by a rule still loads and still answers, only badly.
-So nothing is guessed here. Metadata that is missing, does not fit together or is of a kind not known is refused with a
-`ConvertError`, and the files are read back with `tokenizers` before the work counts as done.
+The ids must be those the model was trained with: a tokenizer with one wrong rule still loads and still answers, just
+badly. So nothing is guessed: metadata that is missing, inconsistent or of an unknown kind raises `ConvertError`, and
+    the
+files are read back with `tokenizers` as a final check.
 
-Two kinds of vocabulary are known: byte-level BPE (`gpt2`), whose merges the file lists, and SentencePiece's BPE
+Two kinds of vocabulary are supported: byte-level BPE (`gpt2`), whose merges are listed in the file, and SentencePiece
+    BPE
 (`llama`), whose merges follow from the scores of the pieces. The rules are those of llama.cpp (`llama-vocab.cpp`) and
 of the Hugging Face tokenizers that the GGUF files were made from.
 """
@@ -29,14 +31,14 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 Item = TypeVar("Item", str, int, float)
 
-# A token has a few letters, the longest real ones some hundred. The merges of a SentencePiece vocabulary follow from
-# every way to cut each of its pieces, which takes time by the square of their lengths.
+# Tokens have a few letters, the longest real ones some hundred. The merges of a SentencePiece vocabulary follow from
+# every way to split each piece, which takes quadratic time in its length.
 _LONGEST_TOKEN, _MOST_CUTTING = 2_000, 200_000_000
 _LONGEST_TEMPLATE = 1_000_000
 
 _TITLE = "The model's tokenizer cannot be converted"
-# Phi-3's control tokens swallow the white space after them, except these. No GGUF file says so: llama.cpp knows it by
-# the model's name, Hugging Face by the `rstrip` of each token.
+# Phi-3's control tokens strip the white space after them, except these. GGUF files do not say so: llama.cpp goes by the
+# model's name, Hugging Face by the `rstrip` of each token.
 _PHI3_KEEPS_SPACE = frozenset({"<unk>", "<s>", "<|endoftext|>"})
 
 
@@ -56,20 +58,20 @@ _WHOLE = frozenset({TokenType.UNKNOWN, TokenType.CONTROL, TokenType.USER_DEFINED
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What a GGUF file says about its tokens, checked.
+    """The validated vocabulary of a GGUF file.
 
     Attributes:
         model: "gpt2" or "llama".
-        tokens: The tokens, by id, without the unused ones at the end.
-        types: What each is.
+        tokens: The tokens by id, without unused ones at the end.
+        types: The type of each.
         scores: SentencePiece's score of each; empty for "gpt2".
         merges: The merges of "gpt2", best first; empty for "llama".
-        pre: Rules of "gpt2" for cutting text; None for "llama".
-        special: Ids by role: "bos", "eos", "unk", "pad", where the file names them.
-        add_bos: Whether a prompt begins with the bos token.
+        pre: Splitting rules of "gpt2"; None for "llama".
+        special: Ids by role: "bos", "eos", "unk", "pad", if the file names them.
+        add_bos: Whether a prompt starts with the BOS token.
         add_space: Whether "llama" puts a space before the text.
-        strips_right: Whether control tokens swallow the white space after them, as Phi-3's do.
-        chat_template: The model's own prompt form, Jinja; empty when the file has none.
+        strips_right: Whether control tokens strip the white space after them, as Phi-3's do.
+        chat_template: The model's Jinja chat template; empty if the file has none.
     """
 
     model: str
@@ -86,14 +88,14 @@ class Vocabulary:
 
 
 def write_tokenizer(metadata: Mapping[str, object], out_dir: Path) -> None:
-    """Write `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json` of a GGUF file.
+    """Write `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json` for a GGUF file.
 
     Args:
-        metadata: The file's, by key: `GgufHeader.metadata`.
-        out_dir: An existing folder; files of these names in it are replaced.
+        metadata: The file's metadata by key: `GgufHeader.metadata`.
+        out_dir: An existing folder; files with these names are replaced.
 
     Raises:
-        ConvertError: The tokenizer is of an unknown kind, or its metadata are missing or inconsistent.
+        ConvertError: The tokenizer is of an unknown kind, or its metadata is missing or inconsistent.
         OSError: A file cannot be written.
     """
     vocabulary = read_vocabulary(metadata)
@@ -109,7 +111,7 @@ def write_tokenizer(metadata: Mapping[str, object], out_dir: Path) -> None:
 
 
 def read_vocabulary(metadata: Mapping[str, object]) -> Vocabulary:
-    """The tokens and rules of a GGUF file.
+    """Read the tokens and rules of a GGUF file.
 
     Raises:
         ConvertError: See `write_tokenizer`.
@@ -176,7 +178,7 @@ def _refused(message: str) -> ConvertError:
 
 
 class _Fields:
-    """Typed reading of GGUF metadata; a bare name means `tokenizer.ggml.<name>`."""
+    """Typed access to GGUF metadata; a bare name means `tokenizer.ggml.<name>`."""
 
     def __init__(self, metadata: Mapping[str, object]) -> None:
         self._metadata = metadata
@@ -214,7 +216,7 @@ class _Fields:
 
 
 def _is_text(value: str) -> bool:
-    """Whether it can be written as UTF-8, and is read to its end by those for whom a zero byte is the end."""
+    """Whether it can be encoded as UTF-8 and contains no NUL, which some readers take as the end."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -227,9 +229,9 @@ def _key(name: str) -> str:
 
 
 def _tokens(fields: _Fields) -> tuple[tuple[str, ...], tuple[TokenType, ...]]:
-    """The tokens and their types, cut after the last one in use.
+    """Return the tokens and their types, up to the last one in use.
 
-    Embedding matrices are often padded with rows nobody uses, and the file has a made-up name for each.
+    Embedding matrices are often padded with unused rows, for which the file has made-up names.
     """
     tokens = fields.array("tokens", str)
     numbers = fields.array("token_type", int)
@@ -247,8 +249,8 @@ def _tokens(fields: _Fields) -> tuple[tuple[str, ...], tuple[TokenType, ...]]:
     if (longest := max(map(len, tokens))) > _LONGEST_TOKEN:
         raise _refused(f"One of its tokens has {longest:,} letters.")
     if len(set(tokens)) != len(tokens):
-        seen: set[str] = set()
-        double = next(token for token in tokens if token in seen or seen.add(token))  # type: ignore[func-returns-value]
+        found: set[str] = set()
+        double = next(token for token in tokens if token in found or found.add(token))  # type: ignore[func-returns-value]
         raise _refused(f"The token {shown(repr(double))} has two ids.")
     return tuple(tokens), tuple(types)
 
@@ -262,10 +264,10 @@ def _listed_merges(fields: _Fields, tokens: set[str]) -> Iterator[tuple[str, str
 
 
 def _scored_merges(vocabulary: Vocabulary) -> list[tuple[str, str]]:
-    """The merges of a SentencePiece vocabulary, best first.
+    """Return the merges of a SentencePiece vocabulary, best first.
 
-    SentencePiece joins the two neighbours whose joined piece has the best score. So every way to cut a piece into two
-    pieces is a merge, ranked by the score of the whole; among equals the older ids go first.
+    SentencePiece joins the neighbours whose joined piece has the best score. So every way to split a piece in two is a
+    merge, ranked by the piece's score; ties go to lower ids.
     """
     if sum(len(token) ** 2 for token in vocabulary.tokens) > _MOST_CUTTING:
         raise _refused("Its tokens are longer than those of any real vocabulary.")
@@ -286,7 +288,7 @@ def _scored_merges(vocabulary: Vocabulary) -> list[tuple[str, str]]:
 
 
 def _added_tokens(vocabulary: Vocabulary) -> list[Json]:
-    """The tokens that are found in text as a whole, before anything is cut or merged."""
+    """Return the tokens that are matched in text as a whole, before any splitting or merging."""
     out: list[Json] = []
     for number, (token, kind) in enumerate(zip(vocabulary.tokens, vocabulary.types, strict=True)):
         if kind in _WHOLE and token:
@@ -305,8 +307,8 @@ def _added_tokens(vocabulary: Vocabulary) -> list[Json]:
 
 
 def _tokenizer_json(vocabulary: Vocabulary, added: list[Json]) -> Json:
-    # The added tokens at the very end stay out of the model's own vocabulary, as in the files of Llama and Phi-3:
-    # no merge and no whole-word match can then ever make one of them out of text.
+    # Added tokens at the very end stay out of the model's own vocabulary, as in the files of Llama and Phi-3, so that
+    # no merge or whole-word match can ever produce one of them from text.
     size = len(vocabulary.tokens)
     for token in reversed(added):
         if token["id"] != size - 1:
@@ -399,7 +401,7 @@ def _tokenizer_config(vocabulary: Vocabulary, added: list[Json]) -> Json:
             str(token["id"]): {key: value for key, value in token.items() if key != "id"} for token in added
         },
         "clean_up_tokenization_spaces": False,
-        # The engine takes its byte-level or its SentencePiece way by this name.
+        # This name selects byte-level or SentencePiece behaviour in the engine.
         "tokenizer_class": "GPT2Tokenizer" if vocabulary.pre else "LlamaTokenizer",
     }
     for role in ("bos", "eos", "unk", "pad"):
@@ -411,8 +413,8 @@ def _tokenizer_config(vocabulary: Vocabulary, added: list[Json]) -> Json:
 
 
 def _check_loads(text: str, vocabulary: Vocabulary) -> None:
-    """Read the tokenizer back; every token must have the id the weights give it."""
-    # Imported here: reading metadata for `models show` needs no native library.
+    """Read the tokenizer back; every token must have the id that the weights use."""
+    # Imported here because reading metadata for `models show` needs no native library.
     from tokenizers import Tokenizer
 
     try:

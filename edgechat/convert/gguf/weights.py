@@ -1,8 +1,7 @@
 """A GGUF file as a decoder: its metadata as a `DecoderConfig`, its tensors as a weight source.
 
-Everything a file claims is checked here against what the graph will need, with errors that name the key or tensor. A
-tensor or a setting that the graph would leave out is an error too: a model that answers almost as it should is worse
-than none.
+Everything a file claims is checked here against the needs of the graph, with errors that name the key or tensor. A
+tensor or setting that the graph would ignore is an error too: a model that answers almost correctly is worse than none.
 
 Names and conventions: gguf-py/gguf/constants.py and src/llama-model.cpp of llama.cpp.
 """
@@ -25,28 +24,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# A rotary table of this many positions is 67 MB for heads of 128; memory for a cache as long is found nowhere.
+# A rotary table with this many positions is 67 MB for heads of 128; no machine has memory for a KV cache that long.
 _MAX_CONTEXT = 131_072
-# Bounds of what no tensor of the file bounds: without them a file of 2 MB took 8 GB of memory, and norms or rotations
-# that are no numbers make a model that answers nothing.
+# Limits for values that no tensor bounds: without them a 2 MB file took 8 GB of memory, and norms or rotations that are
+# not finite make a model that answers nothing.
 _MAX_ROTARY_VALUES = _MAX_CONTEXT * 128  # positions times half the rotated values of a head
 _MAX_EPSILON, _MAX_FACTOR, _MAX_BASE = 1.0, 1e6, 1e12
-# Tensors that carry nothing the graph needs: old files store the rotary frequencies, which follow from the metadata.
+# Tensors the graph does not need: old files store the rotary frequencies, which follow from the metadata.
 _IGNORED_ENDINGS = ("attn_rot_embd.weight", "rotary_emb.inv_freq")
 
 
 class GgufDecoder:
-    """The weight source of a GGUF file, which is mapped, not read: a matrix is in memory while it is converted.
+    """The weight source of a memory-mapped GGUF file; a matrix is in memory only while it is converted.
 
     Attributes:
         config: The decoder's shape.
     """
 
     def __init__(self, source: Path, header: GgufHeader, architecture: DecoderType) -> None:
-        """Checks metadata and tensors.
+        """Check metadata and tensors.
 
         Raises:
-            ConvertError: A key or tensor is missing, has the wrong shape, or asks for what the graph does not do.
+            ConvertError: A key or tensor is missing, has the wrong shape, or requires something the graph does not
+                support.
         """
         self._header = header
         self._data: npt.NDArray[np.uint8] = np.memmap(source, dtype=np.uint8, mode="r")
@@ -61,11 +61,11 @@ class GgufDecoder:
             )
 
     def embedding(self) -> Weight:
-        """See `WeightSource`."""
+        """[vocabulary, hidden]."""
         return self._matrix("token_embd.weight")
 
     def layer(self, index: int) -> LayerWeights:
-        """See `WeightSource`."""
+        """Return the weights of a layer, counted from 0."""
         stem, config = f"blk.{index}", self.config
         if f"{stem}.attn_qkv.weight" in self._header.tensors:
             attention_in = [self._matrix(f"{stem}.attn_qkv.weight")]
@@ -85,11 +85,11 @@ class GgufDecoder:
         )
 
     def final_norm(self) -> F32:
-        """See `WeightSource`."""
+        """[hidden]."""
         return self._vector("output_norm.weight")
 
     def head(self) -> Weight | None:
-        """See `WeightSource`."""
+        """[vocabulary, hidden], or None if the head shares the embedding."""
         return self._matrix("output.weight") if "output.weight" in self._header.tensors else None
 
     def _read_config(self, architecture: DecoderType) -> DecoderConfig:
@@ -127,7 +127,7 @@ class GgufDecoder:
         header, stem = self._header, f"{architecture}.rope"
         dimensions = self._positive(f"{stem}.dimension_count", head_size)
         # The rows of llama-type files are permuted over whole heads, so only whole heads can be rotated; and
-        # GroupQueryAttention takes tables of 8, 16, 24, ... columns only.
+        # GroupQueryAttention only accepts tables of 8, 16, 24, ... columns.
         if dimensions > head_size or dimensions % 16 or (architecture == "llama" and dimensions != head_size):
             raise ConvertError("Unsupported model", f"It rotates {dimensions} of {head_size} values of a head.")
         if context * dimensions > 2 * _MAX_ROTARY_VALUES:
@@ -147,7 +147,7 @@ class GgufDecoder:
         if longs is None:
             return Rope(dimensions, base, factors)
         original = min(self._positive(f"{stem}.scaling.original_context_length"), context)
-        # Hugging Face's default for files that do not say; the full context, even where it is cut here.
+        # Hugging Face's default if the file does not say; the full context, even if it is limited here.
         stretch = min(header.integer(f"{architecture}.context_length"), _MAX_BASE) / original
         magnitude = math.sqrt(1 + math.log(stretch) / math.log(original)) if stretch > 1 < original else 1.0
         return Rope(
@@ -168,7 +168,7 @@ class GgufDecoder:
         return factors
 
     def _needed(self) -> Iterator[tuple[str, TensorInfo]]:
-        """Every tensor the graph reads, its shape checked."""
+        """Yield every tensor the graph reads, with its shape checked."""
         config = self.config
         queries, keys = config.heads * config.head_size, config.kv_heads * config.head_size
         present = self._header.tensors
@@ -227,7 +227,7 @@ class GgufDecoder:
 
     def _matrix(self, name: str) -> Weight:
         info = self._info(name)
-        # Not-a-number and infinity in a damaged file are told below, not by numpy.
+        # NaN and infinity in a damaged file are reported below, not by numpy.
         with np.errstate(invalid="ignore", over="ignore"):
             weight = from_gguf(self._raw(info), info.type, (info.shape[0], info.shape[1]))
         parts = (weight.scales, weight.remainder) if isinstance(weight, BlockWeight) else (weight.values,)
@@ -245,15 +245,15 @@ class GgufDecoder:
 
 
 def _finite(values: npt.NDArray[Any]) -> bool:
-    if values.dtype == np.uint16:  # the bits of bfloat16, whose exponents are all ones where there is no number
+    if values.dtype == np.uint16:  # bfloat16 bits; the exponent of NaN and infinity is all ones
         return not bool(((values & 0x7F80) == 0x7F80).any())
     return bool(np.isfinite(values).all())
 
 
 def rotary_order(heads: int, head_size: int) -> npt.NDArray[np.intp]:
-    """The rows of a llama-type query or key matrix in the order of its author.
+    """Return the order of rows that restores a llama-type query or key matrix to its author's layout.
 
-    llama.cpp rotates neighbours, so its converter interleaves the two halves of every head; onnxruntime rotates the
-    halves against each other, as the author's code does.
+    llama.cpp rotates neighbouring values, so its converter interleaves the two halves of every head; onnxruntime
+    rotates the halves against each other, as the author's code does.
     """
     return np.arange(heads * head_size).reshape(heads, head_size // 2, 2).swapaxes(1, 2).reshape(-1)

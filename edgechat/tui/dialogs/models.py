@@ -132,10 +132,10 @@ class ModelsScreen(Card[str]):
     def _path_changed(self) -> None:
         self._show_card()
 
-    def _show_card(self, *, whole: bool = False) -> None:
-        _worker: Worker[None] = self.run_worker(partial(self._look, whole), group="card", exclusive=True)
+    def _show_card(self, *, verify: bool = False) -> None:
+        _worker: Worker[None] = self.run_worker(partial(self._look, verify), group="card", exclusive=True)
 
-    async def _look(self, whole: bool) -> None:
+    async def _look(self, verify: bool) -> None:
         written, marked = self.path.value.strip(), self.choices.highlighted
         model: ModelFolder | tuple[str, EdgechatError]
         if written:
@@ -152,10 +152,10 @@ class ModelsScreen(Card[str]):
         if not isinstance(model, ModelFolder):
             self._tell(model[1])
             return
-        if whole:
+        if verify:
             self._draw(Content(_("Reading every byte…")))
         try:
-            self._draw(await asyncio.to_thread(_card, model, self._wanted_context, whole))
+            self._draw(await asyncio.to_thread(_card, model, self._wanted_context, verify))
         except EdgechatError as error:
             self._tell(error)
 
@@ -175,7 +175,7 @@ class ModelsScreen(Card[str]):
 
     def action_verify(self) -> None:
         """Read every byte of the model that is marked, and compare with its manifest."""
-        self._show_card(whole=True)
+        self._show_card(verify=True)
 
     @on(Input.Submitted)
     def _choose(self) -> None:
@@ -222,9 +222,9 @@ def _opened(path: str) -> ModelFolder:
     return resolve_model(str(parsed_path(path)))
 
 
-def _card(model: ModelFolder, context: int | None, whole: bool) -> Content:
+def _card(model: ModelFolder, context: int | None, verify: bool) -> Content:
     """What a model is, and what is known before it is loaded."""
-    findings = preflight(model, context=context, whole=whole)
+    findings = preflight(model, context=context, verify=verify)
     bad = any(finding.id == "files" and finding.state == "fail" for finding in findings)
     check = Check("unverified") if bad else size_check(model.root)
     lines = [

@@ -77,7 +77,7 @@ def test_report_config_and_progress(tmp_path: Path) -> None:
     source = write_tiny_gguf(tmp_path / "tiny.gguf", context=8192)
     heard: list[tuple[float, str]] = []
     report = convert_gguf(
-        source, tmp_path / "deep" / "out", progress=lambda fraction, phrase: heard.append((fraction, phrase))
+        source, tmp_path / "deep" / "out", on_progress=lambda fraction, phrase: heard.append((fraction, phrase))
     )
     out = tmp_path / "deep" / "out"
     assert (report.architecture, report.quantisation, report.name) == ("llama", "Q4_1 + Q8_0", "Tiny")

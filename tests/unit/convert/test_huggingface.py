@@ -29,7 +29,7 @@ needs_builder = pytest.mark.skipif(
 @pytest.mark.model
 def test_a_report_of_the_real_model(default_hf: Path, tmp_path: Path) -> None:
     told: list[tuple[float, str]] = []
-    report = convert_hf(default_hf, tmp_path / "out", progress=lambda done, what: told.append((done, what)))
+    report = convert_hf(default_hf, tmp_path / "out", on_progress=lambda done, what: told.append((done, what)))
     assert (report.architecture, report.context_length, report.licence) == ("llama", 8192, "apache-2.0")
     assert report.name == default_hf.name
     assert report.quantisation == "int4 block 32, accuracy 4"
@@ -129,7 +129,7 @@ def test_the_builder_ends_with_the_one_who_wanted_it(default_hf: Path, tmp_path:
 from pathlib import Path
 from edgechat.convert.huggingface import convert_hf
 source, target = Path({str(default_hf)!r}), Path({str(tmp_path / "out")!r})
-convert_hf(source, target, progress=lambda done, what: print(what, flush=True))
+convert_hf(source, target, on_progress=lambda done, what: print(what, flush=True))
 """
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None

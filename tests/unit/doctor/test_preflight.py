@@ -82,7 +82,7 @@ def test_wrong_bytes_are_seen_by_reading_all(folder: Path) -> None:
     model = open_model(folder)
     told: list[tuple[int, int]] = []
     assert by_id(preflight(model))["files"].state == "ok"
-    assert by_id(preflight(model, whole=True, progress=lambda *way: told.append(way)))["files"].state == "fail"
+    assert by_id(preflight(model, verify=True, on_progress=lambda *way: told.append(way)))["files"].state == "fail"
     assert told[-1][0] == told[-1][1] > 0
 
 
@@ -92,8 +92,8 @@ def test_a_missing_file_and_a_missing_manifest(folder: Path) -> None:
     (folder / "extra.txt").unlink()
     assert "extra.txt: missing" in by_id(preflight(open_model(folder)))["files"].detail
     (folder / "edgechat-manifest.json").unlink()
-    for whole in (False, True):
-        assert by_id(preflight(open_model(folder), whole=whole))["files"].state == "warn"
+    for verify in (False, True):
+        assert by_id(preflight(open_model(folder), verify=verify))["files"].state == "warn"
 
 
 def test_what_the_processor_can_do(tmp_path: Path) -> None:

@@ -363,7 +363,7 @@ def progress(done, total):
     print(done, flush=True)
     if done > 1000:
         time.sleep(60)
-ModelStore().add(Path(sys.argv[1]), "m", progress=progress, replace=True)
+ModelStore().add(Path(sys.argv[1]), "m", on_progress=progress, replace=True)
 """
 
 STOP_BETWEEN_RENAMES = """
