@@ -158,7 +158,7 @@ def rename(chat: int, title: str) -> None:
     if not words:
         raise click.UsageError("A title has at least one letter.")
     with history() as store:
-        store.shelf.rename(chat, words)
+        store.chats.rename(chat, words)
 
 
 def _toggle(name: str, text: str, act: Callable[[HistoryStore, int], None]) -> None:
@@ -170,15 +170,15 @@ def _toggle(name: str, text: str, act: Callable[[HistoryStore, int], None]) -> N
                 act(store, chat)
 
 
-_toggle("pin", "Let lists show chats before the others.", lambda store, chat: store.shelf.pin(chat, True))
-_toggle("unpin", "No longer show chats before the others.", lambda store, chat: store.shelf.pin(chat, False))
+_toggle("pin", "Let lists show chats before the others.", lambda store, chat: store.chats.pin(chat, True))
+_toggle("unpin", "No longer show chats before the others.", lambda store, chat: store.chats.pin(chat, False))
 _toggle(
     "archive",
     "Let lists leave out chats; search still finds them.",
-    lambda store, chat: store.shelf.archive(chat, True),
+    lambda store, chat: store.chats.archive(chat, True),
 )
-_toggle("unarchive", "Let lists show chats again.", lambda store, chat: store.shelf.archive(chat, False))
-_toggle("undelete", "Have back deleted chats that are not purged yet.", lambda store, chat: store.shelf.undelete(chat))
+_toggle("unarchive", "Let lists show chats again.", lambda store, chat: store.chats.archive(chat, False))
+_toggle("undelete", "Have back deleted chats that are not purged yet.", lambda store, chat: store.chats.undelete(chat))
 
 
 @chats.command()
@@ -187,7 +187,7 @@ _toggle("undelete", "Have back deleted chats that are not purged yet.", lambda s
 def duplicate(chat: int, title: str) -> None:
     """Copy the chat ID with all its branches, and print the ID of the copy."""
     with history() as store:
-        click.echo(store.shelf.duplicate(chat, storable(title)[0]))
+        click.echo(store.chats.duplicate(chat, storable(title)[0]))
 
 
 @chats.command()
@@ -281,7 +281,7 @@ def set_chat(chat: int, system: str | None, defaults: bool, **given: Any) -> Non
     with history() as store:
         found = store.conversation(chat)
         settings = replace(ChatSettings() if defaults else found.settings, **wanted)
-        store.shelf.configure(chat, found.system if system is None else storable(system)[0], settings)
+        store.chats.configure(chat, found.system if system is None else storable(system)[0], settings)
 
 
 @chats.command()
@@ -302,7 +302,7 @@ def delete(ids: tuple[int, ...], yes: bool) -> None:
         what = f"the chat {_title(titles[0])!r}" if len(ids) == 1 else f"{len(ids)} chats"
         _confirm(f"Delete {what}?", yes)
         for chat in dict.fromkeys(ids):
-            store.shelf.delete(chat)
+            store.chats.delete(chat)
     narrate(f"deleted {what}; to have it back: edgechat chats undelete {' '.join(map(str, ids))}")
 
 
@@ -315,7 +315,7 @@ def purge(yes: bool) -> None:
     """
     _confirm("Take all deleted chats and messages from the disk?", yes)
     with history() as store:
-        gone, turns = store.shelf.purge()
+        gone, turns = store.chats.purge()
     narrate(f"purged {counted(gone, 'chat')} and {counted(turns, 'message')} of others")
 
 

@@ -134,7 +134,7 @@ def import_chats(file: Path, dry_run: bool) -> None:
         def told(what: str, done: int, total: int) -> None:
             line.show(f"{what} {done * 100 // total} %" if total else f"{what}, {done >> 20} MB so far")
 
-        result = importer.import_chats(database, source, dry_run=dry_run, progress=told)
+        result = importer.import_chats(database, source, dry_run=dry_run, on_progress=told)
     for words, times in result.notes.items():
         narrate(f"{words} ({times:,})")
     known = f"; {counted(result.known, 'chat')} there already" if result.known else ""

@@ -80,7 +80,7 @@ async def _run(model_uri: str | None, history: bool | None, result: dict[str, An
     result["step"] = "history"
     file = paths.data_dir() / f"self-test-{os.getpid()}.db"
     try:
-        store = HistoryStore.open(file) if config.history else HistoryStore.forgetful()
+        store = HistoryStore.open(file) if config.history else HistoryStore.in_memory()
         await _reply(config, source, store, result)
         if config.history:
             _check_history(file, result)

@@ -1,1 +1,1 @@
-"""Every chat, kept in one SQLite file."""
+"""The chat history, stored in one SQLite file."""

@@ -1,8 +1,8 @@
-"""Copies of the history for the day it is damaged, and what happens on that day.
+"""Backups of the history, and recovery from damage.
 
-A backup is made once a day, by SQLite itself while the chat goes on, and only one that was read whole and found sound
-takes its place among the seven that are kept. A damaged file is never repaired, opened for writing or overwritten: it
-is renamed, with its companions, and the newest sound backup is copied to where it was.
+A backup is made once a day by SQLite itself while chatting continues, and only one that was fully read and verified
+joins the seven that are retained. A damaged file is never repaired, opened for writing or overwritten: it is renamed
+along with its companions, and the newest sound backup is restored in its place.
 """
 
 from __future__ import annotations
@@ -26,48 +26,48 @@ from edgechat.runtime.paths import make_private
 if TYPE_CHECKING:
     from edgechat.history.database import Database
 
-KEPT = 7
-"""Backups that are kept, one a day."""
+MAX_BACKUPS = 7
+"""Number of backups retained, one per day."""
 
 
 CHANGES = 500
-"""Changes of chats after which a backup is made whatever the clock says: some hundred messages and replies."""
+"""Number of changes that trigger a backup whatever the clock says: several hundred messages and replies."""
 
 _NAME = re.compile(r"-(?:(\d+)\.)?(\d{4}-\d\d-\d\d)\.db")
 
 
 def folder_of(path: Path) -> Path:
-    """Where the backups of the history at `path` are."""
+    """Return the folder with the backups of the history at `path`."""
     return path.with_name("backups")
 
 
 def day_of(backup: Path) -> str:
-    """The day of a backup, by the clock of that day."""
+    """Return the date of a backup, by that day's clock."""
     found = _NAME.search(backup.name)
     return found[2] if found else ""
 
 
 def _number(backup: Path) -> tuple[int, str]:
-    """The order of the backups. Those of older versions have no number, and came before."""
+    """Sort key of a backup. Those of older versions have no number and come first."""
     found = _NAME.search(backup.name)
     return (int(found[1] or 0), found[2]) if found else (0, "")
 
 
 def back_up(path: Path, database: Database | None = None) -> Path | None:
-    """Make today's backup and drop those that are too many.
+    """Make today's backup and delete surplus ones.
 
-    Today is told by the clock; where that stands still or starts in 1970 each time, what was said since the last backup
-    decides.
+    The clock determines the day; if it stands still or restarts in 1970 each time, the number of changes since the last
+    backup decides.
 
     Args:
         path: The history.
-        database: The same, open; it stands still meanwhile where no locks keep it apart from who copies it.
+        database: The same history if open; it is locked meanwhile on disks without file locks.
 
     Returns:
-        The backup; None if none is due, or there is nothing to keep.
+        The backup; None if none is due or there is nothing to back up.
 
     Raises:
-        StorageError: It could not be made, or the history is damaged; older backups stay then.
+        StorageError: It could not be made, or the history is damaged; older backups are retained.
     """
     folder = make_private(folder_of(path))
     there = backups(path)
@@ -83,7 +83,7 @@ def back_up(path: Path, database: Database | None = None) -> Path | None:
             if not source.execute("SELECT EXISTS (SELECT 1 FROM conversation)").fetchone()[0]:
                 return None
             source.backup(copy)
-            copy.execute("PRAGMA journal_mode = DELETE").fetchone()  # one file, that can be copied as it is
+            copy.execute("PRAGMA journal_mode = DELETE").fetchone()  # a single file that can be copied as is
         if words := damage(part, rows=False):
             mark_suspect(path)
             raise StorageError(
@@ -98,7 +98,7 @@ def back_up(path: Path, database: Database | None = None) -> Path | None:
         ) from error
     finally:
         part.unlink(missing_ok=True)
-    for old in backups(path)[KEPT:]:
+    for old in backups(path)[MAX_BACKUPS:]:
         old.unlink(missing_ok=True)
     return today
 
@@ -110,73 +110,72 @@ def _source(path: Path, database: Database | None) -> AbstractContextManager[sql
 
 
 def _overdue(path: Path, newest: Path) -> bool:
-    """Whether much has changed since the newest backup, or something while the clock went back."""
+    """Whether much has changed since the newest backup, or anything while the clock went back."""
     try:
         with closing(connect(path, read_only=True)) as now, closing(connect(newest, read_only=True)) as then:
             changes, _ = _changes(now)
-            before, seen = _changes(then)
+            before, last = _changes(then)
     except sqlite3.Error:
         return True
-    return changes - before >= CHANGES or (changes > before and time.time() < seen)
+    return changes - before >= CHANGES or (changes > before and time.time() < last)
 
 
 def _changes(db: sqlite3.Connection) -> tuple[int, float]:
-    """How many changes a history has seen, and when the last one was."""
+    """Return the number of changes to a history and the time of the last one."""
     touched, updated = db.execute("SELECT MAX(touched), MAX(updated) FROM conversation").fetchone()
     return touched or 0, updated or 0.0
 
 
 def _clear(folder: Path, stem: str) -> None:
-    """Take away what a backup that was killed left: a copy of every chat that no purge would ever reach."""
-    import psutil  # there is time
+    """Delete leftovers of a killed backup: a copy of every chat that no purge would ever reach."""
+    import psutil  # slow, but nobody is waiting
 
-    for left in folder.glob(f"{stem}-*.part*"):  # with SQLite's journals
-        pid = left.name.partition(".db.")[2].partition(".")[0]
+    for leftover in folder.glob(f"{stem}-*.part*"):  # with SQLite's journals
+        pid = leftover.name.partition(".db.")[2].partition(".")[0]
         if not (pid.isdecimal() and psutil.pid_exists(int(pid))):
             with suppress(OSError):
-                left.unlink()
+                leftover.unlink()
 
 
 def backups(path: Path) -> list[Path]:
-    """The backups, the one made last first, whatever their dates say."""
+    """Return the backups, latest first, whatever their dates say."""
     found = (file for file in folder_of(path).glob(f"{path.stem}-*.db") if _NAME.search(file.name))
     return sorted(found, key=_number, reverse=True)
 
 
 def set_aside(path: Path) -> str | None:
-    """Move a damaged history out of the way, under a name with the date, and put the newest sound copy in its place.
+    """Move a damaged history aside under a name with the date, and restore the newest sound copy.
 
-    That is a copy of the file itself, where only its log or its index of words is damaged; else the newest sound
-    backup.
+    That is a copy of the file itself if only its log or search index is damaged, otherwise the newest sound backup.
 
     Returns:
-        What was done, for the user; None if the file turns out to be sound, and nothing was done.
+        What was done, for the user; None if the file turns out to be sound and nothing was done.
 
     Raises:
-        OSError: The file cannot be moved; it is as it was.
-        StorageError: It cannot be examined; it is as it was.
+        OSError: The file cannot be moved and is unchanged.
+        StorageError: It cannot be examined and is unchanged.
     """
     if path.exists() and path.stat().st_size and not damage(path) and _opens(path):
         return None
     aside = _free_name(path.with_name(f"{path.stem}.damaged-{datetime.now():%Y-%m-%dT%H%M%S}.db"))
-    # The log goes first: should this be interrupted, the file without its log is still found to be damaged or whole,
-    # while a log without its file could be taken for one of the file that comes next.
+    # Move the log first: if this is interrupted, a file without its log can still be checked, while a log without its
+    # file could be mistaken for that of the next file.
     for end in reversed(COMPANIONS):
         with suppress(FileNotFoundError):
             Path(f"{path}{end}").rename(f"{aside}{end}")
     suspect_path(path).unlink(missing_ok=True)
-    told = f"The chat history was damaged. It was set aside as {aside}, and nothing in it was changed."
+    report = f"The chat history was damaged. It was set aside as {aside}, and nothing in it was changed."
     if _restored(path, aside, _own_copy):
-        return f"{told} Its chats could be read and are here; what was said last may be missing."
+        return f"{report} Its chats could be read and are here; what was said last may be missing."
     for backup in backups(path):
         if _restored(path, backup, _copy):
             day = day_of(backup)
-            return f"{told} The chats are those of the backup of {day}; what was said later is only in that file."
-    return f"{told} There is no backup, so the history begins anew."
+            return f"{report} The chats are those of the backup of {day}; what was said later is only in that file."
+    return f"{report} There is no backup, so the history begins anew."
 
 
 def _opens(path: Path) -> bool:
-    """Whether a file that looks sound can be opened as well: nobody may be locked out for good."""
+    """Whether a file that looks sound can actually be opened, so that nobody is locked out for good."""
     from edgechat.history.database import Database
 
     try:
@@ -187,13 +186,13 @@ def _opens(path: Path) -> bool:
 
 
 def _restored(path: Path, source: Path, copy: Callable[[Path, Path], None]) -> bool:
-    """Put a copy of a file in the place of the history, if it is sound; whether it was."""
+    """Restore a copy in place of the history if it is sound, and return whether it was."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         copy(source, part)
         if damage(part) or not _opens(part):
             return False
-        _put(part, path)
+        _publish(part, path)
     except (OSError, StorageError, sqlite3.Error, ValueError):
         return False
     finally:
@@ -208,7 +207,7 @@ def _copy(source: Path, part: Path) -> None:
 
 
 def _own_copy(aside: Path, part: Path) -> None:
-    """Copy a file that was set aside with what SQLite can read of its log, and index its words anew."""
+    """Copy a file that was set aside, with what SQLite can read of its log, and rebuild its search index."""
     from edgechat.history import migrations, search
 
     if not aside.is_file() or not aside.stat().st_size:
@@ -217,19 +216,19 @@ def _own_copy(aside: Path, part: Path) -> None:
         if Path(f"{aside}{end}").is_file():
             _copy(Path(f"{aside}{end}"), Path(f"{part}{end}"))
     with closing(connect(part, isolation_level=None)) as db:
-        db.execute("PRAGMA journal_mode = DELETE").fetchone()  # takes over the log
+        db.execute("PRAGMA journal_mode = DELETE").fetchone()  # merges the log
         if not migrations.version(db, part):
-            raise FileNotFoundError(aside)  # nothing is left in it
+            raise FileNotFoundError(aside)  # it is empty
         if not damage(part):
             return
         search.register(db)
-        search.index_anew(db)
+        search.rebuild_indexes(db)
 
 
-def _put(part: Path, path: Path) -> None:
-    """Give a finished file its name, unless another edgechat was faster."""
+def _publish(part: Path, path: Path) -> None:
+    """Give a finished file its name, unless another process was faster."""
     try:
-        os.link(part, path)  # unlike a rename, it overwrites nothing
+        os.link(part, path)  # unlike a rename, this overwrites nothing
     except FileExistsError:
         return
     except OSError:  # a disk without hard links

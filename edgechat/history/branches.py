@@ -1,7 +1,7 @@
-"""The tree of a chat: which branch is shown, and turns that are deleted and had back.
+"""The tree of turns in a chat: which branch is active, and deleting and restoring turns.
 
-A branch is never lost by showing another. Deleting a turn takes with it what followed it, and marks it only; the shelf
-purges what was deleted long ago. Nothing here writes what people or models said.
+Switching branches never loses one. Deleting a turn also deletes what follows it, but only marks it; `Chats.purge`
+removes old deletions. Nothing here writes message text.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ _BRANCH = (
     "WITH RECURSIVE branch (id) AS (VALUES (:turn) UNION ALL"
     " SELECT t.id FROM turn t JOIN branch b ON t.parent = b.id AND t.id > b.id) "
 )
-"""A turn and all that follows it."""
+"""A turn and everything that follows it."""
 
 
 class Branches:
-    """The branches of every chat. Each method is one transaction; those that change something are on disk at return."""
+    """The branches of every chat. Each method is one transaction; changes are on disk when it returns."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def show_turn(self, turn_id: int) -> None:
-        """Make the branch of a turn the one that is shown, as far as its newest turn.
+        """Activate the branch of a turn, down to its newest turn.
 
         Raises:
             StorageError: There is no such turn.
@@ -41,7 +41,7 @@ class Branches:
             db.execute("UPDATE conversation SET leaf = ? WHERE id = ?", (newest_leaf(db, turn_id), chat))
 
     def show_reply(self, reply_id: int) -> None:
-        """Make a reply the one of its turn that is shown and gone on from.
+        """Make a reply the active one of its turn.
 
         Raises:
             StorageError: There is no such reply.
@@ -53,7 +53,7 @@ class Branches:
             db.execute("UPDATE turn SET active = ? WHERE id = ?", (reply_id, row[0]))
 
     def pin_turn(self, turn_id: int, pinned: bool) -> None:
-        """Let a turn stay in the window when older ones have to leave it, or no longer.
+        """Pin a turn, so that it stays in the context window when older ones have to leave, or unpin it.
 
         Raises:
             StorageError: There is no such turn.
@@ -62,8 +62,8 @@ class Branches:
             _turn(db, turn_id)
             db.execute("UPDATE turn SET pinned = ? WHERE id = ?", (pinned, turn_id))
 
-    def keep_window(self, turn_id: int, window: Window) -> None:
-        """Keep the window through which a chat is sent from that turn on.
+    def store_window(self, turn_id: int, window: Window) -> None:
+        """Store the context window through which a chat is sent from that turn on.
 
         Raises:
             StorageError: There is no such turn.
@@ -76,9 +76,9 @@ class Branches:
             )
 
     def delete_turn(self, turn_id: int) -> None:
-        """Delete a turn and all that follows it; `undelete_turn` has it back until it is purged.
+        """Delete a turn and everything that follows it; `undelete_turn` restores it until it is purged.
 
-        The branch beside it is shown then, or the chat up to the turn before it.
+        A sibling branch becomes active, or the chat ends at the previous turn.
 
         Raises:
             StorageError: There is no such turn.
@@ -88,10 +88,10 @@ class Branches:
             beside = [other for other in siblings_of(db, chat, parent) if other != turn_id]
             before = max((other for other in beside if other < turn_id), default=None)
             nearest = before or min(beside, default=None)
-            shown = newest_leaf(db, nearest) if nearest is not None else parent
+            active = newest_leaf(db, nearest) if nearest is not None else parent
             db.execute(
                 _BRANCH + "UPDATE conversation SET leaf = :shown WHERE id = :chat AND leaf IN (SELECT id FROM branch)",  # noqa: S608
-                {"turn": turn_id, "shown": shown, "chat": chat},
+                {"turn": turn_id, "shown": active, "chat": chat},
             )
             db.execute(
                 _BRANCH + "UPDATE turn SET deleted = :now WHERE id IN (SELECT id FROM branch) AND deleted IS NULL",  # noqa: S608
@@ -99,10 +99,10 @@ class Branches:
             )
 
     def undelete_turn(self, turn_id: int) -> None:
-        """Have back a turn and what was deleted with it, and show its branch.
+        """Restore a turn with everything deleted along with it, and activate its branch.
 
         Raises:
-            StorageError: There is no such turn, or the one before it is deleted; it may have been purged.
+            StorageError: There is no such turn (it may have been purged), or its parent is deleted.
         """
         with self._database.writing() as db:
             row = db.execute(
@@ -121,7 +121,7 @@ class Branches:
 
 
 def _turn(db: sqlite3.Connection, turn_id: int) -> tuple[int, int | None]:
-    """The chat and the parent of a turn that is not deleted."""
+    """Return the chat and the parent of a turn that is not deleted."""
     row = db.execute("SELECT conversation, parent FROM turn WHERE id = ? AND deleted IS NULL", (turn_id,)).fetchone()
     if row is None:
         raise missing("turn", turn_id)

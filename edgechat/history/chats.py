@@ -1,7 +1,7 @@
-"""Chats as things on a shelf: named, pinned, archived, duplicated, deleted and had back.
+"""Managing chats: rename, pin, archive, duplicate, delete and restore.
 
-Deleting marks only. What has been deleted for thirty days is purged when the program has time, or at once on demand;
-nothing else ever takes a chat from the disk. Nothing here changes what was said in a chat.
+Deleting only marks a chat. Purging after thirty days, or on demand, is the only way a chat is ever removed from disk.
+Nothing here changes the content of a chat.
 """
 
 from __future__ import annotations
@@ -17,41 +17,41 @@ if TYPE_CHECKING:
     from edgechat.chat.conversation import ChatSettings
     from edgechat.history.database import Database
 
-KEPT_DAYS = 30
-"""Days for which a deleted chat or turn can be had back."""
+PURGE_DAYS = 30
+"""Days until a deleted chat or turn is purged."""
 
 _PLAIN_REPLY = REPLY_COLUMNS.replace("r.", "").removeprefix("id, ")
 
 
-class Shelf:
+class Chats:
     """All chats of a history. Each method is one transaction, on disk when it returns.
 
-    Every method raises StorageError where there is no such chat, or where it cannot be written.
+    Every method raises StorageError if there is no such chat or it cannot be written.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def rename(self, conversation_id: int, title: str) -> None:
-        """Give a chat another title."""
+        """Change the title of a chat."""
         with self._database.writing() as db:
             live_chat(db, conversation_id)
             db.execute("UPDATE conversation SET title = ? WHERE id = ?", (title, conversation_id))
 
     def pin(self, conversation_id: int, pinned: bool) -> None:
-        """Let lists show a chat before the others, or no longer."""
+        """Pin a chat to the top of lists, or unpin it."""
         with self._database.writing() as db:
             live_chat(db, conversation_id)
             db.execute("UPDATE conversation SET pinned = ? WHERE id = ?", (pinned, conversation_id))
 
     def archive(self, conversation_id: int, archived: bool) -> None:
-        """Let lists leave out a chat, or no longer. Search still finds it."""
+        """Hide a chat from lists, or show it again. Search still finds it."""
         with self._database.writing() as db:
             live_chat(db, conversation_id)
             db.execute("UPDATE conversation SET archived = ? WHERE id = ?", (archived, conversation_id))
 
     def configure(self, conversation_id: int, system: str, settings: ChatSettings) -> None:
-        """Give a chat another system message and other settings; its next reply obeys them."""
+        """Change a chat's system message and settings, which apply from its next reply."""
         with self._database.writing() as db:
             live_chat(db, conversation_id)
             db.execute(
@@ -61,11 +61,11 @@ class Shelf:
             )
 
     def duplicate(self, conversation_id: int, title: str = "") -> int:
-        """Copy a chat with all its branches; what is deleted in it stays behind.
+        """Copy a chat with all its branches, except deleted parts.
 
         Args:
             conversation_id: The chat.
-            title: What to call the copy; the same with " (copy)" if empty.
+            title: Title of the copy; defaults to the original with " (copy)".
 
         Returns:
             The id of the copy.
@@ -90,7 +90,7 @@ class Shelf:
                 (conversation_id,),
             ).fetchall():
                 if parent not in turns:
-                    continue  # with a deleted turn stays behind what followed it
+                    continue  # what follows a deleted turn is left out too
                 turns[id_] = turn = row_id(
                     db.execute(
                         "INSERT INTO turn (conversation, parent, user, created, pinned, window_upto, window_summary,"
@@ -108,7 +108,7 @@ class Shelf:
                             (turn, reply),
                         )
                     )
-                    # One that is being written is copied as far as it has come, and nobody writes the copy on.
+                    # A reply being written is copied as far as it has come, and the copy is not continued.
                     db.execute(
                         "INSERT INTO fragment (reply, n, text) SELECT ?, n, text FROM fragment WHERE reply = ?",
                         (twin, reply),
@@ -123,32 +123,32 @@ class Shelf:
         return copy
 
     def delete(self, conversation_id: int) -> None:
-        """Delete a chat; `undelete` has it back until it is purged."""
+        """Delete a chat; `undelete` restores it until it is purged."""
         with self._database.writing() as db:
             live_chat(db, conversation_id)
             db.execute("UPDATE conversation SET deleted = ? WHERE id = ?", (lived(db), conversation_id))
 
     def undelete(self, conversation_id: int) -> None:
-        """Have back a deleted chat; nothing happens to one that is not deleted."""
+        """Restore a deleted chat; does nothing if it is not deleted."""
         with self._database.writing() as db:
             cursor = db.execute("UPDATE conversation SET deleted = NULL WHERE id = ?", (conversation_id,))
             if not cursor.rowcount:
                 raise missing("chat", conversation_id)
 
     def purge(self, days: float | None = None) -> tuple[int, int]:
-        """Take deleted chats and turns from the disk, for good.
+        """Permanently delete chats and turns that are marked as deleted.
 
         Args:
-            days: Those deleted so long ago, as this history lived through it; None is all, and then their words are
-                also overwritten in the index. Backups keep theirs until they are as old as they get.
+            days: Minimum age of the deletion in days of this history's own time; None purges all of them and also
+                overwrites their words in the index. Backups retain theirs until they expire.
 
         Returns:
-            How many chats, and how many turns of other chats.
+            The number of chats, and of turns in other chats.
         """
         with self._database.writing() as db:
             limit = float("inf") if days is None else lived(db) - days * DAY
             db.execute("CREATE TEMP TABLE doomed (id INTEGER PRIMARY KEY)")
-            # With all that follows them, whenever that was deleted.
+            # With everything that follows them, whenever that was deleted.
             db.execute(
                 "INSERT INTO doomed WITH RECURSIVE branch (id) AS ("
                 " SELECT id FROM turn WHERE deleted < :limit"

@@ -1,9 +1,9 @@
-"""The time a history has lived through, which no clock that is set can turn back or let leap.
+"""A monotonic clock for a history that neither goes back nor leaps ahead when the system clock is changed.
 
-A device without a clock chip starts in 1970 and is corrected later; another has shown 2036 for a day. What is to happen
-"after 30 days" is therefore reckoned from steps between one look at the clock and the next: what goes back counts
-nothing, and what leaps ahead counts a few days, so that no single wrong time can take anything from the disk. The steps
-are kept in the file; every reading is later than the one before, so that readings are an order as well.
+A device without a clock chip starts in 1970 and is corrected later; another may have shown 2036 for a day. So "after 30
+days" is computed from the steps between successive readings: going back counts nothing, and a leap ahead counts as a
+few days at most, so that no wrong time can cause data to be purged. The steps are stored in the file, and every reading
+is later than the one before, so readings also define an order.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 DAY = 24 * 3600.0
 
 LONGEST_STEP = 10 * DAY
-"""What a step into a time that was never seen counts at the most: one who starts once a month is believed in part."""
+"""Maximum seconds a step into a new time counts: a device started once a month is only partly believed."""
 
 LONGEST_REPEATED = 1 * DAY
-"""The same for a step within a time that was seen before, as after a clock was ahead and was set right."""
+"""The same for a step within a time seen before, as after a clock was ahead and then corrected."""
 
 LEAST = 0.001
-"""What the shortest step counts."""
+"""Minimum seconds a step counts."""
 
 
 def lived(db: sqlite3.Connection) -> float:
-    """Look at the clock, in a write transaction of the caller.
+    """Read the clock within the caller's write transaction.
 
     Returns:
-        Seconds that this history has lived through; later than at any look before.
+        Seconds this history has lived through; greater than any earlier reading.
     """
     now = time.time()
     seen, last, before = db.execute("SELECT seen, last, lived FROM clock").fetchone()

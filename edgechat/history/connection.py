@@ -1,7 +1,7 @@
-"""How SQLite is asked to open a file of the history: the one place that knows of disks without file locks.
+"""Opens SQLite files of the history; the only module that deals with disks without file locks.
 
-There SQLite is told to take none, and a file beside the history names the process that has it open, so that two
-edgechats do not write it at once. A process that is gone, as its name tells, has it open no more.
+On those, SQLite is told not to lock, and a lease file next to the history names the process that has it open, so that
+two processes do not write at once. The lease of a process that no longer exists is void.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from edgechat.runtime import file_lock
 
 
 def has_locks(path: Path) -> bool:
-    """Whether the disk with the history has file locks."""
+    """Whether the disk with the history supports file locks."""
     return file_lock.supported_in(path.absolute().parent)
 
 
 def connect(path: Path, *, read_only: bool = False, **options: Any) -> sqlite3.Connection:
-    """Open a file; nothing is read yet.
+    """Open a file without reading anything yet.
 
     Args:
-        path: The file; made if there is none, unless it is only to be read.
-        read_only: Change nothing.
-        **options: Those of `sqlite3.connect`.
+        path: The file; created if missing, unless read-only.
+        read_only: Open without write access.
+        **options: Passed to `sqlite3.connect`.
 
     Raises:
         sqlite3.Error: It cannot be opened.
@@ -38,17 +38,17 @@ def connect(path: Path, *, read_only: bool = False, **options: Any) -> sqlite3.C
     uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}{'&vfs=unix-none' if unlocked else ''}"
     connection: sqlite3.Connection = sqlite3.connect(uri, uri=True, **options)
     if unlocked:
-        # Before anything is read: the index of a log cannot be shared where there are no locks.
+        # Before anything is read: without locks, the index of the log cannot be shared.
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     return connection
 
 
 def connect_to_read(path: Path, **options: Any) -> sqlite3.Connection:
-    """Open a file to read it, with all that its log holds, also in a folder or on a disk that cannot be written.
+    """Open a file for reading including its log, even in a read-only folder or on a read-only disk.
 
     Args:
         path: The file.
-        **options: Those of `sqlite3.connect`.
+        **options: Passed to `sqlite3.connect`.
 
     Raises:
         sqlite3.Error: It cannot be read.
@@ -63,23 +63,23 @@ def connect_to_read(path: Path, **options: Any) -> sqlite3.Connection:
             raise
     else:
         return connection
-    # SQLite could not make the index of the log beside it.
+    # SQLite could not create the index of the log next to it.
     log = Path(f"{path}-wal")
     if not (log.exists() and log.stat().st_size):  # nobody has it open
         uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
         return cast("sqlite3.Connection", sqlite3.connect(uri, uri=True, **options))
-    import tempfile  # for the rare one
+    import tempfile  # rarely needed
 
     with tempfile.TemporaryDirectory(prefix="edgechat-") as folder:
         copy = Path(folder) / path.name
         for suffix in ("", "-wal"):
             shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
         with closing(sqlite3.connect(copy)) as source:
-            return copied(source, **options)
+            return copy_to_memory(source, **options)
 
 
-def copied(source: sqlite3.Connection, **options: Any) -> sqlite3.Connection:
-    """All that is in a history, in memory."""
+def copy_to_memory(source: sqlite3.Connection, **options: Any) -> sqlite3.Connection:
+    """Copy an entire history into memory."""
     memory: sqlite3.Connection = sqlite3.connect(":memory:", **options)
     try:
         source.backup(memory)
@@ -90,14 +90,14 @@ def copied(source: sqlite3.Connection, **options: Any) -> sqlite3.Connection:
 
 
 class Lease:
-    """The file that says who has a history open, where no lock can."""
+    """The file that says which process has a history open, where locks are unavailable."""
 
     def __init__(self, path: Path) -> None:
-        """Take it.
+        """Acquire the lease.
 
         Raises:
-            StorageError: Another edgechat has it, on this machine or on another.
-            OSError: The file cannot be made.
+            StorageError: Another process has it, on this machine or another.
+            OSError: The file cannot be created.
         """
         self.path = Path(f"{path}-open")
         self._mine = f"{os.uname().nodename} {reply_owner.this_process()}"
@@ -110,18 +110,18 @@ class Lease:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(self._mine)
             return
-        raise self._taken(path, "another edgechat")
+        raise self._held_error(path, "another edgechat")
 
     def _clear(self, path: Path) -> None:
-        """Take away the file of a process that is gone."""
+        """Delete the file of a process that no longer exists."""
         host, _, process = self.path.read_text("utf-8", "replace").partition(" ")
         if host not in ("", os.uname().nodename):
-            raise self._taken(path, f"the machine {host}")
-        if reply_owner.lives(process):
-            raise self._taken(path, f"process {process.partition(':')[0]}")
+            raise self._held_error(path, f"the machine {host}")
+        if reply_owner.is_alive(process):
+            raise self._held_error(path, f"process {process.partition(':')[0]}")
         self.path.unlink(missing_ok=True)
 
-    def _taken(self, path: Path, who: str) -> StorageError:
+    def _held_error(self, path: Path, who: str) -> StorageError:
         return StorageError(
             "Chat history is open elsewhere",
             f"{path} is on a disk without file locks, and {who} has it open.",
@@ -129,7 +129,7 @@ class Lease:
         )
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the lease."""
         with suppress(OSError):
             if self.path.read_text("utf-8", "replace") == self._mine:
                 self.path.unlink()

@@ -1,8 +1,8 @@
-"""What counts as damage to a history's file, and the examination that looks for it.
+"""Defines what counts as damage to a history's file, and examines files for it.
 
-This is the one place that tells damage from everything else that can go wrong. The opening of the file looks at little,
-because nobody may wait for more; whoever meets damage later marks the file as suspect, and the next opening examines
-all of it. Nothing here changes the file or the log beside it.
+Only this module distinguishes damage from other failures. Opening a file checks little, because users would have to
+wait; whoever encounters damage later marks the file as suspect, and the next opening examines all of it. Nothing here
+changes the file or the log next to it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 COMPANIONS = ("", "-journal", "-wal", "-shm")
-"""The ends of the names of the files that make up a history; SQLite keeps the later ones beside the first."""
+"""Suffixes of the files that make up a history; SQLite keeps the later ones next to the first."""
 
 _READ_ERRORS = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
 
 _CERTAIN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
 
 _POSSIBLE = (
-    sqlite3.SQLITE_ERROR,  # a table or a column that is not there any more
+    sqlite3.SQLITE_ERROR,  # a table or a column has disappeared
     sqlite3.SQLITE_SCHEMA,
     sqlite3.SQLITE_CONSTRAINT,
     sqlite3.SQLITE_MISMATCH,
@@ -42,13 +42,13 @@ _POSSIBLE = (
 )
 
 _OF_VALUES = (ValueError, TypeError, LookupError, OverflowError)
-"""What a value raises that cannot have been written here: a text that is not UTF-8, a number in place of a text."""
+"""Raised for values edgechat cannot have written: text that is not UTF-8, a number instead of text."""
 
 MOST_VERSIONS = 1000
-"""No edgechat will ever have more steps of the schema."""
+"""More schema migrations than any edgechat will ever have."""
 
 _WAL_HEADER, _FRAME_HEADER = 32, 24
-_WAL_MAGIC = 0x377F0682  # and the same plus one, where the sums were made of big-endian words
+_WAL_MAGIC = 0x377F0682  # plus one if the checksums are over big-endian words
 
 
 def is_certain(error: BaseException) -> bool:
@@ -60,14 +60,14 @@ def is_certain(error: BaseException) -> bool:
 
 
 def is_possible(error: BaseException) -> bool:
-    """Whether an error may come from a damaged file, so that the file has to be examined."""
+    """Whether an error may come from a damaged file, which then has to be examined."""
     if isinstance(error, sqlite3.Error) and _code(error) & 0xFF in _POSSIBLE:
         return True
     return is_certain(error)
 
 
-def words_of(error: BaseException) -> str:
-    """What an error says of the damage, without any text of a chat."""
+def describe(error: BaseException) -> str:
+    """Describe the damage from an error, without any chat text."""
     if isinstance(error, UnicodeError) or _is_undecoded(error):
         return "a text in it is not UTF-8"
     return " ".join(str(error).split()) or type(error).__name__
@@ -94,7 +94,7 @@ def mark_suspect(path: Path) -> None:
 
 
 def wrong_kind(path: Path) -> str:
-    """What is wrong with the kinds of the files a history consists of; empty for nothing. Nothing is opened."""
+    """Return what is wrong with the types of a history's files; empty if nothing. Opens none of them."""
     for end in COMPANIONS:
         file = Path(f"{path}{end}")
         with suppress(OSError):
@@ -107,17 +107,17 @@ def wrong_kind(path: Path) -> str:
 
 
 def damage(path: Path, *, rows: bool = True) -> str:
-    """Examine a history from end to end.
+    """Examine a history completely.
 
     Args:
-        path: The file, also one that another edgechat has open.
-        rows: Whether to read every row and the search index as well; without, SQLite checks its own structures.
+        path: The file, which another process may have open.
+        rows: Whether to read every row and the search index too; otherwise SQLite only checks its own structures.
 
     Returns:
-        What is wrong, for people; empty if it is sound, or the sound file of a newer edgechat.
+        What is wrong, for people; empty if it is sound, or a sound file of a newer edgechat.
 
     Raises:
-        StorageError: The file cannot be examined: no rights, no memory, locked by another program.
+        StorageError: The file cannot be examined: no permission, no memory, locked by another program.
     """
     if words := wrong_kind(path) or log_damage(path):
         return words
@@ -126,20 +126,20 @@ def damage(path: Path, *, rows: bool = True) -> str:
             return next(_faults(db, path, rows), "")
     except (sqlite3.Error, *_OF_VALUES) as error:
         if not is_possible(error):
-            from edgechat.history.database import sqlite_in_words
+            from edgechat.history.database import translate_sqlite_error
 
-            raise sqlite_in_words(path, error) from error
-        return words_of(error)
+            raise translate_sqlite_error(path, error) from error
+        return describe(error)
 
 
 def _faults(db: sqlite3.Connection, path: Path, rows: bool) -> Iterator[str]:
-    db.execute("BEGIN")  # one state of the file, whoever is writing it
+    db.execute("BEGIN")  # a consistent snapshot, whoever is writing
     try:
         taken = migrations.version(db, path)
     except DamagedError as error:
         yield error.message
         return
-    except StorageError:  # of a newer edgechat, whose schema nobody here knows
+    except StorageError:  # from a newer edgechat, whose schema is unknown here
         if wrong := header_damage(db):
             yield wrong
         return
@@ -156,9 +156,9 @@ def _faults(db: sqlite3.Connection, path: Path, rows: bool) -> Iterator[str]:
 
 
 def header_damage(db: sqlite3.Connection) -> str:
-    """What is wrong with a header that names a newer version; empty where it is to be believed.
+    """Return what is wrong with a header that names a newer version; empty if it is plausible.
 
-    Every newer edgechat has changed the schema: where it is one of those known here, the number is wrong.
+    Every newer edgechat has changed the schema, so if the schema is a known one, the number is wrong.
     """
     (taken,) = db.execute("PRAGMA user_version").fetchone()
     steps = range(1, len(migrations.MIGRATIONS) + 1)
@@ -168,14 +168,14 @@ def header_damage(db: sqlite3.Connection) -> str:
 
 
 def schema_damage(db: sqlite3.Connection) -> str:
-    """What the schema lacks of the newest one; empty for nothing. What is as it should be is seen in no time."""
+    """Return what the schema lacks compared with the current one; empty if nothing. Quick for an intact schema."""
     if migrations.sum_of(migrations.schema_of(db)) == migrations.SCHEMA_SUM:
         return ""
     return _schema_damage(db, len(migrations.MIGRATIONS))
 
 
 def _schema_damage(db: sqlite3.Connection, version: int) -> str:
-    """Compare the schema with the one that the first steps make; empty if everything is there as it was made."""
+    """Compare the schema with the one the first migrations create; empty if everything is as created."""
     there = migrations.schema_of(db)
     for name, sql in _schema(version).items():
         if there.get(name) != sql:
@@ -200,9 +200,9 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 def _row_faults(db: sqlite3.Connection) -> Iterator[str]:
-    """Every value is of the type its column says; texts are decoded as they are read."""
+    """Check that every value has its column's type; texts are decoded as they are read."""
     states = set(ReplyState)
-    # What SQLite does not look at where a file is opened for reading only.
+    # SQLite does not check this for files opened read-only.
     if db.execute("SELECT EXISTS (SELECT 1 FROM turn WHERE parent >= id)").fetchone()[0]:
         yield "a turn follows a later one"
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
@@ -220,7 +220,7 @@ def _row_faults(db: sqlite3.Connection) -> Iterator[str]:
 
 
 def _index_faults(db: sqlite3.Connection) -> Iterator[str]:
-    """Read the indexes of words to their ends; what they hold cannot be compared, for they keep no text."""
+    """Read the search indexes to the end; their content cannot be compared, since they store no text."""
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
     for name in ("words", "titles"):
         if name in tables:
@@ -231,28 +231,28 @@ def _index_faults(db: sqlite3.Connection) -> Iterator[str]:
 
 
 def log_damage(path: Path) -> str:
-    """Whether the log beside the file has lost whole transactions; empty if not. Every byte of it is summed up.
+    """Whether the log next to the file has lost whole transactions; empty if not. Verifies every checksum.
 
-    SQLite reads its write-ahead log as far as the sums are right, and drops the rest without a word. That is meant for
-    the last transaction before a power cut; a transaction that was completed after the wrong sum shows more.
+    SQLite reads its write-ahead log up to the first wrong checksum and silently drops the rest. That is meant for the
+    last transaction before a power cut; a complete transaction after the wrong checksum shows more was lost.
     """
     log = Path(f"{path}-wal")
-    seen = b""
-    for wait in (0.0, 0.05):  # another edgechat may be writing it just now: then it looks different in a moment
+    previous = b""
+    for wait in (0.0, 0.05):  # another process may be writing it: then it looks different a moment later
         time.sleep(wait)
         try:
-            data = log.read_bytes()  # SQLite locks the file and its index, never the log: closing this loses no lock
+            data = log.read_bytes()  # SQLite locks the file and its index, never the log: closing this drops no lock
         except OSError:
             return ""
         header = data[:_WAL_HEADER]
-        if not _loses_transactions(data) or (wait and header != seen):
+        if not _loses_transactions(data) or (wait and header != previous):
             return ""
-        seen = header
+        previous = header
     return f"its log {log.name} is damaged, and what was said last may be missing"
 
 
 def log_header_damage(path: Path) -> str:
-    """Whether SQLite would pass over the whole log that is there, and begin another over it; empty if not."""
+    """Whether SQLite would ignore an existing log and overwrite it; empty if not."""
     try:
         with Path(f"{path}-wal").open("rb") as log:
             header = log.read(_WAL_HEADER + _FRAME_HEADER)
@@ -263,7 +263,7 @@ def log_header_damage(path: Path) -> str:
 
 
 def completed(path: Path) -> int:
-    """The number of the last frame of the log that completes a transaction, by what the frame itself says."""
+    """Return the number of the last frame in the log that completes a transaction, going by the frames alone."""
     last = 0
     try:
         with Path(f"{path}-wal").open("rb") as log:
@@ -272,18 +272,18 @@ def completed(path: Path) -> int:
             number = 0
             while size and len(frame := log.read(_FRAME_HEADER)) == _FRAME_HEADER and frame[8:16] == header[16:24]:
                 number += 1
-                if frame[4:8] != b"\0\0\0\0":  # the size of the file: only the last frame of a transaction has it
+                if frame[4:8] != b"\0\0\0\0":  # the database size, set only in the last frame of a transaction
                     last = number
                 log.seek(size, SEEK_CUR)
             if log.tell() > os.fstat(log.fileno()).st_size:
-                last = min(last, number - 1)  # the last one was cut off
+                last = min(last, number - 1)  # the last one was truncated
     except OSError:
         return 0
     return last
 
 
 def _page_size(header: bytes) -> int:
-    """The bytes of a page in the log with this header; 0 if SQLite would not believe the header."""
+    """Return the page size of the log with this header; 0 if SQLite would reject the header."""
     if len(header) < _WAL_HEADER:
         return 0
     magic, _, size, _, _, _, *sums = struct.unpack(">8I", header)
@@ -297,7 +297,7 @@ def _order(header: bytes) -> str:
 
 
 def _loses_transactions(data: bytes) -> bool:
-    """Whether a transaction ends in a log behind a place where the sums are wrong."""
+    """Whether a transaction ends in a log after a wrong checksum."""
     header = data[:_WAL_HEADER]
     size = _page_size(header)
     if not size:
@@ -318,7 +318,7 @@ def _loses_transactions(data: bytes) -> bool:
 
 
 def _sums(order: str, data: bytes, state: tuple[int, int]) -> tuple[int, int]:
-    """SQLite's sums over a log, in which each frame goes on from the one before."""
+    """Compute SQLite's log checksums, in which each frame continues from the one before."""
     first, second = state
     for one, other in struct.iter_unpack(f"{order}2I", data):
         first = (first + one + second) & 0xFFFFFFFF

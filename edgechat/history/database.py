@@ -1,8 +1,8 @@
-"""The SQLite file of the history: opening it, its transactions, and the words for everything that can go wrong with it.
+"""The history's SQLite file: opening it, its transactions, and messages for everything that can go wrong.
 
-This is the one place where errors of SQLite and of the file system become a StorageError. It never repairs, replaces or
-overwrites a file that it cannot read, and never opens the file other than through SQLite: closing a second descriptor
-of it would drop the locks that SQLite holds for the whole process.
+Only this module turns errors of SQLite and the file system into a StorageError. It never repairs, replaces or
+overwrites a file it cannot read, and never opens the file except through SQLite: closing a second descriptor would drop
+the locks that SQLite holds for the whole process.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING, Any
 
 from edgechat.errors import DamagedError, StorageError
 from edgechat.history import corruption, migrations, search
-from edgechat.history.connection import Lease, connect, connect_to_read, copied, has_locks
+from edgechat.history.connection import Lease, connect, connect_to_read, copy_to_memory, has_locks
 from edgechat.runtime.paths import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BUSY_SECONDS = 5.0
-"""How long to wait for another edgechat that is writing. Its transactions take milliseconds."""
+"""Seconds to wait for another process that is writing. Its transactions take milliseconds."""
 
 
 class Database:
-    """One connection, shared by the threads of this process; each transaction has it alone.
+    """One connection shared by the threads of this process; each transaction has exclusive use of it.
 
     Attributes:
-        path: The file; ":memory:" for a history that is not kept.
-        locked: Whether others are kept out while it is written; False on a disk without file locks.
+        path: The file; ":memory:" for a history that is not stored.
+        locked: Whether other processes are locked out during writes; False on a disk without file locks.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, lease: Lease | None = None) -> None:
@@ -44,36 +44,36 @@ class Database:
 
     @classmethod
     def open(cls, path: Path) -> Database:
-        """Open the file, made if there is none, at the newest schema.
+        """Open the file, creating it if missing, and migrate it to the latest schema.
 
         Raises:
-            StorageError: It cannot be made, read or written, is damaged, newer, or not a history.
+            StorageError: It cannot be created, read or written, is damaged, too new, or not a history.
         """
         path = path.absolute()
         make_private(path.parent)
-        with _in_words(path, opening=True):
+        with _translate_errors(path, opening=True):
             _refuse_damage(path)
             lease = None if has_locks(path) else Lease(path)
             _create(path)
             completed = corruption.completed(path)
             connection = connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:
-                # Refuses a foreign or newer file before anything is changed; in one transaction, so that what another
-                # instance is making of a new file is seen as it was or as it will be, not half.
+                # Refuses a foreign or newer file before anything is changed; in one transaction, so that a new file
+                # another process is creating is seen either before or after, never in between.
                 with _transaction(connection, "BEGIN"):
                     _check_version(connection, path)
                 _hide_from_others(path)
                 if lease is None:
                     _use_wal(connection)
-                else:  # a log needs locks
+                else:  # WAL mode requires locks
                     connection.execute("PRAGMA journal_mode = DELETE").fetchone()
                 if completed and lease is None:
                     _refuse_lost_transactions(connection, path, completed)
                 search.register(connection)
-                # On macOS a plain fsync leaves the data in the disk's own cache; elsewhere this does nothing.
+                # On macOS a plain fsync leaves the data in the disk's own cache; elsewhere this has no effect.
                 connection.execute("PRAGMA fullfsync = ON")
-                # A write transaction even when there is nothing to do: a read-only file is told now, not at the first
-                # message; and of two instances that start at once the second sees what the first has done.
+                # A write transaction even if there is nothing to do: a read-only file is reported now, not at the first
+                # message; and of two processes starting at once, the second sees what the first has done.
                 with _transaction(connection, "BEGIN IMMEDIATE"):
                     migrations.migrate(connection, path)
                     if words := corruption.schema_damage(connection):
@@ -88,13 +88,13 @@ class Database:
 
     @classmethod
     def open_unwritable(cls, path: Path) -> Database:
-        """Open a file that cannot be written, to read it: whatever would change it fails.
+        """Open an unwritable file for reading; any attempt to change it fails.
 
         Raises:
-            StorageError: It cannot be read, is damaged, newer, or not a history.
+            StorageError: It cannot be read, is damaged, too new, or not a history.
         """
         path = path.absolute()
-        with _in_words(path, opening=True):
+        with _translate_errors(path, opening=True):
             options: dict[str, Any] = {
                 "timeout": BUSY_SECONDS,
                 "isolation_level": None,
@@ -108,7 +108,7 @@ class Database:
                         raise _damaged(path, words)
                 if is_old:
                     with closing(connection) as source:
-                        connection = copied(source, **options)
+                        connection = copy_to_memory(source, **options)
                     with _transaction(connection, "BEGIN"):
                         migrations.migrate(connection, path)
                 search.register(connection)
@@ -120,60 +120,60 @@ class Database:
 
     @classmethod
     def in_memory(cls) -> Database:
-        """A history that is gone when it is closed."""
+        """Create a history that is gone when it is closed."""
         path = Path(":memory:")
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         search.register(connection)
-        with _in_words(path), _transaction(connection, "BEGIN"):
+        with _translate_errors(path), _transaction(connection, "BEGIN"):
             migrations.migrate(connection, path)
         connection.execute("PRAGMA foreign_keys = ON")
         return cls(path, connection)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that sees one state of the file.
+        """Start a read transaction on a consistent snapshot.
 
         Raises:
-            StorageError: Whatever SQLite objected to.
+            StorageError: SQLite reported an error.
         """
-        with self._lock, _in_words(self.path), _transaction(self._connection, "BEGIN"):
+        with self._lock, _translate_errors(self.path), _transaction(self._connection, "BEGIN"):
             yield self._connection
 
     @contextmanager
     def writing(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
-        """A transaction that is kept whole when its block ends, and undone when the block raises.
+        """Start a write transaction, which is committed when its block ends and rolled back if it raises.
 
         Args:
-            durable: Whether it must outlive a power cut too. Without, it outlives the death of this process, and
-                spares the disk a flush.
+            durable: Whether it must survive a power cut. Otherwise it survives the death of this process and saves a
+                disk flush.
 
         Raises:
-            StorageError: Whatever SQLite objected to; nothing of the transaction is kept.
+            StorageError: SQLite reported an error; the transaction was rolled back.
         """
-        with self._lock, _in_words(self.path):
+        with self._lock, _translate_errors(self.path):
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             with _transaction(self._connection, "BEGIN IMMEDIATE"):
                 yield self._connection
 
     def close(self) -> None:
-        """Close the file; a second call does nothing."""
-        with self._lock, _in_words(self.path):
+        """Close the file; repeated calls do nothing."""
+        with self._lock, _translate_errors(self.path):
             self._connection.close()
             if self._lease is not None:
                 self._lease.release()
 
 
 def _refuse_damage(path: Path) -> None:
-    """Raise DamagedError for what SQLite would make something else of, or what was seen to be damaged before."""
+    """Raise DamagedError for files SQLite would misinterpret, or that were marked as suspect and are damaged."""
     if words := corruption.wrong_kind(path) or corruption.log_header_damage(path):
         raise _damaged(path, words)
     empty = not (path.exists() and path.stat().st_size)
-    # A log without its file: SQLite would begin anew and delete the log, and with it the newest messages. The log is
-    # looked at first, because another instance that is starting makes it after the file.
+    # A log without its file: SQLite would start anew and delete the log, and with it the latest messages. The log is
+    # checked first, because another process that is starting creates it after the file.
     log = Path(f"{path}-wal")
     if log.exists() and log.stat().st_size and empty:
         raise _damaged(path, f"the file is missing or empty, but its log {log.name} is there")
-    # Whoever takes the file away wants to begin anew; nobody empties it.
+    # A missing file means the user wants to start anew; an empty one is damage.
     if empty and path.exists() and any(path.with_name("backups").glob(f"{path.stem}-*.db")):
         raise _damaged(path, "the file is empty, but there are backups of it")
     suspect = corruption.suspect_path(path)
@@ -184,7 +184,7 @@ def _refuse_damage(path: Path) -> None:
 
 
 def _create(path: Path) -> None:
-    """Make the file before SQLite does, so that others can read it at no moment; -wal and -shm take its mode."""
+    """Create the file before SQLite does, so that it is never readable by others; -wal and -shm inherit its mode."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
@@ -194,16 +194,16 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
         migrations.version(connection, path)
     except DamagedError:
         raise
-    except StorageError as error:  # of a newer edgechat, if its header is to be believed
+    except StorageError as error:  # from a newer edgechat, if its header is to be believed
         if words := corruption.header_damage(connection):
             raise _damaged(path, words) from error
         raise
 
 
 def _hide_from_others(path: Path) -> None:
-    """Take the rights of group and others from a file that an older version or a copy left readable."""
+    """Remove group and other permissions from a file that an older version or a copy left readable."""
     for name in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
-        # A USB stick has no such rights to take, and refuses; -wal and -shm may not exist.
+        # USB sticks have no such permissions and refuse; -wal and -shm may not exist.
         with suppress(OSError):
             mode = name.stat().st_mode
             if mode & 0o077:
@@ -211,7 +211,7 @@ def _hide_from_others(path: Path) -> None:
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch to a write-ahead log. SQLite itself does not wait when another instance is doing the same just now."""
+    """Switch to a write-ahead log. SQLite itself does not wait if another process is doing the same."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -225,16 +225,16 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 def _refuse_lost_transactions(connection: sqlite3.Connection, path: Path, completed: int) -> None:
-    """Raise DamagedError if SQLite sees less in the log than was completed in it.
+    """Raise DamagedError if SQLite sees fewer transactions in the log than were completed.
 
     Args:
-        connection: Was opened after the log was looked at.
+        connection: Opened after `completed` was determined.
         path: The history.
         completed: The last frame that completes a transaction.
     """
     _, seen, _ = connection.execute("PRAGMA wal_checkpoint (PASSIVE)").fetchone()
     if 0 <= seen < completed and (words := corruption.log_damage(path)):
-        # The last connection that is closed deletes the log; one that only reads cannot.
+        # Closing the last connection deletes the log, except if it is read-only.
         with closing(connect(path, read_only=True)) as reader:
             reader.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
             reader.execute("BEGIN")
@@ -250,7 +250,7 @@ def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        # After some errors, such as a full disk, SQLite has rolled back by itself.
+        # After some errors, such as a full disk, SQLite has already rolled back.
         if connection.in_transaction:
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
@@ -258,23 +258,23 @@ def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
 
 
 @contextmanager
-def _in_words(path: Path, *, opening: bool = False) -> Iterator[None]:
+def _translate_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, ValueError, TypeError, LookupError, OverflowError) as error:
-        if isinstance(error, UnicodeEncodeError | OverflowError):  # of a value that was to be written
+        if isinstance(error, UnicodeEncodeError | OverflowError):  # from a value to be written
             raise StorageError(
                 "Cannot be stored",
                 "The text or number has no form in the chat history, such as half of a surrogate pair.",
                 "Remove the unusual characters and try again.",
             ) from error
         if corruption.is_possible(error) and not opening:
-            corruption.mark_suspect(path)  # whoever opens the file next examines it
+            corruption.mark_suspect(path)  # the next process to open the file examines it
         if corruption.is_certain(error):
-            raise _damaged(path, corruption.words_of(error)) from error
+            raise _damaged(path, corruption.describe(error)) from error
         if opening and corruption.is_possible(error) and (words := corruption.damage(path)):
             raise _damaged(path, words) from error
-        raise sqlite_in_words(path, error) from error
+        raise translate_sqlite_error(path, error) from error
     except OSError as error:
         raise StorageError(
             "Chat history cannot be opened",
@@ -291,8 +291,8 @@ def _damaged(path: Path, words: str) -> DamagedError:
     )
 
 
-def sqlite_in_words(path: Path, error: Exception) -> StorageError:
-    """What is told of an error of SQLite that is no damage."""
+def translate_sqlite_error(path: Path, error: Exception) -> StorageError:
+    """Describe an SQLite error that is not damage."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return StorageError("Disk is full", f"{path} cannot grow.", "Free some space, then try again.")

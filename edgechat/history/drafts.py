@@ -1,7 +1,7 @@
-"""Messages being written, one a chat, and those that were sent before, for whoever wants one again.
+"""Drafts of messages, one per chat, and previously sent messages for recall.
 
-A draft outlives the death of the process, not a power cut: it is written several times a sentence, and no disk has to
-be flushed for it. In a history that keeps nothing, drafts are kept as long as that history.
+A draft survives the death of the process but not a power cut: it is saved several times per sentence, which should not
+flush the disk each time. In a history that is not stored, drafts last as long as the history.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edgechat.history.database import Database
 
 SENT_LIMIT = 200
-"""Messages that can be had again."""
+"""Number of messages that can be recalled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class Draft:
     """A message being written.
 
     Attributes:
-        text: What stands in the composer.
-        pieces: What stands folded in it, by the label that is in the text: long pastes, attached files.
+        text: The composer's text.
+        pieces: Collapsed content (long pastes, attached files) by the label that stands for it in the text.
     """
 
     text: str = ""
@@ -31,7 +31,7 @@ class Draft:
 
 
 def joined(*drafts: Draft) -> Draft:
-    """Several drafts as one, each below the one before it; what has a label that another uses is unfolded."""
+    """Merge several drafts, each below the one before; content whose label is already used is expanded."""
     texts: list[str] = []
     pieces: dict[str, str] = {}
     for draft in drafts:
@@ -45,14 +45,14 @@ def joined(*drafts: Draft) -> Draft:
 
 
 class Drafts:
-    """The drafts of a history. Each method is one transaction and raises StorageError where it fails."""
+    """The drafts of a history. Each method is one transaction and raises StorageError on failure."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def keep(self, conversation_id: int, draft: Draft) -> None:
-        """Keep a chat's draft in the place of the last one; an empty one is none. Chat 0 has no message yet."""
-        import json  # the first paint does without
+    def save(self, conversation_id: int, draft: Draft) -> None:
+        """Save a chat's draft, replacing the last; an empty one deletes it. Chat 0 is a chat without messages."""
+        import json  # not needed for the first paint
 
         with self._database.writing(durable=False) as db:
             if draft.text:
@@ -65,7 +65,7 @@ class Drafts:
                 db.execute("DELETE FROM draft WHERE conversation = ?", (conversation_id,))
 
     def get(self, conversation_id: int) -> Draft:
-        """A chat's draft; an empty one where there is none."""
+        """Return a chat's draft; an empty one if there is none."""
         import json
 
         with self._database.reading() as db:
@@ -73,7 +73,7 @@ class Drafts:
             return Draft(row[0], dict(json.loads(row[1]))) if row is not None else Draft()
 
     def sent(self, limit: int = SENT_LIMIT) -> list[str]:
-        """The messages sent last in all chats, the newest at the end, each once."""
+        """Return the latest messages sent in all chats, without duplicates, newest last."""
         with self._database.reading() as db:
             rows = db.execute(
                 "SELECT t.user FROM turn t JOIN conversation c ON c.id = t.conversation "

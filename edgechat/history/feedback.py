@@ -1,7 +1,7 @@
-"""What the reader thought of replies: thumbs up or down, and words about it.
+"""The reader's feedback on replies: thumbs up or down, and a note.
 
-Feedback is kept with the reply and changes nothing else of a chat, not even its place in a list. Nothing here sends it
-anywhere.
+Feedback is stored with the reply and changes nothing else in a chat, not even its place in a list. Nothing here sends
+it anywhere.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from edgechat.history.database import Database
 
 Rating = Literal[-1, 0, 1]
-"""Thumbs down, nothing said, thumbs up."""
+"""Thumbs down, no rating, thumbs up."""
 
 
 class Feedback:
-    """The feedback on every reply. Each method is one transaction; what changes something is on disk at return."""
+    """The feedback on every reply. Each method is one transaction; changes are on disk when it returns."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def rate(self, reply_id: int, rating: Rating, note: str | None = None) -> None:
-        """Keep what the reader thinks of a reply.
+        """Store the reader's feedback on a reply.
 
         Args:
             reply_id: The reply.
-            rating: 0 takes back an earlier one.
-            note: The reader's words, "" for none; None leaves the words that are there.
+            rating: 0 removes an earlier one.
+            note: The reader's note, "" for none; None keeps the current one.
 
         Raises:
             StorageError: There is no such reply, or it cannot be written.
@@ -42,7 +42,7 @@ class Feedback:
                 raise missing("reply", reply_id)
 
     def chats(self) -> list[int]:
-        """The chats with a rating or a note on any reply of any branch that is not deleted, the one changed last first.
+        """Return chats with feedback on any reply in any branch that is not deleted, most recently changed first.
 
         Raises:
             StorageError: The history cannot be read.

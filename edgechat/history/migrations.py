@@ -1,11 +1,12 @@
-"""The schema of the history, as the steps that lead to it.
+"""The schema of the history, as a list of migrations.
 
-A file on a user's disk may be at any step; opening it takes the steps that are missing, all of them or none. The list
-is append-only: a step that has ever been released is never edited, renamed or reordered, because files exist that have
-taken it as it was. `PRAGMA user_version` counts the steps taken, `application_id` tells our file from another's.
+A file on a user's disk may be at any version; opening it applies the missing migrations, all or none. The list is
+append-only: a released migration is never edited, renamed or reordered, because files exist to which it was applied as
+it was. `PRAGMA user_version` counts the migrations applied; `application_id` identifies the file as a history.
 
-Every step changes the tables in some way: by that a newer file is told from one whose header is damaged. Nothing here
-may touch a file that is newer than this edgechat, or that is not a history at all.
+Every migration changes some table: this distinguishes a newer file from one with a damaged header. Nothing here may
+    touch
+a file that is newer than this edgechat, or that is not a history at all.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ APPLICATION_ID = 0x65646368
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One step of the schema.
+    """One migration of the schema.
 
     Attributes:
-        name: What it brings, for people; never changed.
-        statements: SQL, run in order inside one transaction.
+        name: What it adds, for people; never changed.
+        statements: SQL, run in order within one transaction.
     """
 
     name: str
@@ -41,9 +42,9 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(
         "chats as trees of turns",
         (
-            # AUTOINCREMENT: an id that a deleted row had must not come back while another window still shows that row.
-            # `touched` counts up with every change to any chat; unlike `updated` it knows no clock that is set back.
-            # `leaf` is the last turn of the path that is shown.
+            # AUTOINCREMENT: the id of a deleted row must not be reused while another window still shows that row.
+            # `touched` increases with every change to any chat; unlike `updated` it does not depend on a clock. `leaf`
+            # is the last turn of the active path.
             """
             CREATE TABLE conversation (
                 id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -57,8 +58,8 @@ MIGRATIONS: tuple[Migration, ...] = (
             )
             """,
             "CREATE INDEX conversation_touched ON conversation (touched)",
-            # `parent < id` makes every walk to the root end, and makes id the order of a path.
-            # `active` is the reply that is shown.
+            # `parent < id` makes every walk to the root terminate, and id the order of a path. `active` is the reply
+            # that is shown.
             """
             CREATE TABLE turn (
                 id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -70,7 +71,7 @@ MIGRATIONS: tuple[Migration, ...] = (
             )
             """,
             "CREATE INDEX turn_conversation ON turn (conversation)",
-            # `writer` names the process that writes the reply, until the reply is closed.
+            # `writer` names the process that is writing the reply, until the reply is closed.
             """
             CREATE TABLE reply (
                 id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -89,7 +90,7 @@ MIGRATIONS: tuple[Migration, ...] = (
             )
             """,
             "CREATE INDEX reply_turn ON reply (turn)",
-            # The journal: what was appended to `reply.text` since it was last written as a whole.
+            # The journal: text appended to `reply.text` since it was last written in full.
             """
             CREATE TABLE fragment (
                 reply INTEGER NOT NULL REFERENCES reply (id),
@@ -103,12 +104,12 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(
         "branches, the shelf and the index of words",
         (
-            # `deleted` is when, in seconds since the epoch; NULL is not at all. What is deleted stays until it is
-            # purged, so that it can be had back.
+            # `deleted` is the time of deletion in seconds since the epoch, or NULL. Deleted rows remain until they are
+            # purged, so that they can be restored.
             "ALTER TABLE conversation ADD COLUMN deleted REAL",
             "ALTER TABLE conversation ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
             "ALTER TABLE conversation ADD COLUMN archived INTEGER NOT NULL DEFAULT 0",
-            # NULL is as the user's settings say.
+            # NULL follows the user's settings.
             "ALTER TABLE conversation ADD COLUMN temperature REAL",
             "ALTER TABLE conversation ADD COLUMN top_p REAL",
             "ALTER TABLE conversation ADD COLUMN repetition_penalty REAL",
@@ -121,10 +122,10 @@ MIGRATIONS: tuple[Migration, ...] = (
             "CREATE INDEX turn_parent ON turn (parent)",
             "CREATE INDEX turn_deleted ON turn (deleted) WHERE deleted IS NOT NULL",
             "CREATE INDEX reply_streaming ON reply (id) WHERE state = 'streaming'",
-            # The index of words, kept true by triggers whoever writes. It holds no text of its own (`content=''`): to
-            # take a row out, the text that was put in is told again. `searchable` is `history.search.searchable`.
-            # Row 2n is the message of turn n, row 2n + 1 the text of reply n. A reply is put in when its text is
-            # written as a whole, not while it is journalled.
+            # The search index, maintained by triggers. It stores no text of its own (`content=''`), so removing a row
+            # requires the original text again. `searchable` is `history.search.searchable`. Row 2n is the message of
+            # turn n, row 2n + 1 the text of reply n. A reply is indexed when its text is written in full, not while it
+            # is journalled.
             """
             CREATE VIRTUAL TABLE words USING fts5 (
                 body, content='', tokenize = "unicode61 remove_diacritics 0 categories 'L* M* N* Co'"
@@ -170,7 +171,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(
         "feedback on replies",
         (
-            # 1 good, -1 bad, 0 nothing said; and the reader's words.
+            # 1 good, -1 bad, 0 no rating; and the reader's note.
             "ALTER TABLE reply ADD COLUMN rating INTEGER NOT NULL DEFAULT 0 CHECK (rating IN (-1, 0, 1))",
             "ALTER TABLE reply ADD COLUMN note TEXT NOT NULL DEFAULT ''",
             "CREATE INDEX reply_feedback ON reply (turn) WHERE rating != 0 OR note != ''",
@@ -179,8 +180,8 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(
         "windows kept with the turns",
         (
-            # See `chat.conversation.Window`; `window_upto` is a turn before this one, or NULL. It refers to it without
-            # saying so: a foreign key would have every turn searched when one is purged.
+            # See `chat.conversation.Window`; `window_upto` is an earlier turn, or NULL. It is not declared as a foreign
+            # key, which would search every turn when one is purged.
             "ALTER TABLE turn ADD COLUMN window_upto INTEGER",
             "ALTER TABLE turn ADD COLUMN window_summary TEXT",
             "ALTER TABLE turn ADD COLUMN window_context INTEGER",
@@ -189,7 +190,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(
         "titles are searched",
         (
-            # As `words`, and kept true in the same way; the row is the chat.
+            # Like `words`, and maintained in the same way; the row is the chat.
             """
             CREATE VIRTUAL TABLE titles USING fts5 (
                 body, content='', tokenize = "unicode61 remove_diacritics 0 categories 'L* M* N* Co'"
@@ -218,7 +219,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(
         "what was sent to servers",
         (
-            # See `history.sent`: names and digests alone, so that nothing of a chat outlives its purge here.
+            # See `history.sync_state`: only names and digests, so that no chat content survives its purge here.
             """
             CREATE TABLE sent (
                 server TEXT NOT NULL,
@@ -234,7 +235,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(
         "messages being written",
         (
-            # Chat 0 is the one that has no message yet. `pieces` is JSON: what stands folded in the text, by its label.
+            # Chat 0 is a chat without messages. `pieces` is JSON: collapsed content by its label in the text.
             """
             CREATE TABLE draft (
                 conversation INTEGER PRIMARY KEY,
@@ -252,7 +253,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(
         "time as it was lived through",
         (
-            # See `history.clock`. From here on `deleted` is by this time, and what was deleted before counts anew.
+            # See `history.clock`. From here on `deleted` uses this time, and the age of earlier deletions restarts.
             """
             CREATE TABLE clock (
                 id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -281,8 +282,8 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(
         "which reply a message follows",
         (
-            # The reply of the turn before that was shown when the message was sent; NULL is not known. Without a
-            # foreign key, as `window_upto`. Of older messages it is the newest that came before their own replies.
+            # The previous turn's reply that was active when the message was sent; NULL if unknown. Not a foreign key,
+            # like `window_upto`. For older messages it is the newest one from before their own replies.
             "ALTER TABLE turn ADD COLUMN follows INTEGER",
             """
             UPDATE turn SET follows = (
@@ -296,14 +297,14 @@ MIGRATIONS: tuple[Migration, ...] = (
 
 
 SCHEMA_SUM = 2801537228
-"""The `sum_of` the schema that all steps make, so that an opening sees in no time whether it is there."""
+"""The `sum_of` the complete schema, for checking it quickly at opening."""
 
 _SHADOWS = [f"{index}_{kind}" for index in ("words", "titles") for kind in ("config", "data", "docsize", "idx")]
-"""Tables in which an index of words keeps itself; how they look is the business of the SQLite that made them."""
+"""Tables that implement a search index; their form depends on the SQLite version that created them."""
 
 
 def schema_of(db: sqlite3.Connection) -> dict[str, str]:
-    """The tables, indexes and triggers by their names, as they were made, but for spaces and letters' case."""
+    """Return the tables, indexes and triggers by name, normalised for spaces and case."""
     rows: Iterable[tuple[str, str | None]] = db.execute("SELECT name, sql FROM sqlite_master")
     return {
         name: "" if name in _SHADOWS or sql is None else "".join(sql.split()).lower()
@@ -313,18 +314,18 @@ def schema_of(db: sqlite3.Connection) -> dict[str, str]:
 
 
 def sum_of(schema: dict[str, str]) -> int:
-    """A sum over a schema of this edgechat's; tables that somebody else added do not count."""
+    """Return a checksum of a schema, ignoring tables added by others."""
     import zlib
 
     return zlib.crc32("\n".join(f"{name} {sql}" for name, sql in sorted(schema.items())).encode())
 
 
 def version(db: sqlite3.Connection, path: Path) -> int:
-    """How many of the steps the file has taken; 0 for an empty one. Only reads.
+    """Return the number of migrations applied to the file; 0 for an empty one. Only reads.
 
     Raises:
-        DamagedError: The file is a database of another program, or its header contradicts what is in it.
-        StorageError: The file says that it is newer than this edgechat.
+        DamagedError: The file is another program's database, or its header contradicts its content.
+        StorageError: The file is from a newer edgechat.
     """
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (taken,) = db.execute("PRAGMA user_version").fetchone()
@@ -353,15 +354,15 @@ def version(db: sqlite3.Connection, path: Path) -> int:
 
 
 def migrate(db: sqlite3.Connection, path: Path, upto: int | None = None) -> None:
-    """Take the steps that are missing. The caller holds a write transaction, so that all are taken or none.
+    """Apply the missing migrations. The caller holds a write transaction, so that all are applied or none.
 
     Args:
         db: The open file.
-        path: Its name, for the words.
-        upto: The steps to take; None for all.
+        path: Its name, for messages.
+        upto: The number of migrations to apply; None for all.
 
     Raises:
-        StorageError: As for `version`.
+        StorageError: See `version`.
     """
     steps = MIGRATIONS[:upto]
     for migration in steps[version(db, path) :]:

@@ -1,7 +1,7 @@
-"""Which process writes a reply, and whether it still lives.
+"""Identifies the process writing a reply, and whether it is still alive.
 
-A reply marked as streaming is either being written by another window or was cut off by a crash; only the writer's fate
-tells which. A wrong answer must stay harmless: the store never lets it cost text.
+A reply marked as streaming is either being written by another window or was cut off by a crash, which only the writer's
+fate tells. A wrong answer must be harmless: the store never lets it cost text.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ import os
 from pathlib import Path
 
 _SLACK = 2.0
-"""Seconds by which a start time may differ where it is derived from a clock that is corrected now and then."""
+"""Tolerance in seconds for start times derived from a clock that is occasionally corrected."""
 
 
 def this_process() -> str:
-    """The name under which this process signs the replies it writes: pid, start and boot."""
-    return f"{os.getpid()}:{_started(os.getpid()):.2f}:{_boot()}"
+    """Return the signature of this process for replies it writes: pid, start time and boot id."""
+    return f"{os.getpid()}:{_start_time(os.getpid()):.2f}:{_boot()}"
 
 
-def lives(writer: str | None) -> bool:
-    """Whether the process that signed with `writer` still runs on this start of the machine."""
-    import psutil  # a few milliseconds that the first paint need not wait for
+def is_alive(writer: str | None) -> bool:
+    """Whether the process with the signature `writer` is still running since this boot."""
+    import psutil  # slow, and not needed for the first paint
 
     try:
         pid, started, boot = (writer or "").split(":", 2)
-        if boot != _boot() or abs(_started(int(pid)) - float(started)) > _SLACK:
-            return False  # the pid has been given to another process
-        # A killed process that nobody waited for keeps its pid, but writes no more.
+        if boot != _boot() or abs(_start_time(int(pid)) - float(started)) > _SLACK:
+            return False  # the pid was reused
+        # A zombie keeps its pid but no longer writes.
         return psutil.Process(int(pid)).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
     except (ValueError, psutil.NoSuchProcess):
         return False
@@ -34,12 +34,12 @@ def lives(writer: str | None) -> bool:
         return True
 
 
-def _started(pid: int) -> float:
-    """When a process started: in seconds since the machine did, where the system tells, which no clock moves."""
+def _start_time(pid: int) -> float:
+    """Return a process's start time: in seconds since boot if available, which clock changes do not affect."""
     import psutil
 
     try:
-        # The name, which may hold anything, is in brackets; the start is the 22nd of all fields, in hundredths.
+        # The name, which may contain anything, is in brackets; the start time is field 22, in hundredths of a second.
         fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
         return int(fields[19]) / os.sysconf("SC_CLK_TCK")
     except (OSError, LookupError, ValueError):
@@ -47,7 +47,7 @@ def _started(pid: int) -> float:
 
 
 def _boot() -> str:
-    """A token of this start of the machine where the system has one: pids and, without a clock chip, times repeat."""
+    """Return the boot id if the system has one: pids repeat, and without a clock chip so do times."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
     except OSError:

@@ -1,6 +1,6 @@
-"""Rows to values and back: what the store, its branches, its shelf and its search all need of the schema.
+"""Converts rows to values and back, for the modules that use the schema.
 
-Each function works inside a transaction that its caller holds, and decides nothing.
+Each function runs inside its caller's transaction and decides nothing.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ TITLE_LENGTH = 60
 """Characters of the first message that become the title."""
 
 TITLE_SOURCE = 1000
-"""Characters in which they are looked for: a pasted book need not be split to find the first line of it."""
+"""Characters searched for the title: a pasted book need not be split to find its first line."""
 
 
 def title_of(user: str) -> str:
-    """The title of a chat that begins with that message."""
+    """Return the title of a chat that starts with that message."""
     words = " ".join(user[:TITLE_SOURCE].split())
     return words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1].rstrip() + "…"
 
 
 def active_path(db: sqlite3.Connection, conversation_id: int, dead: frozenset[int]) -> tuple[Turn, ...]:
-    """The turns from the first to the leaf of a chat; the streaming replies in `dead` count as interrupted."""
+    """Return the active path of a chat; streaming replies in `dead` count as interrupted."""
     pieces: dict[int, list[str]] = defaultdict(list)
     for reply_id, text in db.execute(
         "SELECT f.reply, f.text FROM turn t JOIN reply r ON r.turn = t.id JOIN fragment f ON f.reply = r.id "
@@ -55,7 +55,7 @@ def active_path(db: sqlite3.Connection, conversation_id: int, dead: frozenset[in
             replace(
                 reply,
                 text=reply.text + "".join(pieces[reply.id]),
-                # Marked here as well, for when it could not be stored.
+                # Marked here too, in case it could not be stored.
                 state=ReplyState.INTERRUPTED
                 if reply.id in dead and reply.state is ReplyState.STREAMING
                 else reply.state,
@@ -83,7 +83,7 @@ def active_path(db: sqlite3.Connection, conversation_id: int, dead: frozenset[in
 
 
 def siblings_of(db: sqlite3.Connection, conversation_id: int, parent: int | None) -> tuple[int, ...]:
-    """The turns of a chat that follow that parent, oldest first, without the deleted ones."""
+    """Return the children of a turn in a chat, oldest first, without deleted ones."""
     if parent is None:
         rows = db.execute(
             "SELECT id FROM turn WHERE conversation = ? AND parent IS NULL AND deleted IS NULL ORDER BY id",
@@ -95,7 +95,7 @@ def siblings_of(db: sqlite3.Connection, conversation_id: int, parent: int | None
 
 
 def newest_leaf(db: sqlite3.Connection, turn_id: int) -> int:
-    """Where the branch of a turn ends, going to the newest turn at each fork."""
+    """Return the end of a turn's branch, following the newest turn at each fork."""
     while True:
         (newest,) = db.execute(
             "SELECT MAX(id) FROM turn WHERE parent = ? AND id > ? AND deleted IS NULL", (turn_id, turn_id)
@@ -106,7 +106,7 @@ def newest_leaf(db: sqlite3.Connection, turn_id: int) -> int:
 
 
 def fold(db: sqlite3.Connection, reply_id: int, text: str | None) -> None:
-    """Make `text`, or what the journal holds, the text of the reply, and empty its journal."""
+    """Store `text`, or the journalled text, as the reply's text and empty its journal."""
     if text is None:
         (before,) = db.execute("SELECT text FROM reply WHERE id = ?", (reply_id,)).fetchone()
         pieces = db.execute("SELECT text FROM fragment WHERE reply = ? ORDER BY n", (reply_id,)).fetchall()
@@ -116,7 +116,7 @@ def fold(db: sqlite3.Connection, reply_id: int, text: str | None) -> None:
 
 
 def touch(db: sqlite3.Connection, conversation_id: int, now: float) -> None:
-    """Make it the chat that was changed last."""
+    """Mark a chat as the most recently changed."""
     db.execute(
         "UPDATE conversation SET updated = ?, touched = (SELECT MAX(touched) + 1 FROM conversation) WHERE id = ?",
         (now, conversation_id),
@@ -124,7 +124,7 @@ def touch(db: sqlite3.Connection, conversation_id: int, now: float) -> None:
 
 
 def has_turn(db: sqlite3.Connection, turn_id: int, conversation_id: int) -> bool:
-    """Whether the chat has that turn, not deleted."""
+    """Whether the chat has that turn and it is not deleted."""
     found = db.execute(
         "SELECT 1 FROM turn WHERE id = ? AND conversation = ? AND deleted IS NULL", (turn_id, conversation_id)
     ).fetchone()
@@ -132,23 +132,23 @@ def has_turn(db: sqlite3.Connection, turn_id: int, conversation_id: int) -> bool
 
 
 def reply_of(row: Iterable[Any]) -> Reply:
-    """A reply from a row of `REPLY_COLUMNS`."""
+    """Build a reply from a row of `REPLY_COLUMNS`."""
     id_, text, state, *rest = row
     return Reply(id_, text, ReplyState(state), *rest)
 
 
 def row_id(cursor: sqlite3.Cursor) -> int:
-    """The id of the row that was just inserted."""
+    """Return the id of the row just inserted."""
     assert cursor.lastrowid is not None  # every table here has integer keys
     return cursor.lastrowid
 
 
 def live_chat(db: sqlite3.Connection, conversation_id: int) -> None:
-    """Raise StorageError unless there is such a chat, not deleted."""
+    """Raise StorageError unless the chat exists and is not deleted."""
     if not db.execute("SELECT 1 FROM conversation WHERE id = ? AND deleted IS NULL", (conversation_id,)).fetchone():
         raise missing("chat", conversation_id)
 
 
 def missing(kind: str, id_: int) -> StorageError:
-    """What is told of an id that is not there."""
+    """Return the error for an unknown id."""
     return StorageError(f"No such {kind}", f"The history has no {kind} {id_}.", "It may have been deleted meanwhile.")

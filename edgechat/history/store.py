@@ -1,9 +1,9 @@
-"""Every chat, kept: conversations, their turns and the replies, in one SQLite file.
+"""The chat history: conversations, their turns and the replies, in one SQLite file.
 
-The store gives and takes the values of `chat.conversation` and lets no other form of them out. What a call has
-returned from is kept, even if the process is killed the next moment. While a reply streams, its pieces go to a journal
-and its text is written once, when it closes; a reader sees the text and then the journal, so no piece can be lost or
-shown twice. The store never decides how a chat goes on, and never raises anything but StorageError about its file.
+The store's interface uses only the values of `chat.conversation`. Once a call has returned, its changes survive even if
+the process is killed the next moment. While a reply streams, its pieces go to a journal, and its text is written once,
+when it is closed; readers combine the two, so that no piece is lost or shown twice. The store never decides how a chat
+continues, and raises only StorageError for problems with its file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edgechat.errors import StorageError
 from edgechat.history import reply_owner
 from edgechat.history.backup import back_up
 from edgechat.history.branches import Branches
-from edgechat.history.chats import KEPT_DAYS, Shelf
+from edgechat.history.chats import PURGE_DAYS, Chats
 from edgechat.history.database import Database
 from edgechat.history.drafts import Drafts
 from edgechat.history.feedback import Feedback
@@ -47,16 +47,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ConversationSummary:
-    """A chat as a list shows it.
+    """A chat as shown in lists.
 
     Attributes:
-        id: Row of the store.
+        id: Row id in the store.
         title: The start of the first message until it is renamed.
-        model: The URI or name of the model it was last held with.
-        updated: Seconds since the epoch, by the clock of that moment. Lists are not sorted by it.
-        turns: How many turns it has, those of other branches included.
-        pinned: Whether lists show it before the others.
-        archived: Whether lists leave it out.
+        model: URI or name of the model last used.
+        updated: Seconds since the epoch by the clock at that time. Lists are not sorted by it.
+        turns: Number of turns in all branches.
+        pinned: Whether it is pinned to the top of lists.
+        archived: Whether it is hidden from lists.
     """
 
     id: int
@@ -69,22 +69,22 @@ class ConversationSummary:
 
 
 class HistoryStore:
-    """The chats of one user. All methods may be called from any thread; each is one transaction.
+    """One user's chats. All methods are thread-safe, and each is one transaction.
 
-    Several stores, in one process or in many, may have the same file open.
+    Several stores, in one process or several, may have the same file open.
 
     Attributes:
-        branches: Which branch of a chat is shown, and deleted turns.
-        shelf: Names, pins, archive, copies and deleted chats.
-        search: The words of every message.
+        branches: Active branches, and deleted turns.
+        chats: Titles, pins, archive, copies and deleted chats.
+        search: Full-text search.
         drafts: Messages being written.
-        feedback: What the reader thought of replies.
+        feedback: The reader's feedback on replies.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.branches = Branches(database)
-        self.shelf = Shelf(database)
+        self.chats = Chats(database)
         self.search = Search(database)
         self.drafts = Drafts(database)
         self.feedback = Feedback(database)
@@ -92,20 +92,20 @@ class HistoryStore:
 
     @classmethod
     def open(cls, path: Path) -> HistoryStore:
-        """Open the history at `path`; folders (0700) and file (0600) are made if missing, and the schema brought up.
+        """Open the history at `path`, creating folders (0700) and file (0600) if missing, and migrate its schema.
 
         Raises:
-            StorageError: It cannot be made, read or written, is damaged, from a newer edgechat, or not a history.
+            StorageError: It cannot be created, read or written, is damaged, from a newer edgechat, or not a history.
         """
         return cls(Database.open(path))
 
     @classmethod
-    def forgetful(cls) -> HistoryStore:
-        """A history that keeps nothing: it is empty, and gone when it is closed."""
+    def in_memory(cls) -> HistoryStore:
+        """Create an empty history that is not stored and is gone when it is closed."""
         return cls(Database.in_memory())
 
     def create_conversation(self, *, system: str = "", model: str = "", title: str = "") -> Conversation:
-        """Begin a chat without turns. An empty title is filled by the first message."""
+        """Start a chat without turns. An empty title is replaced by the start of the first message."""
         now = time.time()
         with self._database.writing() as db:
             cursor = db.execute(
@@ -117,14 +117,14 @@ class HistoryStore:
         return Conversation(id_, title, system, model, created=now, updated=now)
 
     def conversation(self, id: int) -> Conversation:  # noqa: A002 - named as the field it looks up
-        """The chat with its active path.
+        """Return the chat with its active path.
 
-        A reply whose writer died is returned, and from then on stored, as INTERRUPTED with all its journalled text.
+        A reply whose writer died is returned, and then stored, as INTERRUPTED with all of its journalled text.
 
         Raises:
             StorageError: There is no such chat.
         """
-        dead = self._bury(id)
+        dead = self._interrupt_dead(id)
         with self._database.reading() as db:
             row = db.execute(
                 "SELECT id, title, system, model, created, updated, pinned, archived, "
@@ -141,7 +141,7 @@ class HistoryStore:
         )
 
     def latest(self) -> Conversation | None:
-        """The chat that was changed last and is neither archived nor deleted; None when there is none."""
+        """Return the most recently changed chat that is neither archived nor deleted; None if there is none."""
         with self._database.reading() as db:
             row = db.execute(
                 "SELECT id FROM conversation WHERE deleted IS NULL AND NOT archived ORDER BY touched DESC LIMIT 1"
@@ -149,11 +149,11 @@ class HistoryStore:
         return self.conversation(row[0]) if row is not None else None
 
     def list_conversations(self, limit: int = 100, *, archived: bool = False) -> list[ConversationSummary]:
-        """The chats, pinned ones first, then the one changed last, in the order of the changes whatever the clock said.
+        """List the chats, pinned ones first, then by latest change in the actual order, whatever the clock said.
 
         Args:
-            limit: The most to return.
-            archived: Return those that are archived, instead of those that are not.
+            limit: Maximum number of results.
+            archived: Whether to return archived chats instead of the others.
         """
         with self._database.reading() as db:
             rows = db.execute(
@@ -166,15 +166,15 @@ class HistoryStore:
         return [ConversationSummary(*row[:5], *map(bool, row[5:])) for row in rows]
 
     def add_turn(self, conversation_id: int, parent: int | None, user: str) -> Turn:
-        """Keep a message of the user, on disk before this returns, and make it the end of the active path.
+        """Store a user message on disk before returning, and make it the end of the active path.
 
         Args:
             conversation_id: The chat.
             parent: The turn it follows; None for a first turn.
-            user: The message, exactly.
+            user: The exact message.
 
         Raises:
-            StorageError: It could not be kept, or there is no such chat or parent in that chat.
+            StorageError: It could not be stored, or there is no such chat or parent in that chat.
         """
         now = time.time()
         with self._database.writing() as db:
@@ -196,15 +196,15 @@ class HistoryStore:
         return Turn(id_, parent, user, now, siblings=siblings)
 
     @cached_property
-    def _me(self) -> str:
-        """How this process signs its replies; asked for when the first one is written, not at the start."""
+    def _signature(self) -> str:
+        """Return this process's signature for replies; computed for the first one, not at startup."""
         return reply_owner.this_process()
 
     def add_reply(self, turn_id: int, model: str = "") -> Reply:
-        """Begin a reply, STREAMING and written by this process; it becomes the turn's active one.
+        """Start a reply, STREAMING and written by this process; it becomes the active one of its turn.
 
         Raises:
-            StorageError: It could not be kept, or there is no such turn.
+            StorageError: It could not be stored, or there is no such turn.
         """
         now = time.time()
         with self._database.writing(durable=False) as db:
@@ -213,7 +213,7 @@ class HistoryStore:
                 raise missing("turn", turn_id)
             cursor = db.execute(
                 "INSERT INTO reply (turn, state, model, created, writer) VALUES (?, ?, ?, ?, ?)",
-                (turn_id, ReplyState.STREAMING, model, now, self._me),
+                (turn_id, ReplyState.STREAMING, model, now, self._signature),
             )
             id_ = row_id(cursor)
             db.execute("UPDATE turn SET active = ? WHERE id = ?", (id_, turn_id))
@@ -223,10 +223,10 @@ class HistoryStore:
         return Reply(id_, model=model)
 
     def resume_reply(self, reply_id: int) -> Reply:
-        """Go on with a reply that had ended: it is STREAMING again and written by this process, with the text it has.
+        """Continue a finished reply: it is STREAMING again and written by this process, and keeps its text.
 
         Raises:
-            StorageError: It could not be kept, there is no such reply, or it is being written.
+            StorageError: It could not be stored, there is no such reply, or it is being written.
         """
         with self._database.writing(durable=False) as db:
             row = db.execute(
@@ -235,14 +235,14 @@ class HistoryStore:
             ).fetchone()
             if row is None:
                 raise missing("reply", reply_id)
-            if row[1] == ReplyState.STREAMING and reply_owner.lives(row[2]):
+            if row[1] == ReplyState.STREAMING and reply_owner.is_alive(row[2]):
                 raise StorageError(
                     "Reply is being written", "Another window of edgechat is writing it.", "Wait, or stop it there."
                 )
             fold(db, reply_id, None)
             db.execute(
                 "UPDATE reply SET state = ?, writer = ?, error = '' WHERE id = ?",
-                (ReplyState.STREAMING, self._me, reply_id),
+                (ReplyState.STREAMING, self._signature, reply_id),
             )
             touch(db, row[0], time.time())
             reply = reply_of(db.execute(f"SELECT {REPLY_COLUMNS} FROM reply r WHERE id = ?", (reply_id,)).fetchone())  # noqa: S608
@@ -250,19 +250,19 @@ class HistoryStore:
         return reply
 
     def append_text(self, reply_id: int, text: str) -> None:
-        """Journal a piece of a reply that this process writes. Costs the same however long the reply has become.
+        """Journal a piece of a reply that this process is writing. The cost does not depend on the reply's length.
 
         Raises:
-            StorageError: It could not be kept, or the reply is closed or not written by this process.
+            StorageError: It could not be stored, or the reply is closed or not written by this process.
         """
         with self._database.writing(durable=False) as db:
-            # The writer is asked for, not the state: should another instance ever take this process for dead and mark
-            # the reply as interrupted, its text still goes on, and closing it sets the state right.
+            # Checks the writer rather than the state: should another process ever take this one for dead and mark the
+            # reply as interrupted, its text still continues, and closing it corrects the state.
             cursor = db.execute(
                 "INSERT INTO fragment (reply, n, text) "
                 "SELECT id, (SELECT COALESCE(MAX(n), 0) + 1 FROM fragment WHERE reply = :reply), :text "
                 "FROM reply WHERE id = :reply AND writer = :me",
-                {"reply": reply_id, "text": text, "me": self._me},
+                {"reply": reply_id, "text": text, "me": self._signature},
             )
             if not cursor.rowcount:
                 raise StorageError(
@@ -282,21 +282,21 @@ class HistoryStore:
         seconds: float = 0.0,
         error: str = "",
     ) -> Reply:
-        """End a reply, on disk before this returns. Closing it again replaces what the last call said.
+        """Finish a reply, on disk before returning. Closing it again overwrites the previous values.
 
         Args:
             reply_id: The reply.
-            state: How it ended; any but STREAMING.
-            text: The whole text; None for what was journalled.
-            prompt_tokens: As in `Reply`, like the arguments after it.
-            cached_tokens: See there.
-            completion_tokens: See there.
-            ttft: See there.
-            seconds: See there.
-            error: See there.
+            state: How it ended; anything but STREAMING.
+            text: The full text; None for the journalled text.
+            prompt_tokens: See `Reply`, like the following arguments.
+            cached_tokens: See `Reply`.
+            completion_tokens: See `Reply`.
+            ttft: Seconds to the first text.
+            seconds: Seconds of decoding.
+            error: A description of the failure.
 
         Raises:
-            StorageError: It could not be kept, or there is no such reply.
+            StorageError: It could not be stored, or there is no such reply.
         """
         if state is ReplyState.STREAMING:
             raise ValueError(state)
@@ -318,43 +318,43 @@ class HistoryStore:
         return closed
 
     def export(self, conversation_id: int, form: Format) -> str:
-        """One chat as text; empty where there is none of that id. See `transfer_out.export`."""
-        from edgechat.history.transfer.exporter import export  # no chat waits for what carries chats away
+        """Return one chat as text; empty if there is none with that id. See `transfer.exporter.export`."""
+        from edgechat.history.transfer.exporter import export  # not needed for chatting
 
         return "".join(export(self._database, [conversation_id], form))
 
     def housekeep(self) -> None:
-        """What can wait until there is time: today's backup, purging what was deleted long ago, closing dead replies.
+        """Do what can wait: today's backup, purging old deletions, closing the replies of dead processes.
 
-        A reply whose writer was killed is found by a search once it is closed.
+        A reply whose writer was killed is found by search only once it is closed.
 
         Raises:
-            StorageError: The backup could not be made; nothing else was done then.
+            StorageError: The backup could not be made; nothing else was done.
         """
         if self._database.path.name == ":memory:":
             return
         back_up(self._database.path, self._database)
-        self.shelf.purge(KEPT_DAYS)
-        self._bury()
+        self.chats.purge(PURGE_DAYS)
+        self._interrupt_dead()
 
     def close(self) -> None:
-        """Close the file; a second call does nothing. Replies this store has not closed become INTERRUPTED."""
+        """Close the file; repeated calls do nothing. Replies this store has not closed become INTERRUPTED."""
         left, self._writing = self._writing, set()
         if left:
-            # If this fails, the next process to open the chat does it: this one will be gone by then.
+            # If this fails, the next process to open the chat does it, since this one will be gone by then.
             with suppress(StorageError):
                 self._interrupt(left)
         self._database.close()
 
-    def _bury(self, conversation_id: int | None = None) -> frozenset[int]:
-        """Mark the streaming replies of dead writers, in that chat or in all, and return their ids."""
+    def _interrupt_dead(self, conversation_id: int | None = None) -> frozenset[int]:
+        """Mark the streaming replies of dead writers as interrupted, in one chat or all, and return their ids."""
         with self._database.reading() as db:
             rows = db.execute(
                 "SELECT r.id, r.writer FROM reply r JOIN turn t ON t.id = r.turn "
                 "WHERE r.state = 'streaming' AND (:chat IS NULL OR t.conversation = :chat)",
                 {"chat": conversation_id},
             ).fetchall()
-        dead = frozenset(id_ for id_, signed in rows if not reply_owner.lives(signed))
+        dead = frozenset(id_ for id_, signed in rows if not reply_owner.is_alive(signed))
         if dead:
             # On a full disk an old chat must still open; the replies are then marked another time.
             with suppress(StorageError):
@@ -365,7 +365,7 @@ class HistoryStore:
         with self._database.writing() as db:
             for id_ in replies:
                 fold(db, id_, None)
-                # The writer stays: should it live after all, it may go on.
+                # Keep the writer: should it be alive after all, it may continue.
                 db.execute(
                     "UPDATE reply SET state = ? WHERE id = ? AND state = ?",
                     (ReplyState.INTERRUPTED, id_, ReplyState.STREAMING),

@@ -1,6 +1,6 @@
-"""What was sent to which server: so that nothing is sent twice, and what was broken off goes on.
+"""Records what was sent to which server, so that nothing is sent twice and interrupted uploads can resume.
 
-Only names and digests are kept here, none of what was said, and nothing here sends anything.
+Only names and digests are stored, no chat content, and nothing here sends anything.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Destination:
     Attributes:
         server: Its URI, without credentials.
         experiment: The experiment's name.
-        made: Tells that experiment from another one of its name, such as on a server that was set up anew.
+        made: Distinguishes the experiment from another with the same name, as on a server that was set up anew.
     """
 
     server: str
@@ -28,16 +28,16 @@ class Destination:
 
 
 class SentLog:
-    """The record of what was sent. Each method is one transaction that outlives the death of this process."""
+    """The record of what was sent. Each method is one transaction that survives the death of this process."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def digests(self, to: Destination) -> dict[str, str]:
-        """What was sent there: the digest of each thing by its name; an empty one where sending was begun.
+        """Return the digests of what was sent, by name; an empty digest means that sending was started.
 
         Args:
-            to: Where; with an empty `made`, whichever experiment of that name was the last.
+            to: The destination; an empty `made` means the latest experiment with that name.
 
         Raises:
             StorageError: The history cannot be read.
@@ -50,11 +50,11 @@ class SentLog:
                 ).fetchall()
             )
 
-    def note(self, to: Destination, thing: str, digest: str = "") -> None:
-        """Keep that a thing was sent, or with an empty digest that it is about to be.
+    def record(self, to: Destination, thing: str, digest: str = "") -> None:
+        """Record that something was sent, or with an empty digest that it is about to be.
 
         Raises:
-            StorageError: It cannot be kept.
+            StorageError: It cannot be stored.
         """
         with self._database.writing(durable=False) as db:
             db.execute(

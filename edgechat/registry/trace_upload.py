@@ -131,10 +131,10 @@ def sync(
         if before == trace.digest:
             known += 1
             continue
-        log.note(to, trace.id)  # from here on something of it may be there
+        log.record(to, trace.id)  # from here on something of it may be there
         with speaking_to(server):
             sender.send(trace, again=before is not None)
-        log.note(to, trace.id, trace.digest)
+        log.record(to, trace.id, trace.digest)
         sent["changed" if before else "new"] += 1
         of.add(chat)
         if progress is not None:

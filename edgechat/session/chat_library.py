@@ -221,7 +221,7 @@ class KeptChat:
         self._refuse_while_busy()
         if not (chat := chat_id or self._conversation.id):
             return False
-        await asyncio.to_thread(self._store.shelf.delete, chat)
+        await asyncio.to_thread(self._store.chats.delete, chat)
         self._deleted.append((chat, None))
         if chat == self._conversation.id:
             self.new()
@@ -235,7 +235,7 @@ class KeptChat:
             return False
         chat, turn = self._deleted.pop()
         if turn is None:
-            await asyncio.to_thread(self._store.shelf.undelete, chat)
+            await asyncio.to_thread(self._store.chats.undelete, chat)
         else:
             await asyncio.to_thread(self._store.branches.undelete_turn, turn)
         await self.open(chat)
@@ -253,7 +253,7 @@ class KeptChat:
         """
         words = storable(" ".join(title.split()))[0]
         if (chat := chat_id or self._conversation.id) and words:
-            await asyncio.to_thread(self._store.shelf.rename, chat, words)
+            await asyncio.to_thread(self._store.chats.rename, chat, words)
             if chat == self._conversation.id:
                 self._conversation = replace(self._conversation, title=words)
 
@@ -270,7 +270,7 @@ class KeptChat:
         after = {"system": system, **asdict(settings)}
         self._refuse_locked(*(key for key in before if before[key] != after[key]))
         if self._conversation.id:
-            await asyncio.to_thread(self._store.shelf.configure, self._conversation.id, system, settings)
+            await asyncio.to_thread(self._store.chats.configure, self._conversation.id, system, settings)
         self._conversation = replace(self._conversation, system=system, settings=settings)
 
     async def draft(self) -> Draft:
@@ -279,7 +279,7 @@ class KeptChat:
 
     async def keep_draft(self, conversation_id: int, draft: Draft) -> None:
         """Keep the message being written in a chat; 0 is the one that has no message yet. Raises StorageError."""
-        await asyncio.to_thread(self._store.drafts.keep, conversation_id, draft)
+        await asyncio.to_thread(self._store.drafts.save, conversation_id, draft)
 
     async def sent_before(self) -> list[str]:
         """The messages sent last in all chats, the newest at the end."""
@@ -321,13 +321,13 @@ class KeptChat:
 
     async def pin(self, chat_id: int, pinned: bool) -> None:
         """Let lists show a chat before the others, or no longer. Raises StorageError."""
-        await asyncio.to_thread(self._store.shelf.pin, chat_id, pinned)
+        await asyncio.to_thread(self._store.chats.pin, chat_id, pinned)
         if chat_id == self._conversation.id:
             self._conversation = replace(self._conversation, pinned=pinned)
 
     async def archive(self, chat_id: int, archived: bool) -> None:
         """Let lists leave out a chat, or no longer; search still finds it. Raises StorageError."""
-        await asyncio.to_thread(self._store.shelf.archive, chat_id, archived)
+        await asyncio.to_thread(self._store.chats.archive, chat_id, archived)
         if chat_id == self._conversation.id:
             self._conversation = replace(self._conversation, archived=archived)
 

@@ -36,7 +36,7 @@ def history_for(config: Config, tell: Callable[[str], None]) -> HistoryStore:
 
             tell(in_words(error.title, error.message, error.hint))
             tell(_("Until then nothing of this chat is kept: it is gone when you quit."))
-    return HistoryStore.forgetful()
+    return HistoryStore.in_memory()
 
 
 def open_history(tell: Callable[[str], None], *, to_read: bool = False) -> HistoryStore:

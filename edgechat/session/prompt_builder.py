@@ -202,7 +202,7 @@ class PromptedChat(KeptChat):
     async def _keep_window(self, turn_id: int, window: Window) -> None:
         """Send the chat through another window from that turn on."""
         with suppress(StorageError):  # it is found once more then, when the chat is opened again
-            await asyncio.to_thread(self._store.branches.keep_window, turn_id, window)
+            await asyncio.to_thread(self._store.branches.store_window, turn_id, window)
         self._change_turns(lambda turn: replace(turn, window=window) if turn.id == turn_id else turn)
 
     def _request(self, begun: Reply | None) -> Request:

@@ -249,7 +249,7 @@ class Session(AnsweringChat):
         conversation = self._store.create_conversation(system=asked.system, model=info.name if info else "")
         if asked.settings == ChatSettings():
             return conversation
-        self._store.shelf.configure(conversation.id, asked.system, asked.settings)
+        self._store.chats.configure(conversation.id, asked.system, asked.settings)
         return replace(conversation, settings=asked.settings)
 
     async def stop(self) -> None:

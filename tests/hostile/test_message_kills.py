@@ -114,8 +114,8 @@ def begin() -> None:
         turn = store.add_turn(store.create_conversation(model="scripted").id, None, "x" * 20_000)  # may not fit
         store.close_reply(store.add_reply(turn.id, "scripted").id, ReplyState.COMPLETE, text="y")
     for chat in store.list_conversations():
-        store.drafts.keep(chat.id, Draft())
-    store.drafts.keep(0, Draft())
+        store.drafts.save(chat.id, Draft())
+    store.drafts.save(0, Draft())
     store.close()
 
 

@@ -26,7 +26,7 @@ from edgechat.history.database import Database
 from edgechat.history.store import HistoryStore
 from edgechat.history.transfer.exporter import export
 from edgechat.history.transfer.importer import import_chats
-from edgechat.history.transfer.records import chat_ids, put_below, read_chat
+from edgechat.history.transfer.records import add_below, chat_ids, read_chat
 from edgechat.history.transfer.schema import CarriedChat, CarriedReply, CarriedTurn
 from edgechat.registry.client import connect
 from edgechat.registry.trace_mapping import EARLIER, traces_of
@@ -152,7 +152,7 @@ def test_what_is_shown_or_added_since_changes_no_trace_that_is_there(server: str
     store.branches.show_reply(2)
     reply(store, 1, "another one")
     store.add_turn(1, 2, "not answered yet")
-    store.shelf.rename(1, "Another name")
+    store.chats.rename(1, "Another name")
     done = sent(1)
     assert (done.new, done.changed, done.known) == (1, 0, 3)
 
@@ -177,7 +177,7 @@ def test_what_was_said_before_a_reply_is_told_by_no_clock(
         third = made.add_turn(chat, first, "third").id
         reply(made, third, "after three")
         if carried == "copied":
-            chat = made.shelf.duplicate(chat)
+            chat = made.chats.duplicate(chat)
     with closing(Database.open(paths.history_path())) as here, closing(Database.in_memory()) as there:
         database = here
         if carried == "elsewhere":
@@ -192,7 +192,7 @@ def test_what_was_said_before_a_reply_is_told_by_no_clock(
 
 def test_what_is_deleted_stays_here(server: str, store: HistoryStore) -> None:
     store.branches.delete_turn(2)
-    store.shelf.delete(2)
+    store.chats.delete(2)
     assert sent(1, 2).new == 1
     assert [trace["reply"] for trace in there(server)] == ["one"]
 
@@ -227,7 +227,7 @@ def test_experiments_and_copies_of_a_chat_do_not_share_traces(server: str, store
     mine = os.environ["MLFLOW_EXPERIMENT_NAME"]
     assert sent(1).new == 3
     assert sent(1, experiment=f"{mine}-b").new == 3
-    assert sent(store.shelf.duplicate(1)).new == 3
+    assert sent(store.chats.duplicate(1)).new == 3
     assert (len(there(server)), len(there(server, f"{mine}-b"))) == (6, 3)
     assert len({trace["session"] for trace in there(server)}) == 2
 
@@ -325,7 +325,7 @@ def test_hostile_and_strange_values_arrive(server: str, own_home: Path) -> None:
     chat = CarriedChat("t", 1e11, 0.0, "", "", (CarriedTurn("\x00" * 600, 1e11, None, (strange, late), 0),), 0)
     empty = CarriedChat("empty", 2.0, 0.0)
     with closing(Database.open(paths.history_path())) as database, database.writing() as db:
-        put_below(db, [chat, empty], 2)
+        add_below(db, [chat, empty], 2)
     assert sent().new == 2
     first, second = there(server)
     assert first["reply"] == strange.text

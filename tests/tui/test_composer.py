@@ -180,7 +180,7 @@ async def test_a_message_that_was_sent_is_no_draft(make_app: MakeApp, history: P
 
 
 async def test_a_chat_that_is_not_kept_leaves_no_draft(tmp_path: Path) -> None:
-    app = EdgechatApp(Session(ScriptedEngine(), HistoryStore.forgetful()))
+    app = EdgechatApp(Session(ScriptedEngine(), HistoryStore.in_memory()))
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot)
         await pilot.press(*"secret")

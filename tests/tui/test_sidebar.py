@@ -267,7 +267,7 @@ async def test_a_pinned_chat_is_unpinned_where_it_was_found(make_app: MakeApp, h
     first, second, _third = fill(history, *THREE)
     store = HistoryStore.open(history)
     for chat in (first, second):
-        store.shelf.pin(chat, True)
+        store.chats.pin(chat, True)
     app = make_app()
     async with app.run_test(size=WIDE) as pilot:
         chats = await in_list(pilot)

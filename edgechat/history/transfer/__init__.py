@@ -1,1 +1,1 @@
-"""Chats carried out of the history and into it, in edgechat's own form and in those of other programs."""
+"""Export and import of chats, in edgechat's own format and those of other programs."""

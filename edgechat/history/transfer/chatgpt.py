@@ -1,7 +1,7 @@
-"""ChatGPT's data export: conversations.json, a list of chats, each a `mapping` of messages that know their parent.
+"""ChatGPT's data export: conversations.json, a list of chats, each a `mapping` of messages with a parent.
 
-The form was never documented and has grown. What makes a chat, its messages and their order, is checked; what is told
-beside that is taken where it is as expected.
+The format is undocumented and has grown over time. Chats, messages and their order are validated strictly; everything
+else is used if it has the expected form.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from edgechat.chat.sanitize import fenced
-from edgechat.history.transfer.common import decode, instead, seconds, text_of, title_of
-from edgechat.history.transfer.message_tree import Node, grow
+from edgechat.history.transfer.common import decode, placeholder, seconds, text_of, title_of
+from edgechat.history.transfer.message_tree import Node, build_tree
 from edgechat.history.transfer.schema import CarriedChat, CarriedReply, State
 
 _THINKING = frozenset({"thoughts", "reasoning_recap"})
@@ -67,19 +67,20 @@ class _Chat(msgspec.Struct):
 
 
 def read_chatgpt(raw: bytes, notes: Counter[str]) -> CarriedChat:
-    """One chat of the export.
+    """Convert one chat of the export.
 
     Args:
         raw: Its JSON text.
-        notes: Counts what people should be told.
+        notes: Counts what to report to the user.
 
     Raises:
+        TransferError: It has another format, or its messages form a cycle.
         TransferError: It is of another form, or its messages follow each other in a circle.
     """
     chat = decode(raw, _Chat)
     created = seconds(chat.create_time)
     nodes = {name: _node(node, created, notes) for name, node in chat.mapping.items()}
-    tree = grow(nodes, chat.current_node, notes)
+    tree = build_tree(nodes, chat.current_node, notes)
     models = [reply.model for turn in tree.turns for reply in turn.replies if reply.model]
     return CarriedChat(
         title_of(chat.title, notes),
@@ -109,8 +110,8 @@ def _node(node: _Node, created: float, notes: Counter[str]) -> Node:
     text = _text(content, notes, pictures_only=role == "tool")
     files = metadata.attachments if isinstance(metadata.attachments, list) else []
     names = [file.get("name") if isinstance(file, dict) else None for file in files]
-    text = text_of("\n\n".join([*(instead("attachment", name, notes) for name in names), text]).strip("\n"), notes)
-    if not _kept(role, message, content, metadata, text, notes):
+    text = text_of("\n\n".join([*(placeholder("attachment", name, notes) for name in names), text]).strip("\n"), notes)
+    if not _is_included(role, message, content, metadata, text, notes):
         return Node("none", node.parent, children)
     if role == "user":
         return Node("user", node.parent, children, text, time)
@@ -123,9 +124,11 @@ def _node(node: _Node, created: float, notes: Counter[str]) -> Node:
     return Node("assistant", node.parent, children, created=time, reply=CarriedReply(text, state, time, 0.0, model))
 
 
-def _kept(role: str, message: _Message, content: _Content, metadata: _Metadata, text: str, notes: Counter[str]) -> bool:
-    """Whether a message is kept; counts those that are not."""
-    if role == "tool" and text:  # a picture that it made
+def _is_included(
+    role: str, message: _Message, content: _Content, metadata: _Metadata, text: str, notes: Counter[str]
+) -> bool:
+    """Whether to include a message; counts those that are skipped."""
+    if role == "tool" and text:  # an image it generated
         return True
     if role == "tool":
         notes["outputs of tools were left out"] += 1
@@ -145,15 +148,15 @@ def _kept(role: str, message: _Message, content: _Content, metadata: _Metadata, 
 
 
 def _instructions(content: _Content, metadata: _Metadata) -> str:
-    """The user's custom instructions, which ChatGPT keeps beside the messages."""
+    """Return the user's custom instructions, which ChatGPT stores next to the messages."""
     data = metadata.user_context_message_data if isinstance(metadata.user_context_message_data, dict) else {}
-    told = [data.get("about_user_message"), data.get("about_model_message")]
-    told += [content.user_profile, content.user_instructions]
-    return "\n\n".join(words for words in told if isinstance(words, str) and words)
+    instructions = [data.get("about_user_message"), data.get("about_model_message")]
+    instructions += [content.user_profile, content.user_instructions]
+    return "\n\n".join(words for words in instructions if isinstance(words, str) and words)
 
 
 def _text(content: _Content, notes: Counter[str], *, pictures_only: bool) -> str:
-    """The words of a message, with names in brackets for what is not words."""
+    """Return the text of a message, with placeholders in brackets for other content."""
     parts: list[str] = []
     for part in content.parts or ():
         entry = part if isinstance(part, dict) else {}
@@ -161,11 +164,11 @@ def _text(content: _Content, notes: Counter[str], *, pictures_only: bool) -> str
         if isinstance(part, str):
             parts.append(part)
         elif kind == "image_asset_pointer":
-            parts.append(instead("image", entry.get("asset_pointer"), notes))
+            parts.append(placeholder("image", entry.get("asset_pointer"), notes))
         elif isinstance(words, str):
             parts.append(words)
         elif not pictures_only:
-            parts.append(instead("attachment", kind, notes))
+            parts.append(placeholder("attachment", kind, notes))
     if content.text:
         parts.append(fenced(content.text) if content.content_type == "code" else content.text)
     if pictures_only:

@@ -1,7 +1,7 @@
-"""What the readers of other programs' exports share: decoding without fear, times, text, and what people are told.
+"""Helpers shared by the importers: safe decoding, times, text, and notes for the user.
 
-An export may hold what a chat of text cannot: images, files, tools. In its place stands a word in brackets, and how
-often that happened is counted for the end; nothing is left out in silence.
+An export may contain what a text chat cannot: images, files, tool calls. A placeholder in brackets replaces them, and
+they are counted for the final report; nothing is dropped silently.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Either an escaped backslash or a whole pair, which stay, or half of a pair, which no UTF-8 can hold.
+# Either an escaped backslash or a surrogate pair, which are kept, or half of a pair, which UTF-8 cannot represent.
 _HALF_PAIR = re.compile(
     rb"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 )
 
 
 def decode(raw: bytes, form: type[T]) -> T:
-    """An item of a file in the form that is expected of it. Half surrogate pairs become U+FFFD.
+    """Decode an item of a file into the expected type. Lone surrogates become U+FFFD.
 
     Raises:
-        TransferError: It is not JSON, or of another form; the message says where.
+        TransferError: It is not JSON or has another format; the message says where.
     """
     try:
         return msgspec.json.decode(_HALF_PAIR.sub(lambda match: match[1] or rb"\ufffd", raw), type=form)
@@ -39,7 +39,7 @@ def decode(raw: bytes, form: type[T]) -> T:
 
 
 def seconds(time: float | None, otherwise: float = 0.0) -> float:
-    """Seconds since the epoch from those, or from milli-, micro- or nanoseconds, as exports have them."""
+    """Convert a time in seconds, milli-, micro- or nanoseconds since the epoch, as exports have them, to seconds."""
     if time is None or time <= 0:
         return otherwise
     while time > 1e11:
@@ -48,7 +48,7 @@ def seconds(time: float | None, otherwise: float = 0.0) -> float:
 
 
 def utc(time: Any) -> float:
-    """Seconds since the epoch from a date and time as SQLite files hold them; 0 for what is none."""
+    """Convert a date and time from an SQLite file to seconds since the epoch; 0 if it is not one."""
     try:
         read = datetime.fromisoformat(time)
         return max(0.0, (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp())
@@ -57,15 +57,15 @@ def utc(time: Any) -> float:
 
 
 def count_of(value: Any) -> int:
-    """A number of tokens; 0 for what is none."""
+    """Convert a number of tokens; 0 if it is not one."""
     return value if type(value) is int and 0 <= value < 2**53 else 0
 
 
 def texts(value: Any, notes: Counter[str]) -> list[str]:
-    """The text of a column, if there is any.
+    """Return the text of a column, if there is any.
 
     Raises:
-        TransferError: There is something else.
+        TransferError: It is not text.
     """
     if value is None or value == "":
         return []
@@ -75,7 +75,7 @@ def texts(value: Any, notes: Counter[str]) -> list[str]:
 
 
 def text_of(text: str, notes: Counter[str]) -> str:
-    """Text that the history can hold."""
+    """Make text storable in the history."""
     text, replaced = storable(text)
     if replaced:
         notes["characters that are not text were replaced by \ufffd"] += replaced
@@ -83,12 +83,12 @@ def text_of(text: str, notes: Counter[str]) -> str:
 
 
 def title_of(title: str | None, notes: Counter[str]) -> str:
-    """A title, on one line."""
+    """Return a title on one line."""
     return " ".join(text_of(title or "", notes).split())
 
 
-def instead(kind: str, name: Any, notes: Counter[str]) -> str:
-    """The words that stand where something other than text was."""
+def placeholder(kind: str, name: Any, notes: Counter[str]) -> str:
+    """Return the placeholder for something other than text."""
     notes[f"{kind}s could not be taken along, and are named in the text"] += 1
-    shown = " ".join(name.split())[:200] if isinstance(name, str) else ""
-    return f"[{kind}: {shown}]" if shown else f"[{kind}]"
+    label = " ".join(name.split())[:200] if isinstance(name, str) else ""
+    return f"[{kind}: {label}]" if label else f"[{kind}]"

@@ -1,7 +1,7 @@
-"""Chats out of the history, written one after the other, however many there are.
+"""Exports any number of chats from the history as a stream of text.
 
-JSON is the form that loses nothing; the other three are the branch that is shown, for people, for a prompt and for
-programs that speak OpenAI's messages. What is written to be read by people holds nothing that a terminal would obey.
+JSON loses nothing; the other three formats contain the active branch, for people, for a prompt and for programs that
+use OpenAI's messages. Output meant for people contains nothing that a terminal would interpret.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 from edgechat.chat.prompt_format import phi3_text
 from edgechat.chat.sanitize import fenced, printable
 from edgechat.history.transfer.records import read_chat
-from edgechat.history.transfer.schema import FORMAT, VERSION, CarriedChat, shown
+from edgechat.history.transfer.schema import FORMAT, VERSION, CarriedChat, active_branch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 Format = Literal["json", "markdown", "phi3", "openai"]
 
-# What a terminal would obey and JSON leaves as it is; JSON can say it in another way.
+# What a terminal would interpret and JSON leaves as it is; JSON can escape it.
 _OBEYED = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~!&])")
 
 
 def export(database: Database, ids: Sequence[int], form: Format) -> Iterator[str]:
-    """Chats as text, piece by piece.
+    """Export chats piece by piece.
 
-    A chat that is deleted meanwhile is left out.
+    A chat that is deleted meanwhile is skipped.
 
     Raises:
         StorageError: The history cannot be read.
@@ -54,15 +54,15 @@ def _encoded(value: object) -> str:
 
 def _openai(chats: Iterable[CarriedChat]) -> Iterator[str]:
     for chat in chats:
-        messages = [{"role": message.role, "content": message.content} for message in shown(chat).messages()]
+        messages = [{"role": message.role, "content": message.content} for message in active_branch(chat).messages()]
         if messages:
             yield _encoded({"messages": messages}) + "\n"
 
 
 def _phi3(chats: Iterable[CarriedChat]) -> Iterator[str]:
     for n, chat in enumerate(chats):
-        # As Phi-3 itself separates one text from the next.
-        yield ("<|endoftext|>\n" if n else "") + phi3_text(shown(chat).messages())
+        # The separator Phi-3 itself uses between texts.
+        yield ("<|endoftext|>\n" if n else "") + phi3_text(active_branch(chat).messages())
 
 
 def _markdown(chats: Iterable[CarriedChat]) -> Iterator[str]:
@@ -75,7 +75,7 @@ def _page(chat: CarriedChat) -> Iterator[str]:
     yield f"{_date(chat.created)}{' · ' + _line(chat.model) if chat.model else ''}\n"
     if chat.system:
         yield f"## System\n\n{fenced(chat.system, 'text')}\n"
-    for turn in shown(chat).turns:
+    for turn in active_branch(chat).turns:
         yield f"## You\n\n{fenced(turn.user, 'text')}\n"
         if turn.reply is not None:
             about = [_line(turn.reply.model)] if turn.reply.model else []
@@ -90,7 +90,7 @@ def _page(chat: CarriedChat) -> Iterator[str]:
 
 
 def _line(text: str) -> str:
-    """Text on one line in which nothing is markup."""
+    """Return text on one line, with markup escaped."""
     return _MARKUP.sub(r"\\\1", " ".join(text.split()))
 
 

@@ -1,8 +1,8 @@
-"""Chats from a file into the history: all of a file or nothing of it, and nothing twice.
+"""Imports chats from a file into the history, all or nothing, without duplicates.
 
-A file is read to its end and checked before the history is touched; what was read waits in a temporary file, so that
-memory is bounded by the largest chat and the history is locked only for the writing. What the file is shows in its
-first bytes and in its content, never in its name, and no name inside a file is ever used as a path.
+A file is read completely and validated before the history is touched; chats are staged in a temporary file, so that
+memory is bounded by the largest chat and the history is locked only while writing. The file's type is determined from
+its content, never its name, and no name inside a file is ever used as a path.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import SEEK_END, BufferedReader
@@ -31,8 +31,9 @@ from edgechat.history.transfer.common import decode
 from edgechat.history.transfer.json_stream import LARGEST_ITEM, LIST_KEY, Items, Readable
 from edgechat.history.transfer.llm import read_llm
 from edgechat.history.transfer.openwebui import read_openwebui
-from edgechat.history.transfer.records import created_at, put_below, read_with
+from edgechat.history.transfer.records import add_below, created_at, read_with
 from edgechat.history.transfer.schema import FORMAT, VERSION, CarriedChat, CarriedSettings, fault
+from edgechat.runtime.progress import StepCallback
 from edgechat.settings.loader import in_bounds
 
 if TYPE_CHECKING:
@@ -40,23 +41,20 @@ if TYPE_CHECKING:
 
     from edgechat.history.database import Database
 
-Progress = Callable[[str, int, int], None]
-"""Is told what is being done, and how much of how much; the total is 0 where nobody knows."""
-
 _IN_MEMORY = 32 << 20
 _LARGEST_DIRECTORY = 64 << 20
-_LARGEST_RATIO = 200  # text of chats is packed to a tenth or so of its size
+_LARGEST_RATIO = 200  # chat text compresses to about a tenth of its size
 _CONVERSATIONS = re.compile(r"(.*/)?conversations(-\d+)?\.json")
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What came of an import.
+    """The result of an import.
 
     Attributes:
         chats, turns, replies: What was added, or would be.
-        known: Chats that were in the history already, and were left as they are.
-        notes: What people should be told, and how often it happened.
+        known: Number of chats already in the history, which were left unchanged.
+        notes: What to report to the user, with counts.
     """
 
     chats: int = 0
@@ -67,37 +65,37 @@ class Imported:
 
 
 def import_chats(
-    database: Database, source: Path | IO[bytes], *, dry_run: bool = False, progress: Progress | None = None
+    database: Database, source: Path | IO[bytes], *, dry_run: bool = False, on_progress: StepCallback | None = None
 ) -> Imported:
-    """Add the chats of a file to the history, below those that are there.
+    """Add the chats of a file to the history, below the existing ones.
 
     Args:
         database: The history.
-        source: edgechat's own JSON, an export of ChatGPT or Open WebUI, or a log of `llm`: a file, or a stream of it.
-        dry_run: Only tell what would be added.
-        progress: Is told how far it has come.
+        source: edgechat's own JSON, an export from ChatGPT or Open WebUI, or a log of `llm`: a file or a stream.
+        dry_run: Only determine what would be added.
+        on_progress: Called with the current step, the amount done and the total.
 
     Raises:
-        TransferError: The file cannot be read, is of no known form, or is damaged. Nothing was added.
+        TransferError: The file cannot be read, has an unknown format, or is damaged. Nothing was added.
         StorageError: The history cannot be read or written. Nothing was added.
     """
     notes: Counter[str] = Counter()
-    told = progress or (lambda _what, _done, _total: None)
+    report = on_progress or (lambda _what, _done, _total: None)
     name = str(source) if isinstance(source, Path) else "standard input"
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as waiting:
         staged: list[tuple[float, int, int]] = []
-        with _in_words(name), _opened(source) as (file, path):
-            for whole, ours in _chats(file, path, notes, told):
+        with _translate_errors(name), _opened(source) as (file, path):
+            for whole, ours in _chats(file, path, notes, report):
                 chat = _bounded(whole, notes)
                 packed = msgspec.msgpack.encode(chat)
-                # Our own files are in the order of the history; of others the chat changed last comes last.
+                # Our own files are in history order; for others, the most recently changed chat comes last.
                 staged.append((0.0 if ours else chat.updated, waiting.tell(), len(packed)))
-                _keep(waiting, packed)
+                _stage(waiting, packed)
         staged.sort()
 
         def unpacked() -> Iterator[CarriedChat]:
             for n, (_, at, length) in enumerate(staged):
-                told("comparing" if dry_run else "saving", n, len(staged))
+                report("comparing" if dry_run else "saving", n, len(staged))
                 waiting.seek(at)
                 yield msgspec.msgpack.decode(waiting.read(length), type=CarriedChat)
 
@@ -105,16 +103,16 @@ def import_chats(
 
 
 def _bounded(chat: CarriedChat, notes: Counter[str]) -> CarriedChat:
-    """A chat without settings that no model can be asked for; what the user's settings say takes their place."""
+    """Drop settings with invalid values from a chat; the user's settings then apply."""
     settings = chat.settings
     if settings is None:
         return chat
-    given = {name: value for name, value in msgspec.structs.asdict(settings).items() if value is not None}
-    wrong = [name for name, value in given.items() if not in_bounds(name, value)]
+    values = {name: value for name, value in msgspec.structs.asdict(settings).items() if value is not None}
+    wrong = [name for name, value in values.items() if not in_bounds(name, value)]
     for name in wrong:
         notes[f"values of {name!r} are out of range and were left out"] += 1
-    kept = {name: value for name, value in given.items() if name not in wrong}
-    return msgspec.structs.replace(chat, settings=CarriedSettings(**kept) if kept else None)
+    valid = {name: value for name, value in values.items() if name not in wrong}
+    return msgspec.structs.replace(chat, settings=CarriedSettings(**valid) if valid else None)
 
 
 def _add(
@@ -123,7 +121,7 @@ def _add(
     totals: Counter[str] = Counter()
 
     def new(db: sqlite3.Connection) -> Iterator[CarriedChat]:
-        # Compared with what was there before: a file may hold two chats that are alike.
+        # Compared with what existed before: a file may contain two identical chats.
         there = created_at(db)
         marks: dict[int, frozenset[bytes]] = {}
         for chat in chats:
@@ -146,16 +144,16 @@ def _add(
                 pass
     else:
         with database.writing() as db:
-            for name, times in put_below(db, new(db), count).items():
+            for name, times in add_below(db, new(db), count).items():
                 notes[f"values of {name!r} could not be kept by this history"] += times
     return Imported(totals["chats"], totals["turns"], totals["replies"], totals["known"], notes)
 
 
 def fingerprints(chat: CarriedChat) -> frozenset[bytes]:
-    """What a chat says, as digests: one a turn, with all before it, and one a reply.
+    """Return digests of a chat's content: one per turn, including everything before it, and one per reply.
 
-    A chat whose digests are all in another of the same time has nothing that the other has not, even if that was
-    renamed or went on since.
+    A chat whose digests are all contained in another one of the same time adds nothing to it, even if that one was
+    renamed or continued since.
     """
     marks: list[bytes] = []
     replies: list[bytes] = []
@@ -171,20 +169,20 @@ def _digest(before: bytes, text: str, created: float) -> bytes:
 
 
 def _chats(
-    file: BufferedReader, path: Path | None, notes: Counter[str], progress: Progress
+    file: BufferedReader, path: Path | None, notes: Counter[str], on_progress: StepCallback
 ) -> Iterator[tuple[CarriedChat, bool]]:
-    """The chats of a file, and whether they are in edgechat's own form."""
+    """Yield the chats of a file, and whether they are in edgechat's own format."""
     head = file.peek(16)[:16]
     if head.startswith(b"SQLite format 3\0"):
         with _on_disk(file, path) as copy:
             for chat in read_llm(copy, notes):
                 yield chat, False
     elif head.startswith(b"PK"):
-        with _on_disk(file, path) as copy, _archive_in_words():
+        with _on_disk(file, path) as copy, _translate_archive_errors():
             for entry, size in _zipped(copy):
-                yield from _json(_Counted(entry, size, progress), notes)
+                yield from _json(_Counted(entry, size, on_progress), notes)
     else:
-        yield from _json(_Counted(file, path.stat().st_size if path else 0, progress), notes)
+        yield from _json(_Counted(file, path.stat().st_size if path else 0, on_progress), notes)
 
 
 def _json(file: Readable, notes: Counter[str]) -> Iterator[tuple[CarriedChat, bool]]:
@@ -218,7 +216,7 @@ def _object(members: dict[str, bytes]) -> bytes:
 
 
 class _Form(msgspec.Struct):
-    """By what edgechat's own file is known."""
+    """Identifies edgechat's own files."""
 
     format: str = ""
     version: int = 0
@@ -244,7 +242,7 @@ def _own(raw: bytes) -> tuple[CarriedChat, bool]:
 
 
 class _Known(msgspec.Struct):
-    """By what the chats of each program are known."""
+    """Identifies each program's chats."""
 
     mapping: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     chat: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -272,7 +270,7 @@ def _unknown(found: dict[str, bytes] | dict[str, msgspec.Raw]) -> TransferError:
 
 
 def _zipped(path: Path) -> Iterator[tuple[IO[bytes], int]]:
-    """The conversations of ChatGPT's archive, and their sizes. Nothing is unpacked to the disk."""
+    """Yield the conversations in ChatGPT's archive and their sizes. Nothing is extracted to disk."""
     length = path.stat().st_size
     _check_directory(path, length)
     with zipfile.ZipFile(path) as archive:
@@ -283,7 +281,7 @@ def _zipped(path: Path) -> Iterator[tuple[IO[bytes], int]]:
                 "The archive has no conversations.json in it.",
                 "Give the archive that ChatGPT sent, or the file itself.",
             )
-        # `zipfile` gives no more of an entry than its size says.
+        # `zipfile` reads no more of an entry than its declared size.
         if sum(entry.file_size for entry in entries) > _LARGEST_RATIO * length:
             raise TransferError(
                 "Archive is not believable",
@@ -296,7 +294,7 @@ def _zipped(path: Path) -> Iterator[tuple[IO[bytes], int]]:
 
 
 @contextmanager
-def _archive_in_words() -> Iterator[None]:
+def _translate_archive_errors() -> Iterator[None]:
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error) as error:
@@ -306,7 +304,7 @@ def _archive_in_words() -> Iterator[None]:
 
 
 def _check_directory(path: Path, length: int) -> None:
-    """Refuse a list of entries that would fill the memory; `zipfile` reads it whole."""
+    """Refuse a directory that would fill the memory, since `zipfile` reads it completely."""
     with path.open("rb") as file:
         file.seek(-min(length, 22 + 0xFFFF), SEEK_END)
         tail = file.read()
@@ -316,24 +314,24 @@ def _check_directory(path: Path, length: int) -> None:
 
 
 class _Counted:
-    """A file that tells how far it was read."""
+    """A file that reports how far it has been read."""
 
-    def __init__(self, file: IO[bytes], size: int, progress: Progress) -> None:
+    def __init__(self, file: IO[bytes], size: int, on_progress: StepCallback) -> None:
         self._file = file
         self._size = size
         self._done = 0
-        self._progress = progress
+        self._on_progress = on_progress
 
     def read(self, size: int, /) -> bytes:
         data = self._file.read(size)
         self._done += len(data)
-        self._progress("reading", self._done, self._size)
+        self._on_progress("reading", self._done, self._size)
         return data
 
 
 @contextmanager
 def _opened(source: Path | IO[bytes]) -> Iterator[tuple[BufferedReader, Path | None]]:
-    """The file, and where it lies; what is not a regular file lies nowhere that could be read twice."""
+    """Open the source; the path is None unless it is a regular file, which can be read twice."""
     if isinstance(source, Path):
         with source.open("rb") as file:
             yield file, source if stat.S_ISREG(source.stat().st_mode) else None
@@ -343,7 +341,7 @@ def _opened(source: Path | IO[bytes]) -> Iterator[tuple[BufferedReader, Path | N
 
 @contextmanager
 def _on_disk(file: BufferedReader, path: Path | None) -> Iterator[Path]:
-    """The file as one on the disk that can be read at any place: itself, or a copy of what a pipe gives."""
+    """Provide a seekable file on disk: the source itself, or a copy of what a pipe delivers."""
     if path is not None:
         yield path
         return
@@ -354,7 +352,7 @@ def _on_disk(file: BufferedReader, path: Path | None) -> Iterator[Path]:
         yield copy
 
 
-def _keep(waiting: IO[bytes], packed: bytes) -> None:
+def _stage(waiting: IO[bytes], packed: bytes) -> None:
     try:
         waiting.write(packed)
     except OSError as error:
@@ -372,7 +370,7 @@ def _in_chat(number: int) -> Iterator[None]:
 
 
 @contextmanager
-def _in_words(name: str) -> Iterator[None]:
+def _translate_errors(name: str) -> Iterator[None]:
     try:
         yield
     except TransferError as error:

@@ -1,10 +1,10 @@
 """The log of Simon Willison's `llm`: logs.db, an SQLite file with a row for each prompt and its response.
 
-That is how `llm` wrote for years; newer ones (0.36) write into other tables of the same file, which
-`transfer_llm_threads` reads. A file may hold both.
+That is the traditional format; newer versions (0.36) write to other tables of the same file, which
+`transfer.llm_threads` reads. A file may contain both.
 
-The file belongs to another program and may come from anybody: it is opened to be read only, nothing that it defines is
-trusted, and what it holds is bounded and checked like any other import.
+The file belongs to another program and may be untrusted: it is opened read-only, nothing it defines is trusted, and its
+content is limited and validated like any other import.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from edgechat.chat.sanitize import printable
 from edgechat.errors import TransferError
 from edgechat.history.migrations import APPLICATION_ID
-from edgechat.history.transfer.common import count_of, instead, text_of, texts, title_of, utc
+from edgechat.history.transfer.common import count_of, placeholder, text_of, texts, title_of, utc
 from edgechat.history.transfer.json_stream import LARGEST_ITEM
 from edgechat.history.transfer.llm_threads import NEEDED, read_threads
 from edgechat.history.transfer.schema import CarriedChat, CarriedReply, CarriedTurn
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BUSY_SECONDS = 2.0
-"""How long to wait for `llm` to finish writing a response."""
+"""Seconds to wait for `llm` to finish writing a response."""
 
 _RESPONSES = ("id", "model", "prompt", "response", "conversation_id", "datetime_utc")
 _USED = (*_RESPONSES, "system", "input_tokens", "output_tokens")
 
 
 def read_llm(path: Path, notes: Counter[str]) -> Iterator[CarriedChat]:
-    """The chats of the log.
+    """Yield the chats of the log.
 
     Args:
-        path: The file; it is not changed, and nothing is made beside it.
-        notes: Counts what people should be told.
+        path: The file; it is not changed, and nothing is created next to it.
+        notes: Counts what to report to the user.
 
     Raises:
-        TransferError: It is a database of another program, damaged, locked, or holds what is no chat.
+        TransferError: It is another program's database, damaged, locked, or contains something that is not a chat.
     """
     try:
         with closing(_open(path)) as db:
@@ -62,8 +62,8 @@ def read_llm(path: Path, notes: Counter[str]) -> Iterator[CarriedChat]:
 def _open(path: Path) -> sqlite3.Connection:
     with path.open("rb") as file:
         writes_ahead = file.read(20)[18:] == b"\2\2"
-    # Reading such a file makes two others beside it, and fails where that is not possible. While nobody has it open,
-    # which shows in its log not being there, it can be read as one that does not change; any other is locked.
+    # Reading such a file creates two others next to it, and fails where that is impossible. If nobody has it open,
+    # which shows in the absence of its log, it can be opened as immutable; otherwise it is locked.
     unchanging = writes_ahead and not path.with_name(f"{path.name}-wal").exists()
     uri = f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if unchanging else ''}"
     db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
@@ -75,7 +75,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _chats(db: sqlite3.Connection, notes: Counter[str]) -> Iterator[CarriedChat]:
-    db.execute("BEGIN")  # one state of the log, whatever `llm` writes meanwhile
+    db.execute("BEGIN")  # a consistent snapshot, whatever `llm` writes meanwhile
     tables = {
         name: {str(row[1]) for row in db.execute(f"PRAGMA table_info({name})")}
         for name, sql in db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall()
@@ -105,7 +105,7 @@ def _conversations(db: sqlite3.Connection, tables: dict[str, set[str]], notes: C
         columns.append("c.name")
         source += " LEFT JOIN conversations c ON c.id = r.conversation_id"
     if "id" in tables.get("turns", set()):
-        source += " WHERE r.id NOT IN (SELECT id FROM turns WHERE id IS NOT NULL)"  # as `llm logs` tells the two apart
+        source += " WHERE r.id NOT IN (SELECT id FROM turns WHERE id IS NOT NULL)"  # as `llm logs` does
     names = [column.partition(".")[2] for column in columns]
     rows = (
         dict(zip(names, row, strict=True))
@@ -163,7 +163,7 @@ def _chat(rows: list[dict[str, Any]], beside: _Beside, notes: Counter[str]) -> C
 
 
 class _Beside:
-    """What the log keeps in other tables, by the response it belongs to."""
+    """What the log stores in other tables, by response."""
 
     def __init__(self) -> None:
         self.prompt: dict[str, list[str]] = defaultdict(list)
@@ -210,7 +210,7 @@ def _beside(db: sqlite3.Connection, tables: dict[str, set[str]], notes: Counter[
             "SELECT p.response_id, a.type, a.path, a.url FROM prompt_attachments p "
             'JOIN attachments a ON a.id = p.attachment_id ORDER BY p.response_id, p."order"'
         ):
-            add(found.attachments, response, [text_of(instead("attachment", path or url or kind, notes), notes)])
+            add(found.attachments, response, [text_of(placeholder("attachment", path or url or kind, notes), notes)])
     for table, words in (
         ("tool_calls", "calls of tools were left out"),
         ("tool_results", "outputs of tools were left out"),

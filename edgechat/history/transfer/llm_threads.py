@@ -1,7 +1,7 @@
-"""The newer half of `llm`'s log: threads of messages that know their parent, as llm 0.36 writes them.
+"""The newer format of `llm`'s log: threads of messages with a parent, as written by llm 0.36.
 
-A message is stored once for all threads that begin alike; a turn is one call of a model, which added the messages from
-its `parent_message_hash` to its `tip_message_hash`. What is bounded and trusted is as in `transfer_llm`.
+A message shared by several threads is stored once; a turn is one call of a model, which added the messages from its
+`parent_message_hash` to its `tip_message_hash`. Limits and trust are as in `transfer.llm`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgechat.errors import TransferError
-from edgechat.history.transfer.common import count_of, instead, text_of, texts, title_of, utc
+from edgechat.history.transfer.common import count_of, placeholder, text_of, texts, title_of, utc
 from edgechat.history.transfer.json_stream import LARGEST_ITEM
-from edgechat.history.transfer.message_tree import Node, grow
+from edgechat.history.transfer.message_tree import Node, build_tree
 from edgechat.history.transfer.schema import CarriedChat, CarriedReply
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ NEEDED = {
     "fragments": {"id", "content"},
     "attachments": {"id", "type", "path", "url"},
 }
-"""The tables and columns by which such a log is known."""
+"""The tables and columns that identify such a log."""
 
 _LEFT_OUT = {
     "reasoning": "messages of a model to itself were left out",
@@ -53,17 +53,17 @@ class _Payload(msgspec.Struct):
 
 
 def read_threads(db: sqlite3.Connection, notes: Counter[str]) -> Iterator[CarriedChat]:
-    """The chats of the threads.
+    """Yield the chats of the threads.
 
     Raises:
-        TransferError: What is there is no chat, or too large for one.
+        TransferError: The content is not a chat, or is too large.
         sqlite3.Error: The log cannot be read.
     """
-    for thread, name, tip, begun in db.execute("SELECT id, name, tip_message_hash, datetime_utc FROM threads"):
+    for thread, name, tip, started in db.execute("SELECT id, name, tip_message_hash, datetime_utc FROM threads"):
         reader = _Thread(db, notes)
         models: list[str] = []
-        times = [utc(begun)] if utc(begun) else []
-        for last, model, asked, answered, time in db.execute(
+        times = [utc(started)] if utc(started) else []
+        for last, model, sent, generated, time in db.execute(
             "SELECT tip_message_hash, model, input_tokens, output_tokens, datetime_utc FROM turns "
             "WHERE thread_id = ? ORDER BY datetime_utc, id",
             (thread,),
@@ -71,9 +71,9 @@ def read_threads(db: sqlite3.Connection, notes: Counter[str]) -> Iterator[Carrie
             models.append("".join(texts(model, notes)))
             times.append(utc(time))
             reader.add(
-                last, CarriedReply("", "complete", utc(time), 0.0, models[-1], count_of(asked), 0, count_of(answered))
+                last, CarriedReply("", "complete", utc(time), 0.0, models[-1], count_of(sent), 0, count_of(generated))
             )
-        tree = grow(reader.nodes, tip if isinstance(tip, str) else None, notes)
+        tree = build_tree(reader.nodes, tip if isinstance(tip, str) else None, notes)
         first = next((turn.user for turn in tree.turns if turn.user), "")
         yield CarriedChat(
             title_of("".join(texts(name, notes)) or first[:60], notes),
@@ -87,7 +87,7 @@ def read_threads(db: sqlite3.Connection, notes: Counter[str]) -> Iterator[Carrie
 
 
 class _Thread:
-    """The messages of one thread, gathered from the last one of each turn up to the first."""
+    """The messages of one thread, collected from the last message of each turn upwards."""
 
     def __init__(self, db: sqlite3.Connection, notes: Counter[str]) -> None:
         self.nodes: dict[str, Node] = {}
@@ -96,7 +96,7 @@ class _Thread:
         self._size = 0
 
     def add(self, last: Any, call: CarriedReply) -> None:
-        """Add a message and those before it that are not there yet, which came with that call of a model."""
+        """Add a message and its ancestors that are still missing, all of which came with that call of a model."""
         found: dict[str, Node] = {}
         while isinstance(last, str) and last not in self.nodes and last not in found:
             row = self._db.execute("SELECT parent_hash, role FROM messages WHERE hash = ?", (last,)).fetchone()
@@ -141,14 +141,14 @@ class _Thread:
         if ref.fragment is None:
             return text_of(ref.literal or "", self._notes)
         row = self._db.execute("SELECT content FROM fragments WHERE id = ?", (ref.fragment,)).fetchone()
-        return "".join(texts(row[0], self._notes)) if row else instead("fragment", None, self._notes)
+        return "".join(texts(row[0], self._notes)) if row else placeholder("fragment", None, self._notes)
 
     def _attachment(self, attachment: _Attachment | None) -> str:
         row = None
         if attachment is not None:
             query = "SELECT COALESCE(path, url, type) FROM attachments WHERE id = ?"
             row = self._db.execute(query, (attachment.id,)).fetchone()
-        return text_of(instead("attachment", row[0] if row else None, self._notes), self._notes)
+        return text_of(placeholder("attachment", row[0] if row else None, self._notes), self._notes)
 
 
 def _payload(payload: Any) -> _Payload:

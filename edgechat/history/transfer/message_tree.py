@@ -1,9 +1,9 @@
-"""Messages that know their parent, as other programs keep them, to turns and replies.
+"""Converts messages with a parent, as other programs store them, to turns and replies.
 
 Elsewhere each message is a node: a reply follows a question, the next question follows one reply, and an answer may
-come in several messages with tools between them. Here a turn holds its replies, and the next turn follows the turn. So
-the messages of an answer become one reply, and where questions follow more than one reply of a turn, the turn is
-repeated for each: every branch is then read by a model as it was held.
+consist of several messages with tool calls between them. Here a turn contains its replies, and the next turn follows
+the turn. So the messages of an answer are merged into one reply, and if questions follow several replies of a turn, the
+turn is repeated for each: a model then reads every branch as it happened.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 LONGEST_ANSWER = 1000
-"""Messages that may be joined to one reply."""
+"""Maximum number of messages merged into one reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One message of another program.
+    """One message from another program.
 
     Attributes:
-        kind: Who wrote it; "none" for what was left out, through which its children still follow its parent.
+        kind: Who wrote it; "none" for a skipped message, whose children are attached to its parent.
         parent: The message it follows; None for a first one.
-        children: The messages that follow it, in their order; only order is taken from it.
-        text: What was written, by the user or as a system message.
+        children: The messages that follow it; used only for their order.
+        text: What the user or a system message said.
         created: Seconds since the epoch.
-        reply: What was written, by a model.
+        reply: What a model said.
     """
 
     kind: Literal["system", "user", "assistant", "none"]
@@ -47,7 +47,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """What became of the messages.
+    """The result of the conversion.
 
     Attributes:
         turns, leaf: As in `CarriedChat`.
@@ -61,7 +61,7 @@ class Tree:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Run:
-    """The messages of an answer so far: the last one, and those before it."""
+    """The messages of an answer so far: the last one, and its predecessors."""
 
     last: str
     reply: CarriedReply
@@ -71,14 +71,14 @@ class _Run:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Answer:
-    """A whole answer, and what was asked after it."""
+    """A complete answer, and the questions that follow it."""
 
     run: _Run
     followed_by: list[str] = field(default_factory=list)
 
     @property
     def parts(self) -> list[CarriedReply]:
-        """Its messages, oldest first."""
+        """Return its messages, oldest first."""
         parts: list[CarriedReply] = []
         run: _Run | None = self.run
         while run is not None:
@@ -87,16 +87,16 @@ class _Answer:
         return parts[::-1]
 
 
-def grow(nodes: dict[str, Node], current: str | None, notes: Counter[str]) -> Tree:
-    """The turns of a chat.
+def build_tree(nodes: dict[str, Node], current: str | None, notes: Counter[str]) -> Tree:
+    """Build the turns of a chat.
 
     Args:
-        nodes: The messages by id, in the file's order.
-        current: The last message of the branch that is shown.
-        notes: Counts what people should be told.
+        nodes: The messages by id, in file order.
+        current: The last message of the active branch.
+        notes: Counts what to report to the user.
 
     Raises:
-        TransferError: Messages follow each other in a circle, or too many make one answer.
+        TransferError: The messages form a cycle, or an answer consists of too many.
     """
     children = _children(nodes, notes)
     path = _path(nodes, current)
@@ -104,35 +104,35 @@ def grow(nodes: dict[str, Node], current: str | None, notes: Counter[str]) -> Tr
     turns: list[CarriedTurn] = []
     leaf: int | None = None
     systems: list[str] = []
-    seen = 0
-    # The messages before the first question, then each question with what answers it.
+    consumed = 0
+    # First the messages before the first question, then each question with its answers.
     waiting: list[tuple[str | None, int | None]] = [(None, None)]
     while waiting:
-        asked, parent = waiting.pop()
-        answers, direct, passed = _answers(nodes, children, asked, systems, notes)
-        seen += passed
-        shown = max(
+        question, parent = waiting.pop()
+        answers, direct, passed = _answers(nodes, children, question, systems, notes)
+        consumed += passed
+        active = max(
             (answer for answer in answers if answer.run.last in on_path),
             key=lambda answer: answer.run.length,
             default=None,
         )
-        main = shown or next((answer for answer in answers if answer.followed_by), answers[-1] if answers else None)
+        main = active or next((answer for answer in answers if answer.followed_by), answers[-1] if answers else None)
         later: list[tuple[str | None, int | None]] = []
-        for replies, shown_reply, after in _copies(answers, main, direct):
+        for replies, active_reply, after in _copies(answers, main, direct):
             place = parent
-            if asked is not None or replies:
+            if question is not None or replies:
                 place = len(turns)
-                turns.append(_turn(nodes, asked, parent, replies, shown_reply))
+                turns.append(_turn(nodes, question, parent, replies, active_reply))
                 if parent is not None:
                     turns[-1] = replace(turns[-1], follows=turns[parent].active)
-                if shown_reply is main and path and (asked in on_path or asked is None):
+                if active_reply is main and path and (question in on_path or question is None):
                     leaf = place
             later += [(name, place) for name in after]
         waiting += reversed(later)
-    if seen < len(nodes):
+    if consumed < len(nodes):
         raise TransferError(
             "Chat is damaged",
-            f"{len(nodes) - seen} of its messages follow each other in a circle.",
+            f"{len(nodes) - consumed} of its messages follow each other in a circle.",
             "Take that chat out of the file, then try again.",
         )
     if leaf is None and turns:
@@ -143,9 +143,9 @@ def grow(nodes: dict[str, Node], current: str | None, notes: Counter[str]) -> Tr
 def _copies(
     answers: Sequence[_Answer], main: _Answer | None, direct: Sequence[str]
 ) -> Iterator[tuple[list[_Answer], _Answer | None, list[str]]]:
-    """The turns that one question becomes: the replies of each, the one shown, and the questions that follow it.
+    """Yield the turns a question becomes: the replies of each, the active one, and the questions that follow it.
 
-    One turn holds the main reply and those after which nothing was asked; each other reply has a turn of its own.
+    One turn has the main reply and those not followed by a question; every other reply gets a turn of its own.
     """
     together = [answer for answer in answers if answer is main or not answer.followed_by]
     if main is None:
@@ -158,17 +158,17 @@ def _copies(
 
 
 def _turn(
-    nodes: dict[str, Node], asked: str | None, parent: int | None, answers: Sequence[_Answer], main: _Answer | None
+    nodes: dict[str, Node], question: str | None, parent: int | None, answers: Sequence[_Answer], main: _Answer | None
 ) -> CarriedTurn:
     replies = tuple(_joined(answer.parts) for answer in answers)
     active = next((n for n, answer in enumerate(answers) if answer is main), None)
-    if asked is None:  # a model that spoke first
+    if question is None:  # the model spoke first
         return CarriedTurn("", replies[0].created, parent, replies, active)
-    return CarriedTurn(nodes[asked].text, nodes[asked].created, parent, replies, active)
+    return CarriedTurn(nodes[question].text, nodes[question].created, parent, replies, active)
 
 
 def _joined(parts: Sequence[CarriedReply]) -> CarriedReply:
-    """Several messages as one reply, which ended as the last of them did."""
+    """Merge several messages into one reply, which ended like the last of them."""
     if len(parts) == 1:
         return parts[0]
     return replace(
@@ -187,15 +187,15 @@ def _joined(parts: Sequence[CarriedReply]) -> CarriedReply:
 def _answers(
     nodes: dict[str, Node],
     children: dict[str | None, list[str]],
-    asked: str | None,
+    question: str | None,
     systems: list[str],
     notes: Counter[str],
 ) -> tuple[list[_Answer], list[str], int]:
-    """The answers to a question, the questions that follow it without an answer, and how many messages were passed."""
+    """Return the answers to a question, the questions following it directly, and the number of messages consumed."""
     answers: dict[str, _Answer] = {}
     direct: list[str] = []
     passed = 0
-    waiting: list[tuple[str, _Run | None]] = [(name, None) for name in reversed(children[asked])]
+    waiting: list[tuple[str, _Run | None]] = [(name, None) for name in reversed(children[question])]
     while waiting:
         name, run = waiting.pop()
         node = nodes[name]
@@ -213,7 +213,7 @@ def _answers(
                     "Chat is damaged", f"One answer has more than {LONGEST_ANSWER} messages.", "Take that chat out."
                 )
         elif node.kind == "system" and node.text:
-            if asked is None and run is None:
+            if question is None and run is None:
                 systems.append(node.text)
             else:
                 notes["system messages in the middle of a chat were left out"] += 1
@@ -224,7 +224,7 @@ def _answers(
 
 
 def _children(nodes: dict[str, Node], notes: Counter[str]) -> dict[str | None, list[str]]:
-    """What follows each message, and under None the first ones: by what `parent` says, in the order of `children`."""
+    """Return the children of each message, and the first ones under None: by `parent`, in the order of `children`."""
     ranks = {child: n for node in nodes.values() for n, child in enumerate(node.children)}
     found: dict[str | None, list[str]] = {None: [], **{name: [] for name in nodes}}
     for name, node in nodes.items():

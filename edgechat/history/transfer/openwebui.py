@@ -1,8 +1,8 @@
-"""Open WebUI's exports: a list of chats, each with `history.messages`, a map of messages that know their parent.
+"""Open WebUI's exports: a list of chats, each with `history.messages`, a map of messages with a parent.
 
-"Export chats" writes what its database has (`{"title": ..., "chat": {...}, "created_at": ...}`); an older version, or
-another program, may write the inner part alone, and the oldest had a list of messages in place of the map. What makes a
-chat is checked; what is told beside that is taken where it is as expected.
+"Export chats" writes database records (`{"title": ..., "chat": {...}, "created_at": ...}`); an older version or another
+program may write only the inner part, and the oldest had a list of messages instead of the map. Chats are validated
+strictly; everything else is used if it has the expected form.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from edgechat.history.transfer.common import count_of, decode, instead, seconds, text_of, title_of
-from edgechat.history.transfer.message_tree import Node, grow
+from edgechat.history.transfer.common import count_of, decode, placeholder, seconds, text_of, title_of
+from edgechat.history.transfer.message_tree import Node, build_tree
 from edgechat.history.transfer.schema import CarriedChat, CarriedReply, State
 
 
@@ -58,15 +58,15 @@ class _Record(msgspec.Struct):
 
 
 def read_openwebui(raw: bytes, notes: Counter[str], *, bare: bool) -> CarriedChat:
-    """One chat of the export.
+    """Convert one chat of the export.
 
     Args:
         raw: Its JSON text.
-        notes: Counts what people should be told.
-        bare: Whether it is the inner part alone.
+        notes: Counts what to report to the user.
+        bare: Whether it is just the inner part.
 
     Raises:
-        TransferError: It is of another form, or its messages follow each other in a circle.
+        TransferError: It has another format, or its messages form a cycle.
     """
     record = _Record(decode(raw, _Inner)) if bare else decode(raw, _Record)
     chat = record.chat
@@ -81,7 +81,7 @@ def read_openwebui(raw: bytes, notes: Counter[str], *, bare: bool) -> CarriedCha
             for n, message in enumerate(listed)
         }
         current = str(len(listed) - 1)
-    tree = grow({name: _node(message, created, notes) for name, message in messages.items()}, current, notes)
+    tree = build_tree({name: _node(message, created, notes) for name, message in messages.items()}, current, notes)
     system = _some(chat.params, "system") or chat.system
     model = chat.models[0] if isinstance(chat.models, list) and chat.models else None
     return CarriedChat(
@@ -129,7 +129,7 @@ def _text(message: _Message, notes: Counter[str]) -> str:
     parts: list[str] = []
     for file in message.files if isinstance(message.files, list) else ():
         kind = "image" if _some(file, "type") == "image" else "attachment"
-        parts.append(instead(kind, _some(file, "name"), notes))
+        parts.append(placeholder(kind, _some(file, "name"), notes))
     if isinstance(message.content, str):
         parts.append(message.content)
     for item in message.output if not message.content and isinstance(message.output, list) else ():
@@ -137,7 +137,7 @@ def _text(message: _Message, notes: Counter[str]) -> str:
             parts.append(_text_of(_some(part, "text"), notes))
     for part in message.content if isinstance(message.content, list) else ():
         text = _some(part, "text")
-        parts.append(text if isinstance(text, str) else instead("attachment", _some(part, "type"), notes))
+        parts.append(text if isinstance(text, str) else placeholder("attachment", _some(part, "type"), notes))
     return text_of("\n\n".join(part for part in parts if part), notes)
 
 
@@ -147,12 +147,12 @@ def _error(error: Any) -> str:
 
 
 def _some(value: Any, name: str) -> Any:
-    """A member of what may be an object."""
+    """Return a member of a value that may not be an object."""
     return value.get(name) if isinstance(value, dict) else None
 
 
 def _text_of(value: Any, notes: Counter[str]) -> str:
-    """What may be a text."""
+    """Return the text of a value that may not be text."""
     return text_of(value, notes) if isinstance(value, str) else ""
 
 

@@ -1,7 +1,7 @@
-"""Whole chats out of the history and into it, with every branch, every reply and every time as it was.
+"""Reads and writes complete chats, with every branch, reply and timestamp preserved.
 
-The store moves a chat on step by step, by the clock of the moment; here a chat is taken or put as one value, for being
-carried. Columns are gone through by name, so that a history at another step of the schema gives and takes what it has.
+The store advances a chat step by step by the current time; here a chat is read or written as one value for transfer.
+Columns are accessed by name, so that a history at another schema version works with what it has.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _STATES: dict[str, State] = {
     ReplyState.STOPPED: "stopped",
     ReplyState.FAILED: "failed",
     ReplyState.INTERRUPTED: "interrupted",
-    # What has been written of it so far; nobody goes on with the copy.
+    # What has been written so far; nobody continues the copy.
     ReplyState.STREAMING: "interrupted",
 }
 
 
 def chat_ids(database: Database) -> list[int]:
-    """The chats that are not deleted, the one changed last at the end.
+    """Return the chats that are not deleted, most recently changed last.
 
     Raises:
         StorageError: The history cannot be read.
@@ -44,7 +44,7 @@ def chat_ids(database: Database) -> list[int]:
 
 
 def read_chat(database: Database, chat_id: int) -> CarriedChat | None:
-    """One chat with all its branches; None if there is none of that id, or it is deleted.
+    """Read one chat with all its branches; None if there is none with that id, or it is deleted.
 
     Raises:
         StorageError: The history cannot be read, or is damaged.
@@ -54,7 +54,7 @@ def read_chat(database: Database, chat_id: int) -> CarriedChat | None:
 
 
 def created_at(db: sqlite3.Connection) -> dict[float, list[int]]:
-    """The chats that are not deleted, by the time they were begun."""
+    """Return the chats that are not deleted, by creation time."""
     found: dict[float, list[int]] = defaultdict(list)
     for row in _rows(db, "SELECT * FROM conversation"):
         if row.get("deleted") is None:
@@ -63,32 +63,32 @@ def created_at(db: sqlite3.Connection) -> dict[float, list[int]]:
 
 
 def read_with(db: sqlite3.Connection, chat_id: int) -> CarriedChat:
-    """As `read_chat`, inside a transaction of the caller, of a chat that is there."""
+    """Like `read_chat`, for an existing chat within the caller's transaction."""
     chat = _read(db, chat_id)
     assert chat is not None
     return chat
 
 
-def put_below(db: sqlite3.Connection, chats: Iterable[CarriedChat], count: int) -> Counter[str]:
-    """Add chats below all others, the last of them on top, so that the chat held last is still the first of a list.
+def add_below(db: sqlite3.Connection, chats: Iterable[CarriedChat], count: int) -> Counter[str]:
+    """Add chats below all others, the last of them on top, so that the most recent chat stays first in lists.
 
     Args:
-        db: A write transaction of the caller.
-        chats: The chats; their trees were checked.
-        count: How many there are at the most.
+        db: The caller's write transaction.
+        chats: The chats, with validated trees.
+        count: Maximum number of chats.
 
     Returns:
-        The fields for which this history has no column, and how often they had something to say.
+        The fields for which this history has no column, and how often they had a value.
     """
     columns = {table: _columns(db, table) for table in ("conversation", "turn", "reply")}
     (lowest,) = db.execute("SELECT COALESCE(MIN(touched), 1) FROM conversation").fetchone()
     without: Counter[str] = Counter()
     for place, chat in enumerate(chats, lowest - count):
-        _put(db, chat, place, columns, without)
+        _insert_chat(db, chat, place, columns, without)
     return without
 
 
-def _put(
+def _insert_chat(
     db: sqlite3.Connection, chat: CarriedChat, touched: int, columns: dict[str, set[str]], without: Counter[str]
 ) -> None:
     values = {name: getattr(chat, name) for name in (*_CHAT, "pinned", "archived")}
@@ -140,13 +140,13 @@ def _insert(
     columns: dict[str, set[str]],
     without: Counter[str],
 ) -> int:
-    kept = {name: value for name, value in values.items() if name in columns[table]}
-    without.update(name for name, value in values.items() if value and name not in kept)
+    known = {name: value for name, value in values.items() if name in columns[table]}
+    without.update(name for name, value in values.items() if value and name not in known)
     cursor = db.execute(
-        f"INSERT INTO {table} ({', '.join(kept)}) VALUES ({', '.join('?' * len(kept))})",  # noqa: S608 - own names
-        tuple(kept.values()),
+        f"INSERT INTO {table} ({', '.join(known)}) VALUES ({', '.join('?' * len(known))})",  # noqa: S608 - own names
+        tuple(known.values()),
     )
-    assert cursor.lastrowid is not None  # every table here has integer keys
+    assert cursor.lastrowid is not None  # all tables here have integer keys
     return cursor.lastrowid
 
 
@@ -172,7 +172,7 @@ def _read(db: sqlite3.Connection, chat_id: int) -> CarriedChat | None:
     for turn in _rows(db, "SELECT * FROM turn WHERE conversation = ? ORDER BY id", chat_id):
         parent = turn["parent"]
         if turn.get("deleted") is not None or (parent is not None and parent not in places):
-            continue  # with a deleted turn goes what followed it
+            continue  # what follows a deleted turn is left out too
         places[turn["id"]] = len(turns)
         before = None if parent is None else places[parent]
         follows = _place(replies[parent], turn.get("follows"))
@@ -198,7 +198,7 @@ def _turn(
         tuple(
             CarriedReply(
                 state=_STATES[ReplyState(reply["state"])],
-                # A column that is not there, or says nothing, is as in a reply of which nothing is known.
+                # A missing or empty column is like a reply of which nothing is known.
                 **{name: reply[name] for name in _REPLY if reply.get(name) is not None},
             )
             for reply in replies

@@ -1,9 +1,9 @@
-"""The form in which chats are carried: edgechat's own JSON, and what every other program's export is turned into.
+"""The transfer format: edgechat's own JSON, to which every other program's export is converted.
 
 The file is `{"format": "edgechat-chats", "version": 1, "chats": [...]}`, and these classes are its documentation;
-`edgechat chats export --schema` prints them as a JSON Schema. Nothing of a chat may be missing here: export and import
-are the identity. Nothing here knows of a database. A field that is not known is refused, never dropped in silence; one
-that is added needs a default, so that older files stay readable.
+`edgechat chats export --schema` prints them as a JSON Schema. It must contain everything in a chat: export and import
+are the identity. Nothing here depends on a database. Unknown fields are rejected, never dropped silently; a new field
+needs a default, so that older files remain readable.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def fault(chat: CarriedChat) -> str:
     return ""
 
 
-def shown(chat: CarriedChat) -> Conversation:
+def active_branch(chat: CarriedChat) -> Conversation:
     """The branch of a chat that is shown; ids are places in `chat.turns`."""
     path: list[Turn] = []
     place = chat.leaf

@@ -94,7 +94,7 @@ def test_a_backup_holds_what_is_only_in_the_log_while_a_reply_streams(path: Path
 def test_nothing_is_backed_up_where_nothing_is_kept(path: Path) -> None:
     HistoryStore.open(path).close()
     assert backup.back_up(path) is None
-    store = HistoryStore.forgetful()
+    store = HistoryStore.in_memory()
     store.create_conversation()
     store.housekeep()
     store.close()
@@ -104,21 +104,21 @@ def test_nothing_is_backed_up_where_nothing_is_kept(path: Path) -> None:
 def test_long_deleted_chats_are_purged_in_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     say(path, "old", "new")
     store = HistoryStore.open(path)
-    store.shelf.delete(1)
+    store.chats.delete(1)
     store.housekeep()
-    store.shelf.undelete(1)
-    store.shelf.delete(1)
+    store.chats.undelete(1)
+    store.chats.delete(1)
     later = time.time()
     for days in (9, 18, 27):
         monkeypatch.setattr("edgechat.history.clock.time.time", lambda days=days: later + days * DAY)
         store.housekeep()
-    store.shelf.undelete(1)
-    store.shelf.delete(1)
+    store.chats.undelete(1)
+    store.chats.delete(1)
     for days in (36, 45, 54, 63):
         monkeypatch.setattr("edgechat.history.clock.time.time", lambda days=days: later + days * DAY)
         store.housekeep()
     with pytest.raises(StorageError, match="No such chat"):
-        store.shelf.undelete(1)
+        store.chats.undelete(1)
     assert titles(store) == ["new"]
     store.close()
 

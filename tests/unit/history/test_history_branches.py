@@ -122,23 +122,23 @@ def test_a_reply_that_another_window_writes_is_not_gone_on_with(path: Path, stor
 
 def test_the_shelf(store: HistoryStore) -> None:
     old, middle, new = (store.create_conversation(title=title).id for title in ("old", "middle", "new"))
-    store.shelf.rename(old, "older")
-    store.shelf.pin(old, True)
-    store.shelf.archive(new, True)
+    store.chats.rename(old, "older")
+    store.chats.pin(old, True)
+    store.chats.archive(new, True)
     assert [(chat.title, chat.pinned) for chat in store.list_conversations()] == [("older", True), ("middle", False)]
     assert [chat.id for chat in store.list_conversations(archived=True)] == [new]
     latest = store.latest()
     assert latest is not None
     assert latest.id == middle
-    store.shelf.archive(new, False)
-    store.shelf.pin(old, False)
+    store.chats.archive(new, False)
+    store.chats.pin(old, False)
     assert [chat.id for chat in store.list_conversations()] == [new, middle, old]
 
 
 def test_a_chat_has_settings_of_its_own(store: HistoryStore) -> None:
     chat = store.create_conversation().id
     settings = ChatSettings(temperature=0.0, top_p=0.5, repetition_penalty=1.5, seed=7, max_tokens=9)
-    store.shelf.configure(chat, "Be brief.", settings)
+    store.chats.configure(chat, "Be brief.", settings)
     found = store.conversation(chat)
     assert (found.system, found.settings) == ("Be brief.", settings)
 
@@ -146,29 +146,29 @@ def test_a_chat_has_settings_of_its_own(store: HistoryStore) -> None:
 def test_a_deleted_chat_is_gone_and_comes_back(store: HistoryStore, tree: dict[str, int]) -> None:
     chat = tree["chat"]
     before = store.conversation(chat)
-    store.shelf.delete(chat)
+    store.chats.delete(chat)
     assert store.list_conversations() == []
     assert store.latest() is None
     for call in (
         lambda: store.conversation(chat),
         lambda: store.add_turn(chat, None, "late"),
-        lambda: store.shelf.delete(chat),
-        lambda: store.shelf.rename(chat, "x"),
-        lambda: store.shelf.duplicate(chat),
+        lambda: store.chats.delete(chat),
+        lambda: store.chats.rename(chat, "x"),
+        lambda: store.chats.duplicate(chat),
     ):
         with pytest.raises(StorageError, match="No such chat"):
             call()
-    store.shelf.undelete(chat)
+    store.chats.undelete(chat)
     assert store.conversation(chat) == before
     with pytest.raises(StorageError, match="No such chat"):
-        store.shelf.undelete(99)
+        store.chats.undelete(99)
 
 
 def test_a_copy_has_all_branches_and_none_of_what_is_deleted(store: HistoryStore, tree: dict[str, int]) -> None:
     said(store, tree["chat"], tree["b2"], "d", "one", "two")
     store.branches.show_reply(store.conversation(tree["chat"]).turns[-1].replies[0].id)
     store.branches.delete_turn(tree["c"])
-    copy = store.conversation(store.shelf.duplicate(tree["chat"]))
+    copy = store.conversation(store.chats.duplicate(tree["chat"]))
     original = store.conversation(tree["chat"])
     assert copy.title == f"{original.title} (copy)"
     assert copy.messages() == original.messages()
@@ -184,7 +184,7 @@ def test_a_copy_of_a_streaming_reply_is_what_has_come(store: HistoryStore) -> No
     chat = store.create_conversation()
     reply = store.add_reply(store.add_turn(chat.id, None, "x").id)
     store.append_text(reply.id, "so far")
-    copy = store.conversation(store.shelf.duplicate(chat.id)).turns[0].reply
+    copy = store.conversation(store.chats.duplicate(chat.id)).turns[0].reply
     assert copy is not None
     assert (copy.text, copy.state) == ("so far", ReplyState.INTERRUPTED)
     store.append_text(reply.id, ", so good")
@@ -202,14 +202,14 @@ def test_only_what_was_deleted_long_ago_is_purged(
     now[0] += 5 * DAY
     store.branches.delete_turn(tree["b"])
     now[0] += 5 * DAY
-    store.shelf.delete(gone)
-    assert store.shelf.purge(11) == (0, 0)
-    assert store.shelf.purge(4.9) == (0, 2)
-    assert store.shelf.purge(4.9) == (0, 0)
-    assert store.shelf.purge() == (1, 0)
+    store.chats.delete(gone)
+    assert store.chats.purge(11) == (0, 0)
+    assert store.chats.purge(4.9) == (0, 2)
+    assert store.chats.purge(4.9) == (0, 0)
+    assert store.chats.purge() == (1, 0)
     assert shown(store, tree["chat"]) == ["a", "b2"]
     with pytest.raises(StorageError):
-        store.shelf.undelete(gone)
+        store.chats.undelete(gone)
     store.close()
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)

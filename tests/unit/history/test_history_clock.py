@@ -52,14 +52,14 @@ def say(path: Path, words: str) -> int:
 
 def delete(path: Path, chat: int) -> None:
     store = HistoryStore.open(path)
-    store.shelf.delete(chat)
+    store.chats.delete(chat)
     store.close()
 
 
 def is_there(path: Path, chat: int) -> bool:
     store = HistoryStore.open(path)
     try:
-        store.shelf.undelete(chat)
+        store.chats.undelete(chat)
     except StorageError:
         return False
     finally:
@@ -124,7 +124,7 @@ def test_whatever_the_clock_does_two_starts_purge_nothing(path: Path, at: Callab
                 leap = chance.uniform(-1e12, 1e12)
                 patch.setattr("edgechat.history.clock.time.time", lambda leap=leap: leap)
                 store = HistoryStore.open(path)
-                store.shelf.purge(30)
+                store.chats.purge(30)
                 store.close()
         assert is_there(path, chat)
 
@@ -152,7 +152,7 @@ def test_backups_of_a_device_that_starts_in_1970_go_on(path: Path, at: Callable[
         at(Y1970 + 60)
         say(path, f"said at start {number}")
     found = backup.backups(path)
-    assert len(found) == backup.KEPT
+    assert len(found) == backup.MAX_BACKUPS
     with closing(sqlite3.connect(found[0])) as db:
         assert db.execute("SELECT MAX(user) FROM turn WHERE user LIKE '%start 10'").fetchone() == ("said at start 10",)
     with closing(sqlite3.connect(found[-1])) as db:
@@ -167,7 +167,7 @@ def test_a_day_in_2036_does_not_keep_the_backups_of_later_days_away(path: Path, 
         at(Y2026 + day * DAY)
         start(path)
     found = backup.backups(path)
-    assert len(found) == backup.KEPT
+    assert len(found) == backup.MAX_BACKUPS
     assert backup.day_of(found[0]) == f"{datetime.fromtimestamp(Y2026 + 8 * DAY):%Y-%m-%d}"
     assert all(backup.day_of(file) < "2030" for file in found)
 
@@ -189,7 +189,7 @@ def test_backups_of_older_versions_come_before(path: Path, at: Callable[[float],
     say(path, "x")
     start(path)
     assert [backup.day_of(file) for file in backup.backups(path)][:2] == ["1970-01-01", "2026-01-07"]
-    assert len(backup.backups(path)) == backup.KEPT
+    assert len(backup.backups(path)) == backup.MAX_BACKUPS
 
 
 def test_what_an_older_version_deleted_counts_anew(path: Path, at: Callable[[float], None]) -> None:

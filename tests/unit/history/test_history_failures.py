@@ -222,7 +222,7 @@ def test_a_full_disk_does_not_keep_an_old_chat_from_opening(tmp_path: Path, monk
     connection = store._database._connection
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
-    monkeypatch.setattr(reply_owner, "lives", lambda _: False)
+    monkeypatch.setattr(reply_owner, "is_alive", lambda _: False)
     found = store.conversation(chat.id).turns[0].reply
     assert found is not None
     assert (len(found.text), found.state) == (20_000, ReplyState.INTERRUPTED)

@@ -105,10 +105,10 @@ def test_what_is_deleted_is_not_found_and_what_is_archived_is(store: HistoryStor
     store.branches.delete_turn(second)
     assert found(store, "apple") == [first]
     store.branches.undelete_turn(second)
-    store.shelf.archive(chat, True)
+    store.chats.archive(chat, True)
     assert found(store, "apple") == [first, second]
     assert all(hit.archived for hit in store.search.find("apple"))
-    store.shelf.delete(chat)
+    store.chats.delete(chat)
     assert found(store, "apple") == []
 
 
@@ -128,14 +128,14 @@ def chats_found(store: HistoryStore, words: str, limit: int = 20) -> list[tuple[
 def test_a_name_that_was_given_is_found_first(store: HistoryStore) -> None:
     said = asked(store, "the boiler, the boiler")[0]
     asked(store, "What does the red lamp mean?")
-    store.shelf.rename(2, "Café boiler manual")
+    store.chats.rename(2, "Café boiler manual")
     assert chats_found(store, "boil") == [(2, None), (1, said)]
     title = store.search.find("cafe")[0]
     assert (title.title, title.snippet, title.reply) == ("Café boiler manual", "Café boiler manual", None)
     assert [title.snippet[begin:end] for begin, end in title.matches] == ["Café"]
-    store.shelf.rename(2, "Oven")
+    store.chats.rename(2, "Oven")
     assert chats_found(store, "boil") == [(1, said)]
-    store.shelf.delete(2)
+    store.chats.delete(2)
     assert chats_found(store, "oven") == []
 
 
@@ -145,14 +145,14 @@ def test_a_title_that_is_the_first_message_is_not_found_twice(store: HistoryStor
         asked(store, message)
     assert dict(chats_found(store, "one")) == {1: 1, 2: 2}
     assert len(chats_found(store, "one")) == 2
-    copy = store.shelf.duplicate(1)
+    copy = store.chats.duplicate(1)
     assert (copy, None) in chats_found(store, "copy")
 
 
 def test_titles_leave_room_for_what_was_said(store: HistoryStore) -> None:
     for number in range(9):
         asked(store, f"number {number}")
-        store.shelf.rename(number + 1, f"lamp {number}")
+        store.chats.rename(number + 1, f"lamp {number}")
     said = asked(store, "lamp", "lamp again", "and a lamp")
     hits = chats_found(store, "lamp", limit=6)
     assert [turn is None for _, turn in hits] == [True] * 3 + [False] * 3
@@ -163,9 +163,9 @@ def test_titles_leave_room_for_what_was_said(store: HistoryStore) -> None:
 
 def test_purged_titles_are_gone_from_the_index(store: HistoryStore) -> None:
     asked(store, "a message")
-    store.shelf.rename(1, "a name")
-    store.shelf.delete(1)
-    store.shelf.purge()
+    store.chats.rename(1, "a name")
+    store.chats.delete(1)
+    store.chats.purge()
     with store._database.reading() as db:
         assert db.execute("SELECT COUNT(*) FROM titles WHERE titles MATCH 'name'").fetchone() == (0,)
 
@@ -197,10 +197,10 @@ def test_a_message_of_two_megabytes_is_kept_and_found(store: HistoryStore) -> No
 def test_the_index_agrees_with_the_texts(store: HistoryStore) -> None:
     asked(store, "one", "two")
     chat = store.search.find("one")[0].conversation
-    copy = store.shelf.duplicate(chat)
+    copy = store.chats.duplicate(chat)
     assert {hit.conversation for hit in store.search.find("two")} == {chat, copy}
-    store.shelf.delete(chat)
-    store.shelf.purge()
+    store.chats.delete(chat)
+    store.chats.purge()
     assert {hit.conversation for hit in store.search.find("two")} == {copy}
     connection: sqlite3.Connection = store._database._connection
     connection.execute("INSERT INTO words (words) VALUES ('integrity-check')")

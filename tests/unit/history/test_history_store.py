@@ -301,7 +301,7 @@ def test_a_writer_taken_for_dead_loses_nothing(
     store.append_text(reply, "one ")
     other = HistoryStore.open(path)
     with monkeypatch.context() as wrong:
-        wrong.setattr(reply_owner, "lives", lambda _: False)
+        wrong.setattr(reply_owner, "is_alive", lambda _: False)
         assert other.conversation(chat).turns[0].replies[0].state is ReplyState.INTERRUPTED
     store.append_text(reply, "two")
     assert other.conversation(chat).turns[0].replies[0].text == "one two"
@@ -314,13 +314,13 @@ def test_a_writer_taken_for_dead_loses_nothing(
 def test_who_lives() -> None:
     me = reply_owner.this_process()
     pid, started, boot = me.split(":", 2)
-    assert reply_owner.lives(me)
-    assert not reply_owner.lives(None)
-    assert not reply_owner.lives("nonsense")
-    assert not reply_owner.lives("one:two:three")
-    assert not reply_owner.lives(f"{pid}:{float(started) - 60}:{boot}")
-    assert not reply_owner.lives(f"{pid}:{started}:another boot")
-    assert not reply_owner.lives(f"-1:{started}:{boot}")
+    assert reply_owner.is_alive(me)
+    assert not reply_owner.is_alive(None)
+    assert not reply_owner.is_alive("nonsense")
+    assert not reply_owner.is_alive("one:two:three")
+    assert not reply_owner.is_alive(f"{pid}:{float(started) - 60}:{boot}")
+    assert not reply_owner.is_alive(f"{pid}:{started}:another boot")
+    assert not reply_owner.is_alive(f"-1:{started}:{boot}")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows keeps rights elsewhere")
@@ -343,7 +343,7 @@ def test_rights_that_others_had_are_taken(path: Path, store: HistoryStore) -> No
 
 def test_a_forgetful_history_works_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    store = HistoryStore.forgetful()
+    store = HistoryStore.in_memory()
     chat = store.create_conversation(system="Be brief.")
     turn = store.add_turn(chat.id, None, "Hi")
     reply = store.add_reply(turn.id, "m")
@@ -353,5 +353,5 @@ def test_a_forgetful_history_works_and_leaves_no_file(tmp_path: Path, monkeypatc
     assert latest is not None
     assert [t.user for t in latest.turns] == ["Hi"]
     store.close()
-    assert HistoryStore.forgetful().latest() is None
+    assert HistoryStore.in_memory().latest() is None
     assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,7 @@ from edgechat.chat.conversation import Message
 from edgechat.history.database import Database
 from edgechat.history.transfer.importer import Imported, import_chats
 from edgechat.history.transfer.records import chat_ids, read_chat
-from edgechat.history.transfer.schema import CarriedChat, shown
+from edgechat.history.transfer.schema import CarriedChat, active_branch
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_chatgpts_branches_keep_the_reply_they_follow(database: Database) -> Non
     result, (chat,) = taken(database, export)
     assert (result.chats, result.turns, result.replies, result.notes) == (1, 4, 4, {})
     assert (chat.title, chat.created, chat.updated, chat.model) == ("A chat", 1700000000.0, 1700000009.5, "gpt-4o")
-    assert [message.content for message in shown(chat).messages()] == ["Hi 😀", "Hey", "Right?", "Right."]
+    assert [message.content for message in active_branch(chat).messages()] == ["Hi 😀", "Hey", "Right?", "Right."]
     by_user = {turn.user: turn for turn in chat.turns if turn.parent is not None}
     before_left = chat.turns[by_user["Left?"].parent or 0]
     assert [reply.text for reply in before_left.replies] == ["Hello"]
@@ -102,7 +102,7 @@ def test_chatgpts_tools_and_thoughts_are_told_and_pictures_named(database: Datab
         answer=gpt("assistant", {"content_type": "code", "text": "x = '```'"}, "log"),
     )
     result, (chat,) = taken(database, export)
-    assert shown(chat).messages() == (
+    assert active_branch(chat).messages() == (
         Message("system", "A sailor\n\nBe brief."),
         Message("user", "[image: file-service://file-1]\n\nWhat is it?"),
         Message("assistant", "I shall draw.\n\n[image: file-service://file-1]\n\n````\nx = '```'\n````"),
@@ -129,7 +129,7 @@ def test_a_chat_in_which_the_model_spoke_first(database: Database) -> None:
     _, (chat,) = taken(
         database, chatgpt("user", hello=gpt("assistant", "Hello!", "root"), user=gpt("user", "Hi", "hello"))
     )
-    assert [message.content for message in shown(chat).messages()] == ["", "Hello!", "Hi"]
+    assert [message.content for message in active_branch(chat).messages()] == ["", "Hello!", "Hi"]
 
 
 def test_chatgpts_archive_is_read_without_unpacking(database: Database, tmp_path: Path) -> None:
@@ -203,13 +203,13 @@ def test_open_webuis_newest_form_has_the_words_beside_the_content(database: Data
     output = [{"type": "reasoning", "content": [{"text": "Hm"}]}, {"type": "message", "content": [{"text": "Ho"}]}]
     messages = {"q": webui("user", "Hi", None), "a": webui("assistant", "", "q", output=output)}
     _, (chat,) = taken(database, [{"title": "T", "chat": {"history": {"messages": messages, "currentId": "a"}}}])
-    assert [message.content for message in shown(chat).messages()] == ["Hi", "Ho"]
+    assert [message.content for message in active_branch(chat).messages()] == ["Hi", "Ho"]
 
 
 def test_open_webuis_oldest_form_is_a_list(database: Database) -> None:
     listed = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
     _, (chat,) = taken(database, [{"title": "T", "chat": {"messages": listed}, "created_at": 1}])
-    assert [message.content for message in shown(chat).messages()] == ["Hi", "Ho"]
+    assert [message.content for message in active_branch(chat).messages()] == ["Hi", "Ho"]
 
 
 def llm_log(path: Path) -> sqlite3.Connection:
@@ -306,7 +306,7 @@ def test_llms_newer_log_of_threads(database: Database, tmp_path: Path) -> None:
     # The older half of the file is read too, but for what the newer one has.
     older, chat = sorted(chats, key=lambda chat: chat.title)
     assert (older.title, older.turns[0].user) == ("Alone", "Alone")
-    assert shown(chat).messages() == (
+    assert active_branch(chat).messages() == (
         Message("system", "Be brief."),
         Message("user", "Long text\nWhich valve?\n\n[attachment: pictures/x.png]"),
         Message("assistant", "The red one."),
@@ -331,7 +331,7 @@ def test_messages_whose_parent_is_missing_begin_a_branch(database: Database) -> 
     result, (chat,) = taken(database, chatgpt("b", a=gpt("user", "One", "root"), b=gpt("user", "Two", "gone")))
     assert [(turn.user, turn.parent) for turn in chat.turns] == [("One", None), ("Two", None)]
     assert result.notes == Counter({"messages follow one that is missing, and begin a branch of their own": 1})
-    assert shown(chat).messages() == (Message("user", "Two"),)
+    assert active_branch(chat).messages() == (Message("user", "Two"),)
 
 
 def test_a_chat_twenty_thousand_messages_deep(database: Database) -> None:

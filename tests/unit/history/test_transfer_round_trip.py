@@ -18,7 +18,7 @@ from edgechat.history.database import Database
 from edgechat.history.store import HistoryStore
 from edgechat.history.transfer.exporter import Format, export
 from edgechat.history.transfer.importer import import_chats
-from edgechat.history.transfer.records import chat_ids, put_below
+from edgechat.history.transfer.records import add_below, chat_ids
 from edgechat.history.transfer.schema import (
     CarriedChat,
     CarriedFile,
@@ -105,7 +105,7 @@ def exported(database: Database, form: Format = "json") -> bytes:
 def test_export_import_export_gives_the_same_bytes(held: list[CarriedChat]) -> None:
     with closing(Database.in_memory()) as here, closing(Database.in_memory()) as there:
         with here.writing() as db:
-            put_below(db, held, len(held))
+            add_below(db, held, len(held))
         first = exported(here)
         assert msgspec.json.decode(first, type=CarriedFile).chats == held
         result = import_chats(there, io.BytesIO(first))
@@ -207,7 +207,7 @@ def test_markdown_and_the_other_forms() -> None:
     )
     with closing(Database.in_memory()) as database:
         with database.writing() as db:
-            put_below(db, [CarriedChat("<b>\n*T*\x9b2J", 0.0, 0.0, "Sys", "", turns, 0)] * 2, 2)
+            add_below(db, [CarriedChat("<b>\n*T*\x9b2J", 0.0, 0.0, "Sys", "", turns, 0)] * 2, 2)
         page = exported(database, "markdown").decode()
         assert page.startswith("# \\<b\\> \\*T\\*\ufffd2J\n")
         assert "`````text\n## You\n````\n`````" in page
@@ -225,7 +225,7 @@ def test_markdown_and_the_other_forms() -> None:
 def test_no_form_of_json_lets_a_terminal_obey(text: str) -> None:
     with closing(Database.in_memory()) as database:
         with database.writing() as db:
-            put_below(db, [CarriedChat(text, 0.0, 0.0, turns=(CarriedTurn(text, 0.0),), leaf=0)], 1)
+            add_below(db, [CarriedChat(text, 0.0, 0.0, turns=(CarriedTurn(text, 0.0),), leaf=0)], 1)
         for form in ("json", "openai"):
             shown = exported(database, form).decode()
             assert not any((ord(c) < 32 and c != "\n") or 0x7F <= ord(c) < 0xA0 or c in "\u202e\u2066" for c in shown)

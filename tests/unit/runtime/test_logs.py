@@ -93,7 +93,7 @@ def test_a_log_that_cannot_be_written_keeps_nobody_from_working(own_home: Path, 
 async def test_a_model_that_crashes_is_logged_and_nothing_of_its_chat(home_with_model: Path) -> None:
     logs.start("debug")
     engine = engine_for(Config())
-    session = Session(engine, HistoryStore.forgetful(), system="Repeat SECRET.")
+    session = Session(engine, HistoryStore.in_memory(), system="Repeat SECRET.")
     with pytest.raises(EngineError):
         async for event in session.send("Say SECRET a hundred times: SECRET SECRET SECRET"):
             if isinstance(event, TextDelta) and engine.pid is not None:

@@ -126,7 +126,7 @@ async def test_windows_and_pins_outlive_the_program(session: Session, engine: Sc
     store = HistoryStore.open(path)
     chat = store.latest()
     assert chat is not None
-    copy = store.shelf.duplicate(chat.id)
+    copy = store.chats.duplicate(chat.id)
     engine = ScriptedEngine(answer, context=330)
     again = Session(engine, store, conversation=chat)
     await again.start()

@@ -113,6 +113,6 @@ def test_a_copy_keeps_the_feedback_and_the_pins(tmp_path: Path) -> None:
         turn = store.add_turn(chat.id, None, "first")
         store.feedback.rate(store.add_reply(turn.id).id, 1, "Good.")
         store.branches.pin_turn(turn.id, True)
-        copy = store.conversation(store.shelf.duplicate(chat.id))
+        copy = store.conversation(store.chats.duplicate(chat.id))
         assert feedback(copy.turns[0].replies) == [(1, "Good.")]
         assert copy.turns[0].pinned
