@@ -1,1 +1,1 @@
-"""What a conversation is: turns, the prompt forms, the window. Standard library only."""
+"""The conversation model: turns, prompt formats, the context window. Standard library only."""

@@ -1,7 +1,8 @@
-"""Text files that go along with a message: found, read, and put into its text as fenced blocks.
+"""Text files attached to a message: found, read, and inserted into its text as fenced blocks.
 
-A model reads only text, so a file is attached as its text, with its name, in a fence longer than any in it. What is not
-text is refused, and so is what no context could hold, before it is read. Nothing here ever writes a file.
+Models read only text, so a file is attached as its text, with its name, in a fence longer than any inside it. Anything
+that is not text is refused, and so are files too large for any context, before reading them. Nothing here writes a
+file.
 """
 
 from __future__ import annotations
@@ -20,26 +21,26 @@ from edgechat.i18n.catalog import _
 from edgechat.runtime.regular_files import read_regular
 
 LARGEST = 16 * 1024 * 1024
-"""Bytes of a file, at the most: millions of tokens, more than any model here can hold."""
+"""Maximum bytes per file: millions of tokens, more than any model here can hold."""
 
 MOST_PATHS = 20
-"""Files that may come in one paste."""
+"""Maximum number of files in one paste."""
 
 LONGEST_PASTE = 8192
-"""Characters of a paste that may be nothing but paths."""
+"""Maximum characters of a paste that is checked for paths."""
 
 
 class AttachmentError(EdgechatError):
-    """A file cannot go along with a message."""
+    """A file cannot be attached."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A text file that was read.
+    """A text file that has been read.
 
     Attributes:
-        path: Where it is.
-        text: What it says.
+        path: Its path.
+        text: Its content.
     """
 
     path: Path
@@ -47,12 +48,12 @@ class Attachment:
 
     @property
     def name(self) -> str:
-        """The file's name, on one line and with nothing in it that a terminal would obey."""
+        """The file's name on one line, without anything a terminal would interpret."""
         return " ".join(printable(storable(self.path.name)[0]).split())
 
     @property
     def block(self) -> str:
-        """The file as a part of a message."""
+        """Return the file formatted for inclusion in a message."""
         return f"{self.name}\n{fenced(self.text.removesuffix(chr(10)))}"
 
 
@@ -60,13 +61,13 @@ def read_file(path: Path) -> Attachment:
     """Read a text file: UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
 
     Raises:
-        AttachmentError: There is no such file, it cannot be read, is not text, is empty or far too large.
+        AttachmentError: The file is missing, unreadable, not text, empty or far too large.
     """
     name = printable(storable(str(path))[0])
     try:
         path = path.expanduser()
         kind = path.stat()
-        if not stat.S_ISREG(kind.st_mode):  # told better here than by `read_regular`, which makes sure of it
+        if not stat.S_ISREG(kind.st_mode):  # a better message than `read_regular`, which checks again
             what = _("It is a folder.") if stat.S_ISDIR(kind.st_mode) else _("It is not a regular file.")
             raise AttachmentError(_("Cannot attach {name}").format(name=name), what, _("Name a text file."))
         if kind.st_size > LARGEST:
@@ -76,7 +77,7 @@ def read_file(path: Path) -> Attachment:
                 _("Attach a part of it."),
             )
         data = read_regular(path, LARGEST)
-    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: a ~ without a home; ValueError: a NUL
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: ~ without a home; ValueError: NUL
         raise AttachmentError(
             _("Cannot attach {name}").format(name=name),
             f"{getattr(error, 'strerror', None) or error}.",
@@ -107,12 +108,12 @@ def _not_text(name: str, why: str) -> AttachmentError:
 
 
 def too_large(name: str, tokens: int, context: int) -> AttachmentError:
-    """The error for a file that no message can hold.
+    """Return the error for a file that fits in no message.
 
     Args:
-        name: The file's.
-        tokens: What it has.
-        context: Tokens the model may hold, the reply included.
+        name: The file's name.
+        tokens: Its size in tokens.
+        context: Context window in tokens, including the reply.
     """
     return AttachmentError(
         _("{name} is too large for the model").format(name=printable(name)),
@@ -124,15 +125,15 @@ def too_large(name: str, tokens: int, context: int) -> AttachmentError:
 
 
 def paths_in(pasted: str) -> list[Path]:
-    """The files that a paste names, as terminals paste what is dropped on them; empty where it is anything else.
+    """Return the files named by a paste, in the form terminals paste dropped files; empty for any other text.
 
-    Each is a whole path: quoted, with backslashes before what is special, or a file URI; separated by spaces or lines.
+    Each is an absolute path (quoted, or with escaped special characters) or a file URI; separated by spaces or lines.
     """
     text = pasted.strip()
     if len(text) > LONGEST_PASTE:
         return []
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    for words in (lines, _shell_words(text)):  # a terminal that quotes nothing still gives one path a line
+    for words in (lines, _shell_words(text)):  # a terminal that does not quote still pastes one path per line
         if 0 < len(words) <= MOST_PATHS:
             paths = [path for word in words if (path := _path(word)) is not None]
             if len(paths) == len(words):
@@ -143,12 +144,12 @@ def paths_in(pasted: str) -> list[Path]:
 def _shell_words(text: str) -> list[str]:
     try:
         return shlex.split(text, posix=os.name != "nt")
-    except ValueError:  # a quote that is not closed
+    except ValueError:  # an unclosed quote
         return []
 
 
 def _path(word: str) -> Path | None:
-    """The file of that name, if it is one."""
+    """Return the path if it is a file."""
     try:
         if word.startswith("file:"):
             word = unquote(urlsplit(word).path)

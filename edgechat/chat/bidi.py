@@ -1,9 +1,9 @@
-"""Which way text runs: the Unicode bidirectional algorithm (UAX #9) for one paragraph, and the order of its signs.
+"""The Unicode bidirectional algorithm (UAX #9) for one paragraph: text direction and visual order.
 
-Text is kept, sent and copied in the order in which it is read. Most terminals draw it from left to right whatever it
-is, so that Hebrew and Arabic have to be put in the order in which they are seen, line by line, after wrapping. The
-explicit controls of the algorithm never come here, since `text.printable` takes them away; that, and the wish to know
-where each sign went, is why this is not a library's work. The tests compare it with one.
+Text is stored, sent and copied in logical order. Most terminals draw everything from left to right, so Hebrew and
+Arabic have to be put in visual order, line by line, after wrapping. The algorithm's explicit controls never occur here,
+because `sanitize.printable` removes them; that, and the need to know where each sign went, is why no library is used.
+The tests compare the result with one.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ for _one, _other in ("<>", "\u00ab\u00bb", "\u2039\u203a", "\u2264\u2265"):
 
 _ZERO_WIDTH_JOINER = "\u200d"
 _EXPLICIT = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
-"""Controls that would reorder what is around them; nobody who writes one is obeyed."""
+"""Controls that would reorder their surroundings; they are always ignored."""
 _NEUTRAL = {"B", "S", "WS", "ON"}
 _STRONG = {"L": "L", "R": "R", "EN": "R", "AN": "R"}
-"""What counts as strong, and as which, where neutral signs and brackets are resolved."""
+"""Which kinds are strong, and as what, when resolving neutral signs and brackets."""
 
 
 def runs_both_ways(text: str) -> bool:
-    """Whether something in it is written from right to left."""
+    """Whether any of it is written from right to left."""
     return not text.isascii() and _RIGHT_TO_LEFT.search(text) is not None
 
 
 def base_of(text: str, otherwise: Base = "L") -> Base:
-    """The direction of a paragraph: that of its first letter, as rules P2 and P3 have it."""
+    """Return a paragraph's direction: that of its first letter, by rules P2 and P3."""
     for sign in text:
         kind = bidirectional(sign)
         if kind == "L":
@@ -49,30 +49,30 @@ def base_of(text: str, otherwise: Base = "L") -> Base:
 
 
 def direction_of(paragraph: str) -> Base | None:
-    """The direction of a paragraph; None if nothing in it runs from right to left, and there is nothing to do."""
+    """Return a paragraph's direction; None if nothing in it runs from right to left, so there is nothing to do."""
     return base_of(paragraph) if runs_both_ways(paragraph) else None
 
 
 def mirrored(sign: str) -> str:
-    """How a sign looks within text from right to left: brackets open to the other side."""
+    """Return how a sign looks in right-to-left text: brackets are mirrored."""
     return _MIRRORED.get(sign, sign)
 
 
 @lru_cache(2048)
-def seen_order(text: str, base: Base) -> tuple[tuple[int, int, bool], ...]:
-    """The signs of one line as they are seen from left to right.
+def visual_order(text: str, base: Base) -> tuple[tuple[int, int, bool], ...]:
+    """Return the signs of a line in visual order, from left to right.
 
     Args:
         text: The line.
-        base: The direction of the paragraph it belongs to.
+        base: The direction of its paragraph.
 
     Returns:
-        For each sign, letters with their points and joined emoji being one: where it begins and ends in the text, and
-        whether it is part of text from right to left.
+        For each sign (letters with their marks and joined emoji are one): its start and end in the text, and whether it
+        is part of right-to-left text.
     """
     levels = levels_of(text, base)
     signs = [(start, end, levels[start]) for start, end in signs_of(text)]
-    # L2: from the highest level down, turn round what stands together at that level or above it.
+    # L2: from the highest level down, reverse each run at that level or above.
     for level in range(max(levels, default=0), 0, -1):
         start = 0
         while start < len(signs):
@@ -84,19 +84,19 @@ def seen_order(text: str, base: Base) -> tuple[tuple[int, int, bool], ...]:
     return tuple((start, end, bool(level % 2)) for start, end, level in signs)
 
 
-def seen(text: str, base: Base | None = None) -> str:
-    """A line as it is seen from left to right; without a base, it has its own."""
-    order = seen_order(text, base or base_of(text))
+def visual(text: str, base: Base | None = None) -> str:
+    """Return a line in visual order; `base` defaults to the line's own direction."""
+    order = visual_order(text, base or base_of(text))
     return "".join(
         mirrored(text[start]) + text[start + 1 : end] if turned else text[start:end] for start, end, turned in order
     )
 
 
 def levels_of(text: str, base: Base) -> list[int]:
-    """The level of each character: odd ones run from right to left."""
+    """Return the level of each character: odd levels run from right to left."""
     first = 1 if base == "R" else 0
     original = [_kind(sign) for sign in text]
-    places = [place for place, kind in enumerate(original) if kind != "BN"]  # X9: as if they were not there
+    places = [place for place, kind in enumerate(original) if kind != "BN"]  # X9: ignore these
     kinds = [original[place] for place in places]
     _resolve_weak(kinds, base)
     _resolve_brackets(kinds, [text[place] for place in places], [original[place] for place in places], base)
@@ -112,7 +112,7 @@ def levels_of(text: str, base: Base) -> list[int]:
     for place, kind in enumerate(original):
         if kind == "BN" and place:
             levels[place] = levels[place - 1]
-    # L1: white space at the end, and before a tab, belongs to the paragraph.
+    # L1: white space at the end, and before a tab, takes the paragraph's level.
     trailing = True
     for place in range(len(text) - 1, -1, -1):
         kind = original[place]
@@ -131,7 +131,7 @@ def _kind(sign: str) -> str:
 
 
 def _resolve_weak(kinds: list[str], base: Base) -> None:
-    """Rules W1 to W7, in place."""
+    """Apply rules W1 to W7 in place."""
     before: str = base
     strong: str = base
     for place in range(len(kinds)):
@@ -166,7 +166,7 @@ def _resolve_weak(kinds: list[str], base: Base) -> None:
 
 
 def _resolve_brackets(kinds: list[str], signs: list[str], original: list[str], base: Base) -> None:
-    """Rule N0, in place: both brackets of a pair run the same way."""
+    """Apply rule N0 in place: both brackets of a pair run the same way."""
     for opening, closing in _bracket_pairs(kinds, signs):
         inside = {_STRONG[kind] for kind in kinds[opening + 1 : closing] if kind in _STRONG}
         if not inside:
@@ -184,14 +184,14 @@ def _resolve_brackets(kinds: list[str], signs: list[str], original: list[str], b
 
 
 def _bracket_pairs(kinds: list[str], signs: list[str]) -> list[tuple[int, int]]:
-    """The pairs in the order in which they open (BD16)."""
+    """Return the bracket pairs in order of opening (BD16)."""
     open_ones: list[tuple[str, int]] = []
     pairs: list[tuple[int, int]] = []
     for place, sign in enumerate(signs):
         if kinds[place] != "ON":
             continue
         if sign in _CLOSING:
-            if len(open_ones) == 63:  # so says the rule
+            if len(open_ones) == 63:  # limit set by the rule
                 return []
             open_ones.append((_CLOSING[sign], place))
         elif sign in _OPENING:
@@ -204,7 +204,7 @@ def _bracket_pairs(kinds: list[str], signs: list[str]) -> list[tuple[int, int]]:
 
 
 def _resolve_neutral(kinds: list[str], base: Base) -> None:
-    """Rules N1 and N2, in place."""
+    """Apply rules N1 and N2 in place."""
     place = 0
     while place < len(kinds):
         if kinds[place] not in _NEUTRAL:
@@ -220,14 +220,14 @@ def _resolve_neutral(kinds: list[str], base: Base) -> None:
 
 
 def signs_of(text: str) -> list[tuple[int, int]]:
-    """Where each sign begins and ends: letters with their points and joined emoji, which must not be torn apart."""
+    """Return the start and end of each sign: letters with their marks and joined emoji, which must not be split."""
     out: list[tuple[int, int]] = []
     for place, character in enumerate(text):
         joined = place and (
             category(character) in ("Mn", "Me", "Mc")
             or character == _ZERO_WIDTH_JOINER
             or text[place - 1] == _ZERO_WIDTH_JOINER
-            or "\U0001f3fb" <= character <= "\U0001f3ff"  # tones of skin
+            or "\U0001f3fb" <= character <= "\U0001f3ff"  # skin tones
             or (
                 "\U0001f1e6" <= character <= "\U0001f1ff"  # flags are two letters
                 and "\U0001f1e6" <= text[place - 1] <= "\U0001f1ff"

@@ -1,7 +1,7 @@
-"""The window over a conversation: what of it is sent, when not all of it fits into the context.
+"""The window over a conversation: which messages are sent if not all of them fit into the context.
 
-Only the window ever moves; the conversation itself stays as it is. Nothing here counts tokens, for that takes a model's
-tokenizer: `fit` yields what is to be counted and is told how many tokens it has.
+Only the window moves; the conversation itself does not change. Nothing here counts tokens, since that takes a model's
+tokenizer: `fit` yields what is to be counted and receives the number of tokens.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from edgechat.errors import RequestError
 from edgechat.i18n.catalog import _, ngettext
 
 Policy = Literal["ask", "oldest", "summarise"]
-"""What happens when a chat no longer fits: stop and tell, leave out the oldest turns, or have the model sum them up."""
+"""What to do when a chat no longer fits: stop and ask, leave out the oldest turns, or have the model summarise them."""
 
 LEAST_REPLY = 32
-"""Tokens that must be left for a reply in the smallest context."""
+"""Minimum tokens to leave for a reply in the smallest context."""
 
 
 def room_for_reply(context: int, max_tokens: int | None) -> int:
-    """Tokens that must be left, or a chat does not fit: fewer would cut a reply in its first sentences."""
+    """Return the minimum tokens to leave for a reply: fewer would cut it off after a few sentences."""
     room = max(LEAST_REPLY, context // 16)
     return room if max_tokens is None else min(room, max_tokens)
 
@@ -32,15 +32,15 @@ WARN_FROM = 0.8
 
 
 GROWN = 1.25
-"""How many times larger a context must be for a chat to be sent whole again; it varies a little with the memory."""
+"""How many times larger the context must become for a chat to be sent in full again; it varies with free memory."""
 
 
 def window_over(conversation: Conversation, context: int = 0) -> Window:
-    """The window in use over a chat: the one that was found last on its path.
+    """Return the window in use over a chat: the latest one on its active path.
 
     Args:
         conversation: The chat.
-        context: Tokens the session may hold; a window that was found for much fewer is none. 0 where nobody knows.
+        context: Context window in tokens, 0 if unknown; a window determined for far fewer is ignored.
     """
     for turn in reversed(conversation.turns):
         if turn.window is not None and context <= GROWN * (turn.window.context or context):
@@ -49,32 +49,32 @@ def window_over(conversation: Conversation, context: int = 0) -> Window:
 
 
 def windowed(conversation: Conversation, window: Window) -> tuple[Message, ...]:
-    """The messages that are sent through a window; a summary stands below the system message."""
+    """Return the messages sent through a window; a summary follows the system message."""
     turns = tuple(turn for turn in conversation.turns if not window.leaves_out(turn))
-    told = f"What was said before, in short: {window.summary}" if window.summary else ""
-    system = "\n\n".join(part for part in (conversation.system, told) if part)
+    summary_text = f"What was said before, in short: {window.summary}" if window.summary else ""
+    system = "\n\n".join(part for part in (conversation.system, summary_text) if part)
     return replace(conversation, turns=turns, system=system).messages()
 
 
 def fit(
     conversation: Conversation, context: int, *, window: Window | None = None, least: int = LEAST_REPLY
 ) -> Generator[tuple[Message, ...], int, Window | None]:
-    """Find the window that fits: the one there is, while it does, or one without the oldest turns.
+    """Find the window that fits: the current one while it does, or one without the oldest turns.
 
-    A window that has to move leaves a quarter of the context free. Each move makes the model compute everything after
-    the system message again, so it must not move with every message.
+    A window that has to move leaves a quarter of the context free. Each move makes the model recompute everything after
+    the system message, so it must not move with every message.
 
     Args:
-        conversation: Its last turn is the one to be answered, and stays, as the system message and pinned turns do.
-        context: Tokens the session may hold.
-        window: The one in use.
-        least: Tokens that must be left for the reply.
+        conversation: Its last turn is to be answered and stays, like the system message and pinned turns.
+        context: Context window in tokens.
+        window: The current window.
+        least: Minimum tokens to leave for the reply.
 
     Yields:
-        Messages whose tokens are to be sent back, the opening of a reply included.
+        Messages whose token count, including the opening of the reply, is to be sent back.
 
     Returns:
-        The window; None where the last message does not fit with whatever must stay.
+        The window; None if the last message does not fit together with what must stay.
     """
     window = window or Window()
     if (yield windowed(conversation, window)) <= context - least:
@@ -86,7 +86,7 @@ def fit(
 
     if not able or (yield windowed(conversation, keeping(0))) > context - least:
         return None
-    # From the newest on, so that no more of a very long chat is counted than about twice what fits.
+    # Newest first, so that no more of a very long chat is counted than about twice what fits.
     goal = min(context - context // 4, context - least)
     fitting, too_many, halving = 0, len(able), False
     while fitting + 1 < too_many:
@@ -99,19 +99,19 @@ def fit(
 
 
 class ContextFullError(RequestError):
-    """The chat no longer fits, and the user is to say what may go.
+    """The chat no longer fits, and the user is to decide what to leave out.
 
     Attributes:
-        turns: Those that would no longer be sent, oldest first.
+        turns: The turns that would no longer be sent, oldest first.
     """
 
     def __init__(self, conversation: Conversation, window: Window, context: int) -> None:
-        """Say what would go.
+        """Describe what would be left out.
 
         Args:
-            conversation: The chat, the new message included.
-            window: What would be sent of it.
-            context: Tokens the session may hold.
+            conversation: The chat, including the new message.
+            window: The window that would fit.
+            context: Context window in tokens.
         """
         self.turns: tuple[Turn, ...] = tuple(turn for turn in conversation.turns if window.leaves_out(turn))
         some = ", ".join(f'"{_head(turn.user)}"' for turn in self.turns[:3])
@@ -131,8 +131,8 @@ def _head(text: str) -> str:
     return line if len(line) <= 40 else f"{line[:39]}\u2026"
 
 
-def moved_words(turns: int, summary: str) -> str:
-    """What the user is told when the window has moved over that many turns."""
+def moved_notice(turns: int, summary: str) -> str:
+    """Return the message to the user after the window has moved past that many turns."""
     if summary:
         words = ngettext(
             "The oldest message and what was replied are sent summed up from now on: {summary}",
@@ -147,20 +147,20 @@ def moved_words(turns: int, summary: str) -> str:
     ).format(n=turns)
 
 
-def fullness_words(used: int, context: int, policy: Policy, cliff: int = 0) -> str:
-    """What the user is to know of how full the context is; "" while there is room enough.
+def fullness_notice(used: int, context: int, policy: Policy, longrope_limit: int = 0) -> str:
+    """Return a notice on how full the context is; "" while there is enough room.
 
     Args:
         used: Tokens in use.
-        context: Tokens the session may hold.
-        policy: What happens when they are used up.
-        cliff: Tokens on whose crossing the model computes everything anew; 0 is never.
+        context: Context window in tokens.
+        policy: What happens when it is full.
+        longrope_limit: Tokens beyond which the model recomputes everything; 0 if never.
     """
-    if cliff and WARN_FROM * cliff <= used <= cliff:
+    if longrope_limit and WARN_FROM * longrope_limit <= used <= longrope_limit:
         return _(
             "The chat has {used:,} tokens. On passing {cliff:,} this model computes all of them anew, in one go that "
             "cannot be stopped; a new chat, or a context of that size, avoids it."
-        ).format(used=used, cliff=cliff)
+        ).format(used=used, longrope_limit=longrope_limit)
     if not context or used < WARN_FROM * context:
         return ""
     then = {

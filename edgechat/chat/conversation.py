@@ -1,6 +1,6 @@
-"""A conversation as plain values: turns of one user message and the replies to it, in a tree with one active path.
+"""A conversation as plain values: turns of one user message and its replies, in a tree with one active path.
 
-Nothing here knows of a database, a model or a screen; `history` stores these values, `session` moves them on.
+Nothing here depends on a database, a model or a screen; `history` stores these values, `session` advances them.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ Role = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message as a prompt form sees it."""
+    """One message, as a prompt format sees it."""
 
     role: Role
     content: str
 
 
 class ReplyState(StrEnum):
-    """How far a reply came."""
+    """The state of a reply."""
 
     STREAMING = "streaming"
-    """Being written now; found on opening a chat it means that the process died, and is shown as interrupted."""
+    """Being written; when found on opening a chat, the process has died, and it is shown as interrupted."""
     COMPLETE = "complete"
-    """The model ended it."""
+    """Ended by the model."""
     LENGTH = "length"
-    """It ran into max_tokens or the end of the context."""
+    """Reached max_tokens or the end of the context."""
     STOPPED = "stopped"
-    """The user stopped it; the text so far stays."""
+    """Stopped by the user; the text so far is kept."""
     INTERRUPTED = "interrupted"
-    """The program or the worker ended while it was written; the journalled text stays."""
+    """The program or the worker ended while writing it; the journalled text is kept."""
     FAILED = "failed"
-    """The engine gave an error; `Reply.error` has the words."""
+    """The engine reported an error; see `Reply.error`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +42,17 @@ class Reply:
     """One generation for a turn.
 
     Attributes:
-        id: Row of the store; unique over all chats.
-        text: What has been written so far, without control tokens.
-        state: How far it came.
+        id: Row id in the store; unique across chats.
+        text: The text so far, without control tokens.
+        state: How far it got.
         model: Name of the model that wrote it.
-        prompt_tokens: Tokens of the prompt, of which `cached_tokens` were not computed again.
+        prompt_tokens: Tokens in the prompt, of which `cached_tokens` were reused.
         completion_tokens: Tokens generated.
-        ttft: Seconds from submit to the first text; None before it.
+        ttft: Seconds from submitting to the first text; None before that.
         seconds: Seconds of decoding, from the first text to the end.
-        error: The engine's words when `state` is FAILED or INTERRUPTED, else empty.
-        rating: What the reader thought of it: 1 good, -1 bad, 0 nothing said.
-        note: The reader's words about it; empty for none.
+        error: The engine's message if `state` is FAILED or INTERRUPTED, else empty.
+        rating: The reader's rating: 1 good, -1 bad, 0 none.
+        note: The reader's note; empty for none.
     """
 
     id: int
@@ -71,12 +71,12 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """From where on a chat is sent, when not all of it fits into the context.
+    """Where the sent part of a chat starts, if not all of it fits into the context.
 
     Attributes:
-        upto: The newest turn that is left out, and with it all before it but the pinned ones; 0 for none.
-        summary: What the model made of them; empty where they are only left out.
-        context: Tokens of the context it was found for; 0 where nobody knows.
+        upto: The newest turn left out, along with all before it except pinned ones; 0 for none.
+        summary: The model's summary of them; empty if they are just left out.
+        context: Context window in tokens it was determined for; 0 if unknown.
     """
 
     upto: int = 0
@@ -84,7 +84,7 @@ class Window:
     context: int = 0
 
     def leaves_out(self, turn: Turn) -> bool:
-        """Whether a turn is not sent. One that is not stored yet, with the id 0, is."""
+        """Whether a turn is not sent. A turn not stored yet, with id 0, is always sent."""
         return 0 < turn.id <= self.upto and not turn.pinned
 
 
@@ -93,14 +93,14 @@ class Turn:
     """One user message and the replies to it, oldest first.
 
     Attributes:
-        id: Row of the store; unique over all chats.
-        parent: The turn before it on its branch; None for a first turn. Two turns with one parent are siblings.
-        user: The text the user sent, exactly.
-        replies: The generations, of which `active` (an index) is shown and continued from.
-        siblings: Ids of the turns that follow the same parent, itself included, oldest first.
-        pinned: Whether it stays in the window when older turns have to leave it.
-        window: The window that was found when it was to be answered and the chat no longer fitted; it holds for the
-            turns after it as well. None is as for the turn before it.
+        id: Row id in the store; unique across chats.
+        parent: The previous turn on its branch; None for a first turn. Turns with the same parent are siblings.
+        user: The exact text the user sent.
+        replies: The generations; `active` is the index of the one shown and continued from.
+        siblings: Ids of the turns with the same parent, including this one, oldest first.
+        pinned: Whether it stays in the context window when older turns have to leave it.
+        window: The window determined when the chat no longer fitted at this turn; it applies to later turns too. None
+            inherits from the previous turn.
     """
 
     id: int
@@ -115,20 +115,20 @@ class Turn:
 
     @property
     def reply(self) -> Reply | None:
-        """The reply that is shown."""
+        """The active reply."""
         return self.replies[self.active] if self.replies else None
 
 
 @dataclass(frozen=True, slots=True)
 class ChatSettings:
-    """What one chat wants otherwise than the user's settings; None is as they say.
+    """A chat's settings that override the user's; None means not overridden.
 
     Attributes:
-        temperature: 0 is greedy; up to 2.
-        top_p: The smallest set of tokens whose probabilities reach this sum, 0 to 1.
-        repetition_penalty: 1 is none.
+        temperature: 0 (greedy) to 2.
+        top_p: Sample from the smallest set of tokens whose probabilities add up to this, 0 to 1.
+        repetition_penalty: 1 means none.
         seed: Makes sampling repeatable.
-        max_tokens: Upper bound of a reply.
+        max_tokens: Maximum length of a reply.
     """
 
     temperature: float | None = None
@@ -143,15 +143,15 @@ class Conversation:
     """A chat: its settings and its turns.
 
     Attributes:
-        id: Row of the store.
-        title: What lists show; the start of the first message until it is renamed.
+        id: Row id in the store.
+        title: Title in lists; the start of the first message until it is renamed.
         system: The system message; empty for none.
-        model: The URI or name of the model it was last held with.
+        model: URI or name of the model last used.
         turns: The active path, first turn first. Turns of other branches stay in the store.
         created, updated: Seconds since the epoch.
-        pinned: Whether lists show it before the others.
-        archived: Whether lists leave it out.
-        settings: What it wants otherwise than the user's settings.
+        pinned: Whether it is pinned to the top of lists.
+        archived: Whether it is hidden from lists.
+        settings: Overrides of the user's settings.
     """
 
     id: int
@@ -166,10 +166,10 @@ class Conversation:
     settings: ChatSettings = ChatSettings()
 
     def messages(self) -> tuple[Message, ...]:
-        """The active path as messages: system first, then user and assistant in turn.
+        """Return the active path as messages: system first, then user and assistant alternating.
 
-        A turn that was never answered is left out unless it is the last: what was refused for its length would make
-        every later prompt too long as well, and what is sent again after a failure would be read twice.
+        A turn without a reply is left out unless it is the last: a message refused for its length would make every
+        later prompt too long as well, and one resent after a failure would appear twice.
         """
         out: list[Message] = [Message("system", self.system)] if self.system else []
         for turn in self.turns:

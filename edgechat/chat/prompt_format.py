@@ -1,9 +1,9 @@
-"""Prompt forms: messages to pieces, so that nothing a person types can become a control token.
+"""Prompt formats: convert messages to pieces, so that nothing a person types can become a control token.
 
-A prompt is never built as one string and encoded. A form yields pieces: control tokens by name, the form's own markup,
-and the text of a message. Only a piece of kind "control" may become a control id; whoever encodes a piece of another
-kind must treat every character of it as text. Phi-3's is edgechat's native form (`PHI3`, and `phi3_text` for people);
-a model with another chat template uses its own through `TemplateForm`.
+A prompt is never built as one string and encoded. A format yields pieces: control tokens by name, its own markup, and
+message text. Only a piece of kind "control" may become a control id; whoever encodes other pieces must treat every
+character as text. Phi-3's is edgechat's native format (`PHI3`, and `phi3_text` for people); a model with another chat
+template uses it through `TemplateForm`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Piece:
     """A part of a prompt.
 
     Attributes:
-        kind: "control": `text` names one control token. "markup": words of the form itself, such as a role name.
-            "text": what a person wrote. "reply": what a model wrote; it is encoded apart from the markup before it,
-            as it was when it was generated.
-        text: The characters, exactly.
+        kind: "control": `text` names one control token. "markup": text of the format itself, such as a role name.
+            "text": what a person wrote. "reply": what a model wrote; encoded separately from the markup before it, as
+            it was when generated.
+        text: The exact characters.
     """
 
     kind: Literal["control", "markup", "text", "reply"]
@@ -33,29 +33,29 @@ class Piece:
 
 
 class PromptForm(Protocol):
-    """Turns messages into the pieces of a prompt."""
+    """Converts messages to the pieces of a prompt."""
 
     @property
     def name(self) -> str:
-        """What the form is called: "phi3", "chatml", "template"."""
+        """The name of the format: "phi3", "chatml", "template"."""
 
     def pieces(self, messages: Sequence[Message], *, reply: bool = True) -> tuple[Piece, ...]:
-        """The prompt of a conversation.
+        """Return the prompt of a conversation.
 
         Args:
             messages: The conversation, oldest first.
             reply: Whether to end with the opening of a new reply.
 
         Raises:
-            RequestError: The form cannot express these messages.
+            RequestError: The format cannot express these messages.
         """
 
 
 def prompt_pieces(form: PromptForm, messages: Sequence[Message]) -> tuple[Piece, ...]:
-    """The prompt that asks for what comes next: a new reply, or more of the assistant's last message.
+    """Return the prompt for what comes next: a new reply, or the rest of the last assistant message.
 
     Raises:
-        RequestError: The form cannot express these messages.
+        RequestError: The format cannot express these messages.
     """
     if messages and messages[-1].role == "assistant" and messages[-1].content:
         return (*form.pieces(messages[:-1]), Piece("reply", messages[-1].content))
@@ -63,16 +63,16 @@ def prompt_pieces(form: PromptForm, messages: Sequence[Message]) -> tuple[Piece,
 
 
 class Phi3Form:
-    r"""`<|user|>\nU<|end|>\n<|assistant|>\n`, as the Phi-3 model card gives it.
+    r"""`<|user|>\nU<|end|>\n<|assistant|>\n`, as in the Phi-3 model card.
 
-    Phi-3's control tokens swallow the white space after them, so the newlines never become ids. They are markup here,
-    which the encoder strips after such a token, while the spaces at the start of a message are text and stay.
+    Phi-3's control tokens strip the white space after them, so the newlines never become ids. They are markup here,
+    which the encoder strips after such a token, while spaces at the start of a message are text and stay.
     """
 
     name = "phi3"
 
     def pieces(self, messages: Sequence[Message], *, reply: bool = True) -> tuple[Piece, ...]:
-        """See `PromptForm.pieces`. Any order of roles can be expressed."""
+        """Return the prompt of a conversation; any order of roles works."""
         out: list[Piece] = []
         for message in messages:
             out += [Piece("control", f"<|{message.role}|>"), Piece("markup", "\n")]
@@ -87,9 +87,9 @@ PHI3 = Phi3Form()
 
 
 def phi3_text(messages: Sequence[Message], *, reply: bool = False) -> str:
-    r"""The conversation as Phi-3 prompt text, for people and for export.
+    r"""Format a conversation as Phi-3 prompt text, for people and for export.
 
-    Text that looks like a control token stays as it is, so the result is for reading, never for encoding.
+    Text that looks like a control token is unchanged, so the result is for reading, never for encoding.
     """
     return "".join(piece.text for piece in PHI3.pieces(messages, reply=reply))
 
@@ -97,20 +97,21 @@ def phi3_text(messages: Sequence[Message], *, reply: bool = False) -> str:
 _MARK = re.compile("\ue000([0-9]+)\ue001")
 
 Render = Callable[[list[dict[str, str]], bool], str]
-"""Applies a chat template: messages as role and content, and whether to open a reply, to the prompt text."""
+"""Applies a chat template: from role and content of the messages, and whether to open a reply, to the prompt text."""
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateForm:
-    """A model's own chat template, applied to marks in place of the messages' text.
+    """A model's own chat template, applied to placeholders instead of the messages' text.
 
-    The template never sees what was typed: it is given one mark a message, and the marks in its output are replaced by
-    pieces of text afterwards. So no typed text can be taken for markup, whatever the template does.
+    The template never sees what was typed: it gets one placeholder per message, and those in its output are then
+        replaced
+    by text pieces. So typed text can never be taken for markup, whatever the template does.
 
     Attributes:
-        render: Applies the template. It may raise any exception for messages the template refuses.
-        controls: The control tokens of the model, by name.
-        name: What `edgechat models show` calls it.
+        render: Applies the template. It may raise any exception for messages the template rejects.
+        controls: The model's control tokens by name.
+        name: The name shown by `edgechat models show`.
     """
 
     render: Render
@@ -118,10 +119,10 @@ class TemplateForm:
     name: str = "template"
 
     def pieces(self, messages: Sequence[Message], *, reply: bool = True) -> tuple[Piece, ...]:
-        """See `PromptForm.pieces`.
+        """Return the prompt of a conversation.
 
-        Some templates drop or refuse a system message: its text then goes in front of the first user message. Some
-        refuse two messages of one role in a row: those are joined.
+        Some templates drop or reject a system message: its text then precedes the first user message. Some reject
+        consecutive messages of one role: those are merged.
         """
         plain = list(messages)
         failure: Exception | None = None
@@ -130,7 +131,7 @@ class TemplateForm:
                 rendered = self.render(
                     [{"role": message.role, "content": f"\ue000{i}\ue001"} for i, message in enumerate(attempt)], reply
                 )
-            except Exception as error:  # a template raises what it likes
+            except Exception as error:  # templates can raise anything
                 failure = error
                 continue
             marks = [int(number) for number in _MARK.findall(rendered)]
@@ -153,7 +154,7 @@ class TemplateForm:
 
 
 def split_controls(markup: str, controls: frozenset[str]) -> Iterable[Piece]:
-    """Split a form's own text into control tokens and markup; the longest name wins where two begin alike."""
+    """Split a format's own text into control tokens and markup; the longest name wins."""
     if not controls:
         if markup:
             yield Piece("markup", markup)

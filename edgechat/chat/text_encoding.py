@@ -1,7 +1,7 @@
-"""Bytes from a file or a pipe made text, or refused: programs write UTF-8, but also UTF-16 and what Windows once used.
+"""Decodes bytes from a file or a pipe, or refuses them: not all programs write UTF-8.
 
-A text is never made up: what has zero bytes and is no UTF-16 or UTF-32 is refused, and what was not UTF-8 is told, so
-that whoever reads it can say so or refuse it too.
+Text is never made up: data with zero bytes that is not UTF-16 or UTF-32 is refused, and the result says if it was not
+UTF-8, so that the caller can report or refuse it.
 """
 
 from __future__ import annotations
@@ -15,32 +15,33 @@ from edgechat.i18n.catalog import _
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins as UTF-16's does
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # starts like UTF-16's
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 _BINARY = re.compile("[\x00-\x07\x0e-\x1a\x1c-\x1f\x7f\ufffe\uffff]")
-"""What no text has; ESC and the white space are in logs and listings."""
+"""Bytes that occur in no text; ESC and white space do occur in logs and listings."""
 
 _LEAST_ZEROS = 0.2
-"""Share of zero bytes from which they are UTF-16's: two of five characters are Latin then."""
+"""Minimum share of zero bytes for UTF-16: two of five characters are then Latin."""
 
 
 class NotTextError(ValueError):
-    """The bytes are no text; the message says why, in the user's language."""
+    """The bytes are not text; the message says why, in the user's language."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Bytes as text.
+    """The result of decoding.
 
     Attributes:
-        text: Without a byte order mark.
-        encoding: What they were: "utf-8", one of UTF-16 or UTF-32, or an older encoding that was guessed.
-        replaced: Sequences that are not UTF-8 in what else is, each of which became U+FFFD.
-        first_wrong: The first byte that is not UTF-8, counted from 0; None where all are, or another Unicode form.
+        text: The text, without a byte order mark.
+        encoding: "utf-8", a form of UTF-16 or UTF-32, or a guessed legacy encoding.
+        replaced: Number of invalid sequences in otherwise valid UTF-8, each of which became U+FFFD.
+        first_wrong: Position of the first byte that is not UTF-8, counted from 0; None if there is none, or if it is
+            another Unicode encoding.
     """
 
     text: str
@@ -50,10 +51,10 @@ class Decoded:
 
 
 def decoded(data: bytes) -> Decoded:
-    """The text that the bytes are.
+    """Decode bytes.
 
     Raises:
-        NotTextError: They are no text.
+        NotTextError: They are not text.
     """
     encoding = encoding_of(data)
     if encoding is None:
@@ -71,9 +72,9 @@ def decoded(data: bytes) -> Decoded:
 
 
 def encoding_of(data: bytes) -> str | None:
-    """The Unicode form that the bytes, or the beginning of them, are written in; None if they are no text.
+    """Return the Unicode encoding of bytes, which may be just the beginning; None if they are not text.
 
-    UTF-8 is also the answer for bytes of an older encoding.
+    Bytes in a legacy encoding also give UTF-8.
     """
     for mark, encoding in _MARKS:
         if data.startswith(mark):
@@ -84,11 +85,11 @@ def encoding_of(data: bytes) -> str | None:
 
 
 def _is_wide(data: bytes, encoding: str) -> bool:
-    """Whether bytes without a mark are UTF-16 or UTF-32, in which mostly Latin text has many zero bytes."""
+    """Whether bytes without a mark are UTF-16 or UTF-32: mostly Latin text then has many zero bytes."""
     if data.count(0) < _LEAST_ZEROS * len(data):
         return False
     try:
-        text = codecs.getincrementaldecoder(encoding)().decode(data)  # a beginning may end within a character
+        text = codecs.getincrementaldecoder(encoding)().decode(data)  # the beginning may end within a character
     except UnicodeDecodeError:
         return False
     latin = sum(character < "\u0250" for character in text)
@@ -96,7 +97,7 @@ def _is_wide(data: bytes, encoding: str) -> bool:
 
 
 def _nearly(data: bytes, first_wrong: int) -> Decoded:
-    """What is not quite UTF-8: UTF-8 with a few bytes that are not, or a text of an older encoding."""
+    """Decode invalid UTF-8: either UTF-8 with a few wrong bytes, or text in a legacy encoding."""
     text = data.decode("utf-8", "replace")
     wrong = text.count("\ufffd")
     if _BINARY.search(text):

@@ -61,7 +61,9 @@ def pull(uri: str, name: str | None, replace: bool, tracking_uri: str | None, as
                 begun = True
                 line.show(f"{what} {size_text(done)} of {size_text(total)}")
 
-            pulled = bring(uri, name=name, replace=replace, tracking_uri=tracking_uri, told=show, on_wait=waiting)
+            pulled = bring(
+                uri, name=name, replace=replace, tracking_uri=tracking_uri, on_progress=show, on_wait=waiting
+            )
     except KeyboardInterrupt:
         if begun:
             narrate("stopped; the files that are whole are kept, and the next pull goes on from there")
@@ -75,7 +77,7 @@ def pull(uri: str, name: str | None, replace: bool, tracking_uri: str | None, as
                 "name": pulled.model.name,
                 "folder": str(pulled.model.root),
                 "already_here": fetched is None,
-                "fetched_bytes": fetched.size - fetched.kept if fetched is not None else 0,
+                "fetched_bytes": fetched.size - fetched.reused if fetched is not None else 0,
                 "size_bytes": fetched.size if fetched is not None else 0,
                 "origin": dataclasses.asdict(origin),
             }
@@ -84,9 +86,9 @@ def pull(uri: str, name: str | None, replace: bool, tracking_uri: str | None, as
     if pulled.fetched is None:
         narrate(f"nothing to do: {describe_resolution(origin.uri, origin)}")
     else:
-        before = f"; {size_text(pulled.fetched.kept)} were here already" if pulled.fetched.kept else ""
+        before = f"; {size_text(pulled.fetched.reused)} were here already" if pulled.fetched.reused else ""
         instead = f", in the place of version {pulled.before}" if pulled.before else ""
-        narrate(f"fetched {size_text(pulled.fetched.size - pulled.fetched.kept)}{before}")
+        narrate(f"fetched {size_text(pulled.fetched.size - pulled.fetched.reused)}{before}")
         narrate(f"installed {origin.what}{instead}; chat with it: edgechat --model-uri {origin.uri}")
     click.echo(pulled.model.name)
 
@@ -119,7 +121,7 @@ def push(model: str, register: str, alias: str | None, tracking_uri: str | None,
             register=register,
             alias=alias,
             tracking_uri=tracking_uri,
-            progress=lambda done, total: line.show(f"sending {size_text(done)} of {size_text(total)}"),
+            on_progress=lambda done, total: line.show(f"sending {size_text(done)} of {size_text(total)}"),
         )
     if as_json:
         print_json(dataclasses.asdict(pushed))
@@ -150,16 +152,16 @@ def outdated(tracking_uri: str | None, as_json: bool) -> None:
       edgechat models outdated --json | jq -r ".[] | select(.state == \"outdated\").uri"
     """
     from edgechat.models.store import ModelStore
-    from edgechat.registry.pull import ask_servers
+    from edgechat.registry.pull import check_servers
 
     origins = ModelStore().origins.all()
     if not origins and not as_json:
         narrate("no model was pulled from a server")
         return
-    standings, failed = ask_servers(origins.values(), tracking_uri)
+    statuses, failed = check_servers(origins.values(), tracking_uri)
     rows = [
-        {"name": name, "uri": origin.uri, "version": origin.version, "now": standing.now, "state": standing.state}
-        for (name, origin), standing in zip(origins.items(), standings, strict=True)
+        {"name": name, "uri": origin.uri, "version": origin.version, "now": status.now, "state": status.state}
+        for (name, origin), status in zip(origins.items(), statuses, strict=True)
     ]
     if as_json:
         print_json([{**row, "server": origin.server} for row, origin in zip(rows, origins.values(), strict=True)])

@@ -59,12 +59,12 @@ def package(
         raise ConfigError("Alias without a name", f"{alias} needs a registered model.", "Add --register NAME.")
     logged = logged or register is not None
     if logged:
-        from edgechat.registry.client import server_uri, speaking_to
+        from edgechat.registry.client import server_uri, translate_errors
         from edgechat.registry.push import check_names, connect
 
         # What cannot be logged is told of before minutes of work.
         connect(tracking_uri)
-        with speaking_to(server_uri(tracking_uri)):
+        with translate_errors(server_uri(tracking_uri)):
             check_names(register, alias)
     found = find_source(source, trust=trust)
     with ProgressLine("packaging") as line:
@@ -88,7 +88,7 @@ def package(
         card = card_markdown(model, quick_check(model.root))
         with ProgressLine("sending") as sending:
             pushed = record(
-                model, speed, card, Destination(tracking_uri, experiment, register, alias), progress=sending
+                model, speed, card, Destination(tracking_uri, experiment, register, alias), on_progress=sending
             )
         told |= {"run_id": pushed.run_id, "model_id": pushed.model_id, "registered": pushed.name}
         told |= {"version": pushed.version, "alias": pushed.alias, "tracking_uri": pushed.tracking_uri}

@@ -18,7 +18,7 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from edgechat.chat.context_window import moved_words
+from edgechat.chat.context_window import moved_notice
 from edgechat.chat.conversation import ReplyState
 from edgechat.chat.sanitize import printable
 from edgechat.cli.plain_input import EndedError, Lines, bracket_pastes, ended_by_signals, interrupts_to, use_readline
@@ -293,7 +293,7 @@ class PlainChat:
                     case Progress():
                         self._progressed(event)
                     case WindowMoved(turns, summary):
-                        self._narrate(moved_words(len(turns), summary))
+                        self._narrate(moved_notice(len(turns), summary))
                     case TextDelta(text):
                         self._write(text)
                     case TurnClosed(turn, _finished):

@@ -63,7 +63,7 @@ def sync(
         if not chats:
             narrate("no chat is kept here yet" if everything else "no reply has feedback; see `edgechat chats rate`")
         if dry_run:
-            found = flavor.waiting(database, chats, tracking_uri=tracking_uri, experiment=experiment)
+            found = flavor.pending(database, chats, tracking_uri=tracking_uri, experiment=experiment)
             print_json([{"chat": item.chat, "change": item.change, **asdict(item.trace)} for item in found])
             return
         if not chats and not as_json:
@@ -74,7 +74,7 @@ def sync(
                 chats,
                 tracking_uri=tracking_uri,
                 experiment=experiment,
-                progress=lambda sent: line.show(f"sent {_count(sent)}"),
+                on_progress=lambda sent: line.show(f"sent {_count(sent)}"),
             )
     if as_json:
         print_json(asdict(done))

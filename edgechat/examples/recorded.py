@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edgechat.registry.client import connect, server_uri, speaking_to
+from edgechat.registry.client import connect, server_uri, translate_errors
 from edgechat.registry.push import in_run
 
 
@@ -57,7 +57,7 @@ def record(measured: Measured, tracking_uri: str | None, experiment: str | None)
     server = server_uri(tracking_uri)
     client = connect(server)
     given = os.environ.get("MLFLOW_RUN_ID")
-    with speaking_to(server), in_run(client, server, experiment, measured.name, given) as run_id:
+    with translate_errors(server), in_run(client, server, experiment, measured.name, given) as run_id:
         for name, value in measured.parameters.items():
             client.log_param(run_id, name, value)
         for name, amount in measured.metrics.items():

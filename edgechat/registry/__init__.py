@@ -1,1 +1,1 @@
-"""MLflow servers: models pulled, pushed and recorded there, and traces uploaded."""
+"""MLflow servers: pulling, pushing and recording models, and uploading traces."""

@@ -1,8 +1,8 @@
-"""Speaking to MLflow servers: who answers, for how long one waits, and what their failures mean.
+"""Communicates with MLflow servers: connecting, time limits, and readable errors.
 
-Servers are named by their URI; MLflow's global settings are left alone, and so is its default store in the working
-directory. Waiting has an end. A server over HTTP needs mlflow-skinny alone; a database needs the whole of MLflow. What
-a server answers is a stranger's word, and is shown with care. Nothing here moves a model.
+Servers are identified by their URI; MLflow's global settings and its default store in the working directory are left
+alone. Waiting is always limited. A server over HTTP only needs mlflow-skinny; a database needs the whole of MLflow.
+Responses are untrusted and sanitised before they are shown. Nothing here transfers a model.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_ASYNC_TRACE_LOGGING_RETRY_TIMEOUT": "30",
 }
-"""MLflow's own would be two minutes for each of eight tries, and more for traces. Whoever set these is obeyed."""
+"""MLflow's defaults are two minutes for each of eight attempts, and more for traces. A user's values win."""
 
 _SILENCE = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
-"""It would greet each ended run with its address, on standard output."""
+"""Keeps it from printing the address of each finished run on standard output."""
 
 _KNOCK_SECONDS = 10
-"""How long a server may take for its first answer."""
+"""Seconds a server has for its first response."""
 
 NOT_THERE = "Not on the server"
-"""The title of the error for what the server answers not to have."""
+"""Title of the error for something the server does not have."""
 
 _DATABASES = ("sqlite", "mysql", "postgresql", "mssql")
 _PARTS_OF_MLFLOW = frozenset({"sqlalchemy", "alembic", "pandas", "flask"})
@@ -48,28 +48,29 @@ _NAME_A_SERVER = "--tracking-uri http://HOST:5000"
 
 
 def connect(tracking_uri: str | None) -> MlflowClient:
-    """A client for a tracking server or store. MLflow's default store stays what it is.
+    """Create a client for a tracking server or store, without changing MLflow's default store.
 
     Args:
-        tracking_uri: `http(s)://...`, `sqlite:////...` or what else MLflow takes; MLFLOW_TRACKING_URI when left out.
+        tracking_uri: `http(s)://...`, `sqlite:////...` or another form MLflow supports; defaults to
+            MLFLOW_TRACKING_URI.
 
     Raises:
-        RegistryError: No server is named, it does not answer in time, is no MLflow server, or wants to know who asks.
+        RegistryError: No server is named, it does not answer in time, is not an MLflow server, or requires credentials.
     """
     uri = server_uri(tracking_uri)
-    _be_quiet()
+    _configure_mlflow()
     try:
         from mlflow import MlflowClient
     except ImportError as error:
         raise mlflow_is_missing() from error
-    with speaking_to(uri):
+    with translate_errors(uri):
         if scheme_of(uri) in {"http", "https"}:
-            _knock(uri)
+            _probe(uri)
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def server_uri(tracking_uri: str | None) -> str:
-    """The URI given, or else MLFLOW_TRACKING_URI. Raises RegistryError where neither names a server."""
+    """Return the given URI, or MLFLOW_TRACKING_URI. Raises RegistryError if neither names a server."""
     uri = (tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or "").strip()
     if not uri:
         raise RegistryError(
@@ -80,14 +81,14 @@ def server_uri(tracking_uri: str | None) -> str:
     return uri
 
 
-def must_exist(uri: str) -> None:
-    """Refuse a store on this device that is not there: MLflow would make it. Raises RegistryError."""
+def require_existing(uri: str) -> None:
+    """Refuse a missing store on this device, which MLflow would create. Raises RegistryError."""
     scheme, _, rest = uri.partition(":")
     if scheme == "sqlite":
         path = rest.removeprefix("///").partition("?")[0]
     elif scheme == "file":
         path = rest.removeprefix("//")
-    elif not scheme_of(uri) and not uri.startswith("databricks"):  # a profile's name; no other server goes without
+    elif not scheme_of(uri) and not uri.startswith("databricks"):  # a profile's name; all other servers have one
         path = uri
     else:
         return
@@ -99,7 +100,7 @@ def must_exist(uri: str) -> None:
         )
 
 
-def _be_quiet() -> None:
+def _configure_mlflow() -> None:
     for name, value in OPT_OUTS.items():
         if name.startswith("MLFLOW_"):
             os.environ[name] = value
@@ -107,20 +108,20 @@ def _be_quiet() -> None:
         os.environ.setdefault(name, value)
 
 
-def _knock(uri: str) -> None:
-    """One small question that only an MLflow server answers. Raises RegistryError, or what MLflow raises."""
+def _probe(uri: str) -> None:
+    """Make a small request that only an MLflow server answers. Raises RegistryError, or what MLflow raises."""
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
 
-    told = os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]
-    if not told.isdecimal():
-        raise ConfigError("MLFLOW_HTTP_REQUEST_TIMEOUT", f"{shown(told)} is no number of seconds.", "Take it away.")
+    timeout = os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]
+    if not timeout.isdecimal():
+        raise ConfigError("MLFLOW_HTTP_REQUEST_TIMEOUT", f"{shown(timeout)} is no number of seconds.", "Take it away.")
     answer = http_request(
         get_default_host_creds(uri.rstrip("/")),
         "/api/2.0/mlflow/experiments/search",
         "POST",
         json={"max_results": 1},
-        timeout=min(_KNOCK_SECONDS, int(told)),
+        timeout=min(_KNOCK_SECONDS, int(timeout)),
         max_retries=0,
         raise_on_status=False,
     )
@@ -144,22 +145,22 @@ def _knock(uri: str) -> None:
 
 
 @contextmanager
-def speaking_to(uri: str) -> Iterator[None]:
-    """Turn what MLflow and its libraries raise in the block into a RegistryError about that server."""
+def translate_errors(uri: str) -> Iterator[None]:
+    """Turn exceptions of MLflow and its libraries in the block into a RegistryError about that server."""
     import requests
     from mlflow.exceptions import MlflowException
 
     server = plain_server(uri)
     try:
-        with _instead_of_the_default(uri) if scheme_of(uri) in {"file", ""} else nullcontext():
+        with _override_default_store(uri) if scheme_of(uri) in {"file", ""} else nullcontext():
             yield
     except (MlflowException, requests.RequestException) as error:
         raise _failure(error, server) from error
     except ImportError as error:  # sqlalchemy for a database, boto3 for S3, ...
-        raise _lacking(error.name or "it cannot load", server) from error
-    except (EdgechatError, OSError):  # said already, or a file of this device
+        raise _missing_package(error.name or "it cannot load", server) from error
+    except (EdgechatError, OSError):  # already readable, or about a file on this device
         raise
-    except Exception as error:  # an answer in a form of its own, a damaged database: each library has its own names
+    except Exception as error:  # an unexpected response, a damaged database: each library has its own exceptions
         text = shown(without_credentials(f"{type(error).__name__}: {error}"), 300)
         raise RegistryError(
             "MLflow failed", f"{server}: {text}", "Check that it is a working MLflow server."
@@ -167,10 +168,10 @@ def speaking_to(uri: str) -> Iterator[None]:
 
 
 @contextmanager
-def _instead_of_the_default(uri: str) -> Iterator[None]:
-    """Name a store for the block where none is named: MLflow's store of files asks the default one about its models.
+def _override_default_store(uri: str) -> Iterator[None]:
+    """Name a store for the block if none is set: MLflow's file store asks the default one about its models.
 
-    The default one would be made for that, as a database in the working directory.
+    That would create the default one, such as a database in the working directory.
     """
     name = "MLFLOW_TRACKING_URI"
     before = os.environ.get(name)
@@ -188,10 +189,10 @@ def _failure(error: Exception, server: str) -> RegistryError:
     text = without_credentials(str(error))
     code = str(getattr(error, "error_code", ""))
     status = getattr(getattr(error, "response", None), "status_code", None)
-    # MLflow calls an unknown alias an invalid parameter.
+    # MLflow reports an unknown alias as an invalid parameter.
     if code in {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"} or (code and "alias" in text and "not found" in text):
-        words = shown(text.removeprefix(f"{code}: ").rstrip("."), 300)
-        return RegistryError(NOT_THERE, f"{server}: {words}.", "Look at the server's own pages for the name.")
+        message = shown(text.removeprefix(f"{code}: ").rstrip("."), 300)
+        return RegistryError(NOT_THERE, f"{server}: {message}.", "Look at the server's own pages for the name.")
     if "MLFLOW_ALLOW_FILE_STORE" in text:
         return RegistryError(
             "MLflow takes no folders any more",
@@ -199,7 +200,7 @@ def _failure(error: Exception, server: str) -> RegistryError:
             "Move it to a database with `mlflow migrate-filestore`, or set MLFLOW_ALLOW_FILE_STORE=true.",
         )
     if "unsupported URI" in text and server.startswith(_DATABASES):
-        return _lacking("sqlalchemy", server)
+        return _missing_package("sqlalchemy", server)
     if isinstance(error, OSError) or "failed with exception" in text:
         if "timed out" in text:
             return RegistryError("MLflow server does not answer", f"{server} took too long.", _TRY_AGAIN)
@@ -215,7 +216,7 @@ def _failure(error: Exception, server: str) -> RegistryError:
     return RegistryError("MLflow refuses", f"{server}: {shown(text, 300)}", hint)
 
 
-def _lacking(package: str, server: str) -> RegistryError:
+def _missing_package(package: str, server: str) -> RegistryError:
     if package in _PARTS_OF_MLFLOW:
         return RegistryError(
             "The whole of MLflow is needed",
@@ -226,7 +227,7 @@ def _lacking(package: str, server: str) -> RegistryError:
 
 
 class Artifacts:
-    """A folder of artifacts on a server; a `download.Remote`."""
+    """A folder of artifacts on a server; implements `resumable_download.Remote`."""
 
     def __init__(self, location: str, server: str) -> None:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -234,24 +235,24 @@ class Artifacts:
         self.location = plain_server(location)
         """Its URI, without credentials."""
         self._server = server
-        with speaking_to(server):
+        with translate_errors(server):
             self._repository = get_artifact_repository(location, tracking_uri=server, registry_uri=server)
 
     def entries(self, folder: str) -> Iterator[tuple[str, int | None]]:
-        """What lies in a folder below it, "" for itself: paths, with their bytes, or None for a folder."""
-        with speaking_to(self._server):
+        """Yield the entries of a folder below it, "" for itself: paths with sizes in bytes, or None for a folder."""
+        with translate_errors(self._server):
             found = self._repository.list_artifacts(folder or None)
         for entry in found:
-            # A server's JSON leaves zeros out: an empty file comes without a size.
+            # JSON from a server omits zeros: an empty file has no size.
             yield entry.path, None if entry.is_dir else int(entry.file_size or 0)
 
     def fetch(self, path: str, goal: Path) -> None:
-        """Write a file to a path. Raises RegistryError, or OSError where it cannot be written."""
-        with speaking_to(self._server):
-            # The one primitive of every repository of MLflow; its public forms put a whole folder down at once.
+        """Download a file to a path. Raises RegistryError, or OSError if it cannot be written."""
+        with translate_errors(self._server):
+            # The primitive common to all of MLflow's repositories; its public methods download a whole folder at once.
             self._repository._download_file(path, str(goal))
 
     def send(self, file: Path, folder: str) -> None:
-        """Put a file into a folder below it, "" for itself."""
-        with speaking_to(self._server):
+        """Upload a file to a folder below it, "" for itself."""
+        with translate_errors(self._server):
             self._repository.log_artifact(str(file), folder or None)

@@ -1,8 +1,8 @@
-"""Models from MLflow servers: pull, and what a URI means on its server now.
+"""Pulls models from MLflow servers, and resolves what a URI refers to on its server now.
 
-A pull goes to the store whole or not at all, and goes on where a broken one stopped. The tracking store is only read:
-files are fetched one by one into edgechat's own folder. What a server sends is checked by `download` and by the store
-before anyone loads it. Nothing here decides when to go to a network; whoever calls these functions does.
+A pulled model is installed completely or not at all, and an interrupted pull resumes. The tracking store is only read:
+files are downloaded one by one into edgechat's own folder, and checked by `resumable_download` and the store before
+anyone loads them. Nothing here decides when to use a network; the caller does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edgechat.models.origin import Origin
 from edgechat.models.registry_uri import Reference, parse_reference, plain_server, scheme_of
 from edgechat.models.sanitize import shown
 from edgechat.models.store import ModelStore
-from edgechat.registry.client import NOT_THERE, Artifacts, connect, must_exist, server_uri, speaking_to
+from edgechat.registry.client import NOT_THERE, Artifacts, connect, require_existing, server_uri, translate_errors
 from edgechat.registry.push import ARTIFACT
 from edgechat.registry.resumable_download import Fetched, clear, fetch_files, list_files
 from edgechat.runtime import paths
@@ -33,23 +33,23 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-Told = Callable[[str, int, int], None]
+StepCallback = Callable[[str, int, int], None]
 """Called with "fetching" or "checking", the bytes done and the bytes in all."""
 
 PULLS = ".pulls"
-"""The folder in the store that keeps broken downloads, at most one for each name."""
+"""Folder in the store for interrupted downloads, at most one per name."""
 
 _ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """What `pull` did.
+    """The result of `pull`.
 
     Attributes:
         model: The installed model, with its origin.
-        fetched: What was brought; None when the model was here already.
-        before: The version whose place it took; "" when it took none.
+        fetched: What was downloaded; None if the model was already installed.
+        before: The version it replaced; "" if none.
     """
 
     model: ModelFolder
@@ -58,12 +58,12 @@ class Pulled:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What a server says of a model that was pulled from it.
+class ServerStatus:
+    """What a server reports about a model that was pulled from it.
 
     Attributes:
-        now: The version that its URI means now, or for one pulled by its version the newest; "" where there is none.
-        state: "current", "outdated", "gone" from the server, "fixed" for one pulled by an id, or "unknown" where the
+        now: The version its URI refers to now, or the newest one if it was pulled by version; "" if there is none.
+        state: "current", "outdated", "gone" from the server, "fixed" if it was pulled by an id, or "unknown" if the
             server could not be asked.
     """
 
@@ -78,27 +78,27 @@ def pull(
     replace: bool = False,
     tracking_uri: str | None = None,
     store: ModelStore | None = None,
-    told: Told | None = None,
+    on_progress: StepCallback | None = None,
     on_wait: Callable[[], None] | None = None,
 ) -> Pulled:
-    """Bring a model from an MLflow server into the store.
+    """Install a model from an MLflow server in the store.
 
-    A broken pull goes on with the files that are whole. What is installed stays usable until the new model takes its
-    place; an older version of the same registered model is replaced without being asked.
+    An interrupted pull resumes with the files that are complete. An installed model stays usable until the new one
+    replaces it; an older version of the same registered model is replaced without asking.
 
     Args:
-        uri: See `reference.FORMS`; also `mlflow-artifacts:/...` and the http(s) form of it.
-        name: What to call it here; made from the registered name when left out.
-        replace: Take the place of another model of that name.
-        tracking_uri: The server; MLFLOW_TRACKING_URI when left out.
-        store: Where to; the user's own when left out.
-        told: See `Told`.
-        on_wait: Called once if another process is installing a model of that name.
+        uri: See `registry_uri.FORMS`; also `mlflow-artifacts:/...` and its http(s) form.
+        name: Local name; derived from the registered name by default.
+        replace: Replace another model with that name.
+        tracking_uri: The server; defaults to MLFLOW_TRACKING_URI.
+        store: The store to install in; defaults to the user's.
+        on_progress: Called with "fetching" or "checking", the bytes done and the total.
+        on_wait: Called once if another process is installing a model with that name.
 
     Raises:
-        ModelError: The URI is not understood, or the model is not usable, damaged, or its name is taken.
-        RegistryError: The server cannot be asked, or does not have it.
-        StorageError: There is no room, or the store cannot be written.
+        ModelError: The URI is not understood, or the model is unusable, damaged, or its name is taken.
+        RegistryError: The server cannot be reached, or does not have it.
+        StorageError: There is not enough space, or the store cannot be written.
     """
     reference = parse_reference(uri)
     if scheme_of(reference.uri) in {"http", "https"}:
@@ -112,47 +112,47 @@ def pull(
         tracking_uri = base
     store = store if store is not None else ModelStore()
     server = server_uri(tracking_uri)
-    must_exist(server)
+    require_existing(server)
     client = connect(server)
-    with speaking_to(server):
+    with translate_errors(server):
         found_there, location, suggested = _look_up(client, server, reference)
     name = check_name(name) if name is not None else _name_here(store, found_there, suggested)
     with store.lock(name, on_wait):
         here = store.origins.get(name)
         if store.has(name):
             if here is not None and _is_here(store, name, here, found_there):
-                # A URI that may mean another version one day says more than one that cannot.
-                asked = here.uri if reference.version else found_there.uri
-                now = dataclasses.replace(here, uri=asked, aliases=found_there.aliases)
+                # A URI that may refer to another version one day is more informative than one that cannot.
+                requested = here.uri if reference.version else found_there.uri
+                now = dataclasses.replace(here, uri=requested, aliases=found_there.aliases)
                 _settle(store, name, now)
                 store.origins.update(name, now)
                 return Pulled(store.get(name))
             if not replace and (here is None or not here.same_model(found_there)):
-                raise _taken(name, here)
-        model, fetched = _install(store, name, Artifacts(location, server), found_there, told)
+                raise _name_taken(name, here)
+        model, fetched = _install(store, name, Artifacts(location, server), found_there, on_progress)
         _settle(store, name, found_there)
     return Pulled(model, fetched, here.version if here is not None and here.same_model(found_there) else "")
 
 
 def _install(
-    store: ModelStore, name: str, remote: Artifacts, origin: Origin, told: Told | None
+    store: ModelStore, name: str, remote: Artifacts, origin: Origin, on_progress: StepCallback | None
 ) -> tuple[ModelFolder, Fetched]:
     files = list_files(remote, origin.uri)
     place = paths.make_private(paths.make_private(store.root) / PULLS) / name
-    fetched = fetch_files(remote, files, place, asked=origin.uri, progress=_stage(told, "fetching"))
+    fetched = fetch_files(remote, files, place, requested=origin.uri, on_progress=_stage(on_progress, "fetching"))
     try:
         model = store.add(
-            fetched.folder, name, replace=True, link=True, origin=origin, on_progress=_stage(told, "checking")
+            fetched.folder, name, replace=True, link=True, origin=origin, on_progress=_stage(on_progress, "checking")
         )
     except ModelError:
-        clear(place)  # all of it is here, and it is of no use
+        clear(place)  # the download is complete but unusable
         raise
     clear(place)
     return model, fetched
 
 
-def _stage(told: Told | None, what: str) -> ByteCallback | None:
-    return (lambda done, total: told(what, done, total)) if told is not None else None
+def _stage(on_progress: StepCallback | None, what: str) -> ByteCallback | None:
+    return (lambda done, total: on_progress(what, done, total)) if on_progress is not None else None
 
 
 def _is_here(store: ModelStore, name: str, here: Origin, there: Origin) -> bool:
@@ -161,13 +161,13 @@ def _is_here(store: ModelStore, name: str, here: Origin, there: Origin) -> bool:
 
 
 def _name_here(store: ModelStore, origin: Origin, suggested: str) -> str:
-    """The name for a model that was given none: the one it was pulled to before, or the registry's."""
+    """Return the name for a model pulled without one: its previous local name, or the registry's."""
     known = [name for name, here in store.origins.all().items() if here.same_model(origin) and here.uri == origin.uri]
     return known[0] if len(known) == 1 else name_for(Path(suggested))
 
 
 def _settle(store: ModelStore, name: str, origin: Origin) -> None:
-    """Take the aliases that a model has from those that had them before."""
+    """Remove the model's aliases from the models that had them before."""
     for other, known in store.origins.all().items():
         moved = set(known.aliases) & set(origin.aliases)
         if other != name and origin.name and known.same_model(origin) and known.version != origin.version and moved:
@@ -175,7 +175,7 @@ def _settle(store: ModelStore, name: str, origin: Origin) -> None:
             store.origins.update(other, dataclasses.replace(known, aliases=left))
 
 
-def _taken(name: str, here: Origin | None) -> ModelError:
+def _name_taken(name: str, here: Origin | None) -> ModelError:
     what = f" ({here.what} from {here.server})" if here is not None else ""
     return ModelError(
         "Name is taken",
@@ -185,7 +185,7 @@ def _taken(name: str, here: Origin | None) -> ModelError:
 
 
 def _look_up(client: MlflowClient, server: str, reference: Reference) -> tuple[Origin, str, str]:
-    """What a URI means on its server now: the origin, the artifacts' URI, and a name for it."""
+    """Return what a URI refers to on its server now: the origin, the artifacts' URI, and a suggested name."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     origin = Origin(reference.uri, plain_server(server), now)
     if reference.name:
@@ -228,8 +228,8 @@ def _version_meant(client: MlflowClient, reference: Reference) -> ModelVersion:
 
 
 def _newest(client: MlflowClient, name: str) -> str:
-    """The highest version of a registered model; "" where it has none."""
-    latest = client.get_registered_model(name).latest_versions  # one for each of the stages of old
+    """Return the highest version of a registered model; "" if it has none."""
+    latest = client.get_registered_model(name).latest_versions  # one per (deprecated) stage
     return str(max((int(version.version) for version in latest), default=""))
 
 
@@ -241,7 +241,7 @@ def _logged_id(source: str | None) -> str:
 
 
 def _in_run(client: MlflowClient, server: str, reference: Reference) -> tuple[str, str]:
-    """Where a run's model lies, and its id: among the run's artifacts, or since MLflow 3 as a model of its own."""
+    """Return the location and id of a run's model: among the run's artifacts, or since MLflow 3 a logged model."""
     from mlflow.utils.uri import append_to_uri_path
 
     run = client.get_run(reference.run_id)
@@ -262,48 +262,48 @@ def _in_run(client: MlflowClient, server: str, reference: Reference) -> tuple[st
     )
 
 
-def ask_servers(
+def check_servers(
     origins: Iterable[Origin], tracking_uri: str | None = None
-) -> tuple[list[Standing], list[RegistryError]]:
-    """Ask the servers that models came from what their URIs mean now.
+) -> tuple[list[ServerStatus], list[RegistryError]]:
+    """Ask the servers that models came from what their URIs refer to now.
 
     Args:
         origins: The models.
-        tracking_uri: A server to ask in place of theirs.
+        tracking_uri: A server to ask instead of theirs.
 
     Returns:
-        The standing of each model in order, and why servers could not be asked, one error for each.
+        The status of each model in order, and one error for each server that could not be asked.
     """
     clients: dict[str, MlflowClient] = {}
     failed: dict[str, RegistryError] = {}
-    standings = []
+    statuses = []
     for origin in origins:
         server = tracking_uri or _with_credentials(origin.server)
-        answer = Standing("", "unknown")
+        answer = ServerStatus("", "unknown")
         if server not in failed:
             try:
                 if server not in clients:
-                    must_exist(server)
+                    require_existing(server)
                     clients[server] = connect(server)
-                answer = _standing(clients[server], origin)
+                answer = _status(clients[server], origin)
             except RegistryError as error:
                 failed[server] = error
-        standings.append(answer)
-    return standings, list(failed.values())
+        statuses.append(answer)
+    return statuses, list(failed.values())
 
 
 def _with_credentials(server: str) -> str:
-    """The server as the environment writes it, with its user and password, where that is the same one."""
+    """Return the server's URI from the environment, with user and password, if it is the same server."""
     named = os.environ.get("MLFLOW_TRACKING_URI", "")
     return named if plain_server(named) == server else server
 
 
-def _standing(client: MlflowClient, origin: Origin) -> Standing:
+def _status(client: MlflowClient, origin: Origin) -> ServerStatus:
     if not origin.name:
-        return Standing("", "fixed")
+        return ServerStatus("", "fixed")
     reference = parse_reference(origin.uri)
     try:
-        with speaking_to(origin.server):
+        with translate_errors(origin.server):
             if reference.alias:
                 now = str(client.get_model_version_by_alias(origin.name, reference.alias).version)
             else:
@@ -311,5 +311,5 @@ def _standing(client: MlflowClient, origin: Origin) -> Standing:
     except RegistryError as error:
         if error.title != NOT_THERE:
             raise
-        return Standing("", "gone")
-    return Standing(now, "current" if now == origin.version else "outdated")
+        return ServerStatus("", "gone")
+    return ServerStatus(now, "current" if now == origin.version else "outdated")

@@ -1,8 +1,7 @@
-"""Models to MLflow servers: logged in a run, registered, and given an alias.
+"""Pushes models to MLflow servers: logs them in a run, registers them, and sets an alias.
 
-The caller's folder is read and left as it is; what MLflow writes into MLmodel when it logs a model goes into the copy
-on the server. Nothing is sent but what `push` was called with, and nothing before the folder was compared with its
-manifest.
+The caller's folder is only read; what MLflow adds to MLmodel when logging a model goes into the server's copy. Nothing
+is sent beyond what `push` is given, and nothing before the folder has been compared with its manifest.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from edgechat.models.manifest import MANIFEST, Digest, covered_files, hash_file,
 from edgechat.models.mlmodel_file import MLMODEL
 from edgechat.models.registry_uri import plain_server, scheme_of
 from edgechat.models.sanitize import shown
-from edgechat.registry.client import Artifacts, connect, server_uri, speaking_to
+from edgechat.registry.client import Artifacts, connect, server_uri, translate_errors
 from edgechat.runtime import paths
 from edgechat.runtime.progress import ByteCallback
 
@@ -36,22 +35,22 @@ if TYPE_CHECKING:
 __all__ = ["Pushed", "connect", "push"]
 
 ARTIFACT = "model"
-"""What the model is called within its run."""
+"""Name of the model within its run."""
 
 EXPERIMENT = "edgechat"
-"""Where runs go for which neither the caller nor MLFLOW_EXPERIMENT_NAME names an experiment."""
+"""Experiment for runs if neither the caller nor MLFLOW_EXPERIMENT_NAME names one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What `push` made. Name, version and alias are empty when nothing was registered.
+    """The result of `push`. Name, version and alias are empty if nothing was registered.
 
     Attributes:
-        run_id: The run the model was logged into.
+        run_id: The run the model was logged in.
         model_id: MLflow's id of the logged model.
         name: The registered model.
         version: Its new version.
-        alias: The alias that now means this version.
+        alias: The alias that now refers to this version.
         tracking_uri: The server, without credentials.
     """
 
@@ -71,47 +70,48 @@ def push(
     tracking_uri: str | None = None,
     run_id: str | None = None,
     experiment: str | None = None,
-    progress: ByteCallback | None = None,
+    on_progress: ByteCallback | None = None,
 ) -> Pushed:
-    """Log a model folder on an MLflow server, and register it.
+    """Log a model folder on an MLflow server and register it.
 
     It becomes a logged model of the run, usable as `runs:/RUN/model`, `models:/m-ID` and `models:/NAME/VERSION`. A bare
-    ONNX GenAI folder is saved as an MLflow model on the way.
+    ONNX GenAI folder is first saved as an MLflow model.
 
     Args:
-        folder: What `open_model` accepts. It is not changed.
-        register: The registered model to make a version of; none is made when left out.
-        alias: An alias that is to mean the new version.
-        tracking_uri: The server; MLFLOW_TRACKING_URI when left out.
-        run_id: An existing run to log into; a new one is made and ended when left out.
-        experiment: The experiment of a new run, made if there is none; MLFLOW_EXPERIMENT_NAME, else "edgechat".
-        progress: Told the bytes sent, a file at a time.
+        folder: Anything `open_model` accepts. It is not modified.
+        register: The registered model to add a version to; by default none.
+        alias: An alias to point to the new version.
+        tracking_uri: The server; defaults to MLFLOW_TRACKING_URI.
+        run_id: An existing run to log in; by default a new one is created and ended.
+        experiment: The experiment of a new run, created if missing; defaults to MLFLOW_EXPERIMENT_NAME, else
+            "edgechat".
+        on_progress: Called after each file with the bytes sent and the total.
 
     Raises:
-        ModelError: The folder is no usable model, is not what its manifest says, or an alias lacks a name.
-        RegistryError: The server cannot be reached or refuses; what was begun there is marked as failed.
+        ModelError: The folder is not a usable model, does not match its manifest, or an alias lacks a name.
+        RegistryError: The server cannot be reached or refuses; what was started there is marked as failed.
         StorageError: No temporary file can be written.
     """
     if alias and not register:
         raise ModelError("Alias without a name", f"{shown(alias)} needs a registered model.", "Add --register NAME.")
     server = server_uri(tracking_uri)
-    model = open_model(folder, trust=True)  # nothing of it is run here
+    model = open_model(folder, trust=True)  # nothing in it is executed here
     digests = _digests(model.root)
     with _as_mlflow_model(model) as source:
         if source != model.root:
             digests = _digests(source)
         client = connect(server)
-        with speaking_to(server):
+        with translate_errors(server):
             check_names(register, alias)
             with in_run(client, server, experiment, register or model.name, run_id) as run:
-                logged = _log(client, server, run, source, digests, model, progress)
+                logged = _log(client, server, run, source, digests, model, on_progress)
                 version = _register(client, server, logged, run, register, alias) if register else ""
     return Pushed(run, logged.model_id, register or "", version, alias or "", plain_server(server))
 
 
 @contextmanager
 def _as_mlflow_model(model: ModelFolder) -> Iterator[Path]:
-    """The model's own folder, or for a bare ONNX GenAI folder an MLflow folder around the same files."""
+    """Provide the model's own folder, or for a bare ONNX GenAI folder an MLflow folder around the same files."""
     if model.mlflow is not None:
         yield model.root
         return
@@ -121,13 +121,13 @@ def _as_mlflow_model(model: ModelFolder) -> Iterator[Path]:
 
 @contextmanager
 def _temporary() -> Iterator[Path]:
-    """A folder that goes when the block ends; on the disk of edgechat's own files, where links to models work."""
+    """Provide a temporary folder, on the disk of edgechat's own files so that models can be linked."""
     with tempfile.TemporaryDirectory(prefix="push-", dir=paths.make_private(paths.cache_dir())) as place:
         yield Path(place)
 
 
 def _digests(root: Path) -> dict[str, Digest]:
-    """What every file of the model is. Raises ModelError where its manifest says otherwise."""
+    """Return the digest of every file. Raises ModelError if the manifest disagrees."""
     shipped = read_manifest(root)
     try:
         digests = {file.relative: Digest(file.size, hash_file(file.path)) for file in covered_files(root)}
@@ -136,7 +136,7 @@ def _digests(root: Path) -> dict[str, Digest]:
             "Model file cannot be read", f"{error.filename or root}: {error.strerror or error}."
         ) from error
     if shipped is not None:
-        wrong = [path for path, told in shipped.files.items() if path != MLMODEL and digests.get(path) != told]
+        wrong = [path for path, expected in shipped.files.items() if path != MLMODEL and digests.get(path) != expected]
         if wrong:
             raise ModelError(
                 "Model folder is damaged",
@@ -147,7 +147,7 @@ def _digests(root: Path) -> dict[str, Digest]:
 
 
 def check_names(register: str | None, alias: str | None) -> None:
-    """Have MLflow look at the names before any work is done. Raises MlflowException."""
+    """Validate the names with MLflow before doing any work. Raises MlflowException."""
     from mlflow.utils import validation
 
     if register is not None:
@@ -161,9 +161,9 @@ def check_names(register: str | None, alias: str | None) -> None:
 def in_run(
     client: MlflowClient, server: str, experiment: str | None, name: str, run_id: str | None = None
 ) -> Iterator[str]:
-    """The id of a run to log into: the one given, or a new one of that name, which ends with the block.
+    """Provide the id of a run to log in: the given one, or a new one with that name, which ends with the block.
 
-    For the experiment see `push`. A new run is marked as failed where the block raises. MLflow's own errors come
+    See `push` for the experiment. A new run is marked as failed if the block raises. MLflow's own exceptions pass
     through.
     """
     if run_id is not None:
@@ -173,7 +173,7 @@ def in_run(
     try:
         yield run_id
     except BaseException:
-        with suppress(Exception):  # as far as the server still listens
+        with suppress(Exception):  # if the server still responds
             client.set_terminated(run_id, "FAILED")
         raise
     client.set_terminated(run_id)
@@ -185,17 +185,17 @@ def _new_run(client: MlflowClient, server: str, experiment: str | None, name: st
     return run_id
 
 
-def experiment_name(wanted: str | None) -> str:
-    """The experiment to use: the one wanted, or MLFLOW_EXPERIMENT_NAME, or else "edgechat"."""
-    return wanted or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+def experiment_name(requested: str | None) -> str:
+    """Return the experiment to use: the requested one, or MLFLOW_EXPERIMENT_NAME, or "edgechat"."""
+    return requested or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
 
 
 def experiment_in(client: MlflowClient, server: str, name: str) -> Experiment:
-    """The experiment of that name on a server, made if there is none. MLflow's own errors come through."""
+    """Return the experiment with that name, created if missing. MLflow's own exceptions pass through."""
     found = client.get_experiment_by_name(name)
     if found is None:
         place = None
-        if scheme_of(server) == "sqlite":  # MLflow would put the artifacts into the working directory
+        if scheme_of(server) == "sqlite":  # MLflow would put the artifacts in the working directory
             database = Path(server.partition(":")[2].removeprefix("///").partition("?")[0]).absolute()
             place = (database.parent / "mlartifacts" / name).as_uri()
         found = client.get_experiment(client.create_experiment(name, artifact_location=place))
@@ -209,9 +209,9 @@ def _log(
     root: Path,
     digests: dict[str, Digest],
     model: ModelFolder,
-    progress: ByteCallback | None,
+    on_progress: ByteCallback | None,
 ) -> LoggedModel:
-    """Make the logged model and send its files, as `mlflow.models.Model.log` does for a flavor that saves itself."""
+    """Create the logged model and upload its files, as `mlflow.models.Model.log` does for a flavor's own save."""
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
     known = {
@@ -229,7 +229,7 @@ def _log(
     )
     try:
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-        _send(Artifacts(logged.artifact_location, server), root, digests, _mlmodel(root, logged, run_id), progress)
+        _send(Artifacts(logged.artifact_location, server), root, digests, _mlmodel(root, logged, run_id), on_progress)
     except BaseException:
         with suppress(Exception):
             client.finalize_logged_model(logged.model_id, LoggedModelStatus.FAILED)
@@ -238,7 +238,7 @@ def _log(
 
 
 def _mlmodel(root: Path, logged: LoggedModel, run_id: str) -> bytes:
-    """MLmodel as MLflow would have written it for this logged model."""
+    """Return MLmodel as MLflow would have written it for this logged model."""
     import yaml
 
     data = yaml.safe_load((root / MLMODEL).read_text("utf-8"))
@@ -252,9 +252,9 @@ def _mlmodel(root: Path, logged: LoggedModel, run_id: str) -> bytes:
 
 
 def _send(
-    artifacts: Artifacts, root: Path, digests: dict[str, Digest], mlmodel: bytes, progress: ByteCallback | None
+    artifacts: Artifacts, root: Path, digests: dict[str, Digest], mlmodel: bytes, on_progress: ByteCallback | None
 ) -> None:
-    """Send every file, the manifest last: where it is, all else is."""
+    """Upload every file, the manifest last: if it is there, so is everything else."""
     digests = {**digests, MLMODEL: Digest(len(mlmodel), hashlib.sha256(mlmodel).hexdigest())}
     done, total = 0, sum(digest.size for digest in digests.values())
     with _temporary() as place:
@@ -264,8 +264,8 @@ def _send(
         for name, digest in digests.items():
             artifacts.send(place / MLMODEL if name == MLMODEL else root / name, name.rpartition("/")[0])
             done += digest.size
-            if progress is not None:
-                progress(done, total)
+            if on_progress is not None:
+                on_progress(done, total)
         artifacts.send(place / MANIFEST, "")
 
 
@@ -278,7 +278,7 @@ def _register(client: MlflowClient, server: str, logged: LoggedModel, run_id: st
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    # A server finds the logged model by its id; without one, MLflow would look for it in its default store.
+    # The server finds the logged model by its id; without one, MLflow would look in its default store.
     served = scheme_of(server) in {"http", "https"}
     source = f"models:/{logged.model_id}" if served else logged.artifact_location
     version = str(client.create_model_version(name, source, run_id, model_id=logged.model_id).version)

@@ -1,4 +1,4 @@
-"""The record of a packaged model on an MLflow server: what it is, how fast it was, its card, and the model itself."""
+"""Records a packaged model on an MLflow server: its properties, speed, card, and the model itself."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import msgspec
 from edgechat import __version__
 from edgechat.bench.measure import Speed
 from edgechat.models.folder import ModelFolder
-from edgechat.registry.client import connect, server_uri, speaking_to
+from edgechat.registry.client import connect, server_uri, translate_errors
 from edgechat.registry.push import Pushed, in_run, push
 
 if TYPE_CHECKING:
     from edgechat.runtime.progress import ByteCallback
 
 CARD = "model_card.md"
-"""The card among the run's artifacts."""
+"""File name of the card among the run's artifacts."""
 
 _PARAMETERS = ("parameters", "source", "source_name", "source_sha256")
-"""What is recorded of the model's metadata beside what `ModelFolder` knows."""
+"""Metadata keys that are recorded besides the fields of `ModelFolder`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a record goes.
+    """Where to record.
 
     Attributes:
         tracking_uri: The server; None is MLFLOW_TRACKING_URI.
         experiment: The experiment; None is MLFLOW_EXPERIMENT_NAME, else "edgechat".
-        register: The registered model to make a version of; None makes none.
-        alias: What is to mean the new version.
+        register: The registered model to add a version to; None for none.
+        alias: An alias to point to the new version.
     """
 
     tracking_uri: str | None = None
@@ -41,30 +41,35 @@ class Destination:
 
 
 def record(
-    model: ModelFolder, speed: Speed, card: str, to: Destination, *, progress: ByteCallback | None = None
+    model: ModelFolder, speed: Speed, card: str, to: Destination, *, on_progress: ByteCallback | None = None
 ) -> Pushed:
-    """Log a run with parameters, metrics, the card and the model, and register the model if wanted.
+    """Log a run with parameters, metrics, the card and the model, and optionally register the model.
 
     Args:
         model: A packaged model.
-        speed: What was measured of it.
+        speed: Its measured speed.
         card: Its card, in Markdown.
-        to: Where to.
-        progress: Told the bytes sent.
+        to: The destination.
+        on_progress: Called with the bytes sent and the total.
 
     Raises:
         RegistryError: The server cannot be reached or refuses; the run is marked as failed.
     """
     server = server_uri(to.tracking_uri)
     client = connect(server)
-    with speaking_to(server), in_run(client, server, to.experiment, to.register or model.name) as run_id:
+    with translate_errors(server), in_run(client, server, to.experiment, to.register or model.name) as run_id:
         for name, value in _parameters(model, speed).items():
             client.log_param(run_id, name, value)
         for name, amount in _metrics(model, speed).items():
             client.log_metric(run_id, name, amount)
         client.log_text(run_id, card, CARD)
         return push(
-            model.root, register=to.register, alias=to.alias, tracking_uri=server, run_id=run_id, progress=progress
+            model.root,
+            register=to.register,
+            alias=to.alias,
+            tracking_uri=server,
+            run_id=run_id,
+            on_progress=on_progress,
         )
 
 
@@ -86,7 +91,7 @@ def _parameters(model: ModelFolder, speed: Speed) -> dict[str, str]:
 
 
 def _metrics(model: ModelFolder, speed: Speed) -> dict[str, float]:
-    told = msgspec.structs.asdict(speed)
+    measurements = msgspec.structs.asdict(speed)
     names = (
         "load_seconds",
         "prefill_tokens_per_second",
@@ -94,4 +99,7 @@ def _metrics(model: ModelFolder, speed: Speed) -> dict[str, float]:
         "ttft_seconds",
         "peak_memory_bytes",
     )
-    return {**{name: float(told[name]) for name in names if told[name]}, "size_bytes": float(model.size_bytes)}
+    return {
+        **{name: float(measurements[name]) for name in names if measurements[name]},
+        "size_bytes": float(model.size_bytes),
+    }

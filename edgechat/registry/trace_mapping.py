@@ -1,7 +1,8 @@
-"""Replies as traces: what is sent of a chat, said in full before anything is sent.
+"""Maps replies to traces: determines completely what is sent of a chat before anything is sent.
 
-A reply has one trace for ever: its name is made of when and after what it was written, so that sending it again
-replaces it and never adds to it. Nothing here speaks to a server, and nothing but what is in a `ReplyTrace` is sent.
+A reply has one trace forever: its id derives from when it was written and after what, so that sending it again replaces
+    it
+and never adds another. Nothing here contacts a server, and nothing outside `ReplyTrace` is sent.
 """
 
 from __future__ import annotations
@@ -16,27 +17,27 @@ from typing import Any
 from edgechat.history.transfer.schema import CarriedChat, CarriedReply, CarriedTurn
 
 EARLIER = 32_000
-"""Characters of what was said before that go with a reply; all of it is in the traces of the same session."""
+"""Characters of earlier messages sent with a reply; the traces of the same session have all of them."""
 
 PREVIEW = 500
-"""Characters of the message and of the reply that lists of traces show."""
+"""Characters of message and reply shown in lists of traces."""
 
 THUMBS = "thumbs_up"
 NOTE = "note"
-"""The assessments that a trace may have: a thumb with the reader's words, or the words alone."""
+"""The possible assessments of a trace: a thumb with the reader's note, or the note alone."""
 
 _FINISHED = {"complete": "stop", "length": "length"}
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What the reader thought of a reply.
+    """The reader's feedback on a reply.
 
     Attributes:
-        id: What the server knows it by.
+        id: The server's id for it.
         name: THUMBS or NOTE.
-        value: Whether the reply is good; of a note, its words.
-        rationale: The words that go with a thumb; None for none.
+        value: Whether the reply is good; for a note, its text.
+        rationale: The note that goes with a thumb; None for none.
     """
 
     id: str
@@ -47,15 +48,15 @@ class Assessment:
 
 @dataclass(frozen=True, slots=True)
 class ReplyTrace:
-    """One reply as a trace of one span.
+    """One reply as a trace with a single span.
 
     Attributes:
         id: 32 hexadecimal digits.
-        session: What the traces of one chat have in common.
-        begun: When the reply was begun, in milliseconds since the epoch.
-        duration: Milliseconds to the first text and of decoding; 0 where nobody knows.
+        session: Shared by the traces of one chat.
+        begun: When the reply was started, in milliseconds since the epoch.
+        duration: Milliseconds to the first text and of decoding; 0 if unknown.
         failed: Whether the reply ended with an error.
-        inputs, outputs: The messages and the reply, in OpenAI's form.
+        inputs, outputs: The messages and the reply, in OpenAI's format.
         attributes: Model, usage and timings.
         assessments: The feedback.
     """
@@ -72,21 +73,21 @@ class ReplyTrace:
 
     @property
     def digest(self) -> str:
-        """Tells whether anything of it has changed."""
+        """Return a digest that changes whenever anything in it does."""
         return _hash(json.dumps(asdict(self), sort_keys=True).encode())
 
 
 def assessment_id(trace: str, name: str) -> str:
-    """What a server knows, or would know, the assessment of that name of a trace by."""
+    """Return the server's id for a trace's assessment with that name, whether or not it exists."""
     return f"a-{_hash(trace.encode(), name.encode())}"
 
 
 def traces_of(chat: CarriedChat, experiment: str) -> Iterator[ReplyTrace]:
-    """A trace for each reply in a chat, in every branch; those without a word or an error have none.
+    """Yield a trace for each reply in every branch of a chat, except those with neither text nor error.
 
     Args:
         chat: The chat.
-        experiment: The name of the experiment they are for: in another one, a reply is another trace.
+        experiment: Name of the experiment they are for: in another one, a reply has another trace.
     """
     marks: list[bytes] = []
     begin = struct.pack("<d", chat.created)
@@ -132,7 +133,7 @@ def _trace(name: str, session: str, messages: list[dict[str, str]], reply: Carri
 
 
 def _milliseconds(seconds: float) -> int:
-    """Within what a trace can hold, whatever clock or file said it."""
+    """Convert to milliseconds within the range of a trace, whatever clock or file the value comes from."""
     return int(min(max(seconds, 0.0), 4e9) * 1000)
 
 
@@ -144,7 +145,7 @@ def _assessments(trace: str, reply: CarriedReply) -> Iterator[Assessment]:
 
 
 def _messages(chat: CarriedChat, turn: CarriedTurn) -> list[dict[str, str]]:
-    """The system message, the newest of what was said before, and the message that was answered."""
+    """Return the system message, the latest messages before the turn, and the message that was answered."""
     messages = [{"role": "user", "content": turn.user}]
     size, after = 0, turn
     while after.parent is not None:
@@ -153,7 +154,7 @@ def _messages(chat: CarriedChat, turn: CarriedTurn) -> list[dict[str, str]]:
         size += len(before.user) + len(answer)
         if size > EARLIER:
             break
-        if answer:  # what was never answered is not sent to a model either
+        if answer:  # unanswered messages are not sent to a model either
             messages += [{"role": "assistant", "content": answer}, {"role": "user", "content": before.user}]
         after = before
     if chat.system:
@@ -162,9 +163,9 @@ def _messages(chat: CarriedChat, turn: CarriedTurn) -> list[dict[str, str]]:
 
 
 def _answer(turn: CarriedTurn, after: CarriedTurn) -> str:
-    """The reply that a turn went on from, whichever is shown or was written since; where nobody knows, the one shown.
+    """Return the reply that a turn followed, whichever is active or was written since; if unknown, the active one.
 
-    Times do not tell it: a device that starts in 1970 writes the newer reply at the earlier time.
+    Times do not tell: a device that starts in 1970 gives a newer reply an earlier time.
     """
     place = after.follows if after.follows is not None else turn.active
     if place is not None:

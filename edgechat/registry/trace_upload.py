@@ -1,8 +1,8 @@
-"""Chats to MLflow servers: each reply a trace, with its usage, its timings and what the reader thought of it.
+"""Uploads chats to MLflow servers: each reply is a trace with its usage, timings and feedback.
 
-Every trace and every assessment has a name that is made here and never changes, and a server that has it already
-replaces it: so nothing is there twice, whatever broke off where. What was sent is kept in the history, so that the next
-time only what is new or has changed is sent. Nothing is sent but what `traces_of` says.
+Every trace and assessment has a permanent id generated here, and a server that already has it replaces it, so nothing
+is duplicated however an upload was interrupted. The history records what was sent, so that next time only new or
+changed replies are sent. Nothing is sent beyond what `traces_of` yields.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from edgechat.errors import RegistryError
 from edgechat.history.sync_state import Destination, SentLog
 from edgechat.history.transfer.records import read_chat
 from edgechat.models.registry_uri import plain_server
-from edgechat.registry.client import connect, server_uri, speaking_to
+from edgechat.registry.client import connect, server_uri, translate_errors
 from edgechat.registry.push import experiment_in, experiment_name
 from edgechat.registry.trace_mapping import NOTE, PREVIEW, THUMBS, ReplyTrace, assessment_id, traces_of
 
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
     from edgechat.history.database import Database
 
 Change = Literal["new", "changed"]
-"""Whether a trace is not there yet, or not as it is here."""
+"""Whether a trace is missing on the server or has changed."""
 
 _SPAN = "chat"
 _SOURCE = "edgechat"
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A reply that is to be sent.
+class PendingReply:
+    """A reply to be sent.
 
     Attributes:
         chat: Its chat.
-        change: Why.
-        trace: What is sent of it.
+        change: Why it is to be sent.
+        trace: What will be sent.
     """
 
     chat: int
@@ -52,13 +52,13 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """What came of sending.
+    """The result of an upload.
 
     Attributes:
-        chats: Chats of which something was sent.
-        new: Replies that were sent for the first time.
-        changed: Replies that were sent again, for they or the feedback on them had changed.
-        known: Replies that were there already as they are.
+        chats: Number of chats of which something was sent.
+        new: Replies sent for the first time.
+        changed: Replies sent again because they or their feedback had changed.
+        known: Replies already on the server and unchanged.
         server: The server, without credentials.
         experiment: The experiment's name.
     """
@@ -71,16 +71,16 @@ class Synced:
     experiment: str
 
 
-def waiting(
+def pending(
     database: Database, chats: Iterable[int], *, tracking_uri: str | None = None, experiment: str | None = None
-) -> Iterator[Waiting]:
-    """What would be sent, by what is known here; no server is asked.
+) -> Iterator[PendingReply]:
+    """Yield what would be sent according to local records, without contacting a server.
 
     Args:
         database: The history.
-        chats: Ids of chats; one that was deleted meanwhile is left out.
-        tracking_uri: The server; MLFLOW_TRACKING_URI when left out.
-        experiment: The experiment; MLFLOW_EXPERIMENT_NAME, else "edgechat".
+        chats: Ids of chats; one that is deleted meanwhile is skipped.
+        tracking_uri: The server; defaults to MLFLOW_TRACKING_URI.
+        experiment: The experiment; defaults to MLFLOW_EXPERIMENT_NAME, else "edgechat".
 
     Raises:
         RegistryError: No server is named.
@@ -90,7 +90,7 @@ def waiting(
     there = SentLog(database).digests(to)
     for chat, trace in _traces(database, chats, to.experiment):
         if there.get(trace.id) != trace.digest:
-            yield Waiting(chat, "changed" if there.get(trace.id) else "new", trace)
+            yield PendingReply(chat, "changed" if there.get(trace.id) else "new", trace)
 
 
 def sync(
@@ -99,26 +99,26 @@ def sync(
     *,
     tracking_uri: str | None = None,
     experiment: str | None = None,
-    progress: Callable[[int], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> Synced:
-    """Send the replies of chats that are not on the server as they are here.
+    """Send replies that are missing or outdated on the server.
 
-    It may be broken off anywhere, and goes on when it is called again.
+    It may be interrupted at any point, and resumes when called again.
 
     Args:
-        database: The history; what was sent is kept in it.
-        chats: Ids of chats; one that was deleted meanwhile is left out.
-        tracking_uri: The server; MLFLOW_TRACKING_URI when left out.
-        experiment: The experiment, made if there is none; MLFLOW_EXPERIMENT_NAME, else "edgechat".
-        progress: Told how many replies were sent.
+        database: The history, which also records what was sent.
+        chats: Ids of chats; one that is deleted meanwhile is skipped.
+        tracking_uri: The server; defaults to MLFLOW_TRACKING_URI.
+        experiment: The experiment, created if missing; defaults to MLFLOW_EXPERIMENT_NAME, else "edgechat".
+        on_progress: Called with the number of replies sent.
 
     Raises:
-        RegistryError: The server cannot be reached, refuses, or takes no traces.
+        RegistryError: The server cannot be reached, refuses, or does not accept traces.
         StorageError: The history cannot be read or written.
     """
     server, name = server_uri(tracking_uri), experiment_name(experiment)
     client = connect(server)
-    with speaking_to(server):
+    with translate_errors(server):
         found = experiment_in(client, server, name)
         sender = _Sender(server, found)
     to = Destination(plain_server(server), name, f"{found.experiment_id} {found.creation_time}")
@@ -131,14 +131,14 @@ def sync(
         if before == trace.digest:
             known += 1
             continue
-        log.record(to, trace.id)  # from here on something of it may be there
-        with speaking_to(server):
+        log.record(to, trace.id)  # from here on parts of it may be on the server
+        with translate_errors(server):
             sender.send(trace, again=before is not None)
         log.record(to, trace.id, trace.digest)
         sent["changed" if before else "new"] += 1
         of.add(chat)
-        if progress is not None:
-            progress(sum(sent.values()))
+        if on_progress is not None:
+            on_progress(sum(sent.values()))
     return Synced(len(of), sent["new"], sent["changed"], known, to.server, name)
 
 
@@ -161,13 +161,13 @@ class _Sender:
         self._client: TracingClient = TracingClient(server)
 
     def send(self, trace: ReplyTrace, *, again: bool) -> None:
-        """Make a trace on the server, or bring the one that is there to what it is now.
+        """Create a trace on the server, or update an existing one.
 
         Args:
             trace: The trace.
-            again: Whether an earlier form of it may be there.
+            again: Whether an earlier version of it may exist.
         """
-        # Not the fluent calls: those make names up, and send in the background without telling what failed.
+        # Not the fluent API, which generates ids and sends in the background without reporting failures.
         try:
             self._client.log_spans(self._experiment, [_span(trace)])
         except NotImplementedError as error:
@@ -176,9 +176,9 @@ class _Sender:
             ) from error
         self._client.start_trace(_info(trace, self._experiment))
         if again:
-            given = {assessment.id for assessment in trace.assessments}
-            for taken_back in {assessment_id(trace.id, name) for name in (THUMBS, NOTE)} - given:
-                self._client.delete_assessment(_mlflow_id(trace), taken_back)
+            current = {assessment.id for assessment in trace.assessments}
+            for removed in {assessment_id(trace.id, name) for name in (THUMBS, NOTE)} - current:
+                self._client.delete_assessment(_mlflow_id(trace), removed)
 
 
 def _mlflow_id(trace: ReplyTrace) -> str:
@@ -214,15 +214,15 @@ def _info(trace: ReplyTrace, experiment: str) -> Any:
     from mlflow.entities import AssessmentSource, Feedback, TraceInfo, TraceLocation, TraceState
 
     assessments = []
-    for given in trace.assessments:
+    for item in trace.assessments:
         assessment = Feedback(
-            given.name,
-            given.value,
+            item.name,
+            item.value,
             source=AssessmentSource("HUMAN", _SOURCE),
             trace_id=_mlflow_id(trace),
-            rationale=given.rationale,
+            rationale=item.rationale,
         )
-        assessment.assessment_id = given.id
+        assessment.assessment_id = item.id
         assessments.append(assessment)
     usage = trace.attributes.get("mlflow.chat.tokenUsage")
     return TraceInfo(

@@ -10,7 +10,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import replace
 
-from edgechat.chat.context_window import Policy, fullness_words
+from edgechat.chat.context_window import Policy, fullness_notice
 from edgechat.chat.conversation import Conversation, Message, Reply, Turn, Window
 from edgechat.chat.sanitize import storable
 from edgechat.engine.protocol import Engine, ModelInfo, ProgressCallback, Prompt, Request, Sampling
@@ -133,7 +133,7 @@ class PromptedChat(KeptChat):
         info = self._engine.info
         if info is None:
             return ""
-        return fullness_words(self.context_used, info.context, self.window.policy, info.longrope_limit)
+        return fullness_notice(self.context_used, info.context, self.window.policy, info.longrope_limit)
 
     async def prompt_parts(self, draft: str = "", turn_id: int | None = None) -> Prompt:
         """The prompt as the model gets it, in its parts.

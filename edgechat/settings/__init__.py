@@ -1,1 +1,1 @@
-"""Settings: what there is to set, where values come from, and writing them back."""
+"""Settings: their definitions, where their values come from, and saving them."""

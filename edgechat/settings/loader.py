@@ -1,8 +1,9 @@
-"""Settings: each comes from a flag, else from the environment, else from a TOML file, else from its default.
+"""Loads settings: each comes from a flag, else the environment, else a TOML file, else its default.
 
 There are two files: the user's `config.toml` in edgechat's config folder, and before it the device's `edgechat.toml`
-beside a packaged binary, which may also lock keys. Every value is checked when it is read; an error names the place it
-came from and the key. This module never writes.
+    next
+to a packaged binary, which may also lock keys. Every value is validated when read; errors name the key and where it
+came from. This module never writes.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from edgechat.settings.descriptions import WORDS
 PREFIX = "EDGECHAT_"
 DEVICE_FILE = "edgechat.toml"
 LARGEST_FILE = 1_000_000
-"""Bytes of a file of settings."""
+"""Maximum bytes of a settings file."""
 
-# The sampling defaults suit the small models this is made for: cool enough to stay on the subject, with a light penalty
-# against the loops that quantised models of a few hundred million parameters fall into.
+# The sampling defaults suit the small models edgechat is made for: low enough a temperature to stay on topic, with a
+# light penalty against the loops that quantised models of a few hundred million parameters fall into.
 Temperature = Annotated[float, msgspec.Meta(ge=0, le=2)]
 TopP = Annotated[float, msgspec.Meta(gt=0, le=1)]
 TopK = Annotated[int, msgspec.Meta(ge=1, le=1000)]
@@ -43,34 +44,34 @@ Threads = Annotated[int, msgspec.Meta(ge=1, le=1024)]
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The settings in force.
+    """The effective settings.
 
     Attributes:
         model_uri: Model to open: a path or the name of an installed model; None is the default model.
-        system: System message of new chats; empty leaves it to the model's own template.
-        persona: Name of a kept system message, which takes the place of `system`; None is none.
+        system: System message for new chats; empty leaves it to the model's own template.
+        persona: Name of a stored system message that replaces `system`; None for none.
         temperature: 0 is greedy.
         top_p: Nucleus sampling.
-        top_k: Tokens to choose from, likeliest first.
-        repetition_penalty: 1 is none.
+        top_k: Sample from this many of the likeliest tokens.
+        repetition_penalty: 1 means none.
         seed: Makes sampling repeatable.
-        max_tokens: Upper bound of a reply; None is up to the end of the context.
-        context: Tokens a chat may hold; None is what the model and the free memory allow.
-        context_policy: What happens when a chat no longer fits: "ask" stops and tells, "oldest" leaves out its oldest
-            turns, "summarise" has the model sum those up. Nothing of it changes what is kept.
-        cache_memory: Megabytes in which recent chats stay computed beside the one being held; None is a quarter of
-            the free memory, 1,024 at the most.
-        threads: Threads of the computation; None is one per physical core.
-        spinning: Whether computing threads spin while they wait: faster on an idle machine, slower on a busy one.
-        history: Whether chats are kept; False forgets them when the program ends.
-        plain: Whether the chat is a linear one, line after line; None is where the terminal can do nothing else.
-        theme: Colours of the interface, by name; None follows the terminal where it tells its background, else dark.
-        language: Code of the interface's language, such as "he"; None is what the system speaks.
-        bidi: Who puts text from right to left in order on the screen: "app" is edgechat, "terminal" leaves it to the
-            terminal, "off" neither orders nor aligns it, "auto" looks at which terminal it is.
-        reduced_motion: Whether the interface leaves out everything that moves by itself.
-        log_level: How much the log tells; nothing of a chat is in it at any level.
-        keys: Keys of the interface by the id of what they do, as in "chat.new" = "ctrl+n,f7".
+        max_tokens: Maximum length of a reply; None means up to the end of the context.
+        context: Context window in tokens; None uses what the model and the free memory allow.
+        context_policy: What happens when a chat no longer fits: "ask" stops and asks, "oldest" leaves out its oldest
+            turns, "summarise" has the model summarise those. The stored chat is never changed.
+        cache_memory: Megabytes for KV caches of recent chats other than the current one; None is a quarter of the free
+            memory, at most 1,024.
+        threads: Compute threads; None is one per physical core.
+        spinning: Whether idle compute threads spin: faster on an idle machine, slower on a busy one.
+        history: Whether chats are stored; False discards them when the program ends.
+        plain: Whether to use the line-based chat; None does so if the terminal supports nothing else.
+        theme: Name of the colour theme; None follows the terminal's background if known, else dark.
+        language: Language code of the interface, such as "he"; None is the system's language.
+        bidi: Who orders right-to-left text on the screen: "app" is edgechat, "terminal" leaves it to the terminal,
+            "off" neither orders nor aligns it, "auto" depends on the terminal.
+        reduced_motion: Whether the interface omits animations.
+        log_level: Verbosity of the log, which contains no chat text at any level.
+        keys: Key bindings by action id, as in "chat.new" = "ctrl+n,f7".
     """
 
     model_uri: str | None = None
@@ -98,16 +99,16 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 Source = Literal["flag", "environment", "file", "device", "default"]
-"""Where a setting comes from; "file" is the user's, "device" the one beside the binary."""
+"""Where a setting comes from; "file" is the user's, "device" the one next to the binary."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings in force, and where each comes from.
+    """The effective settings and their sources.
 
     Attributes:
         config: Their values.
-        sources: By key, for all keys that are not their defaults.
+        sources: By key, for all keys without their default value.
         locked: Keys that only the device's file may set.
     """
 
@@ -116,24 +117,24 @@ class Settings:
     locked: frozenset[str] = frozenset()
 
     def source(self, key: str) -> Source:
-        """Where a setting comes from."""
+        """Return where a setting comes from."""
         return self.sources.get(key, "default")
 
 
 def config_path() -> Path:
-    """The TOML file; it need not exist."""
+    """Return the TOML file, which may not exist."""
     return paths.config_dir() / "config.toml"
 
 
 def device_path() -> Path | None:
-    """The device's own settings file beside the packaged binary; None where there is none.
+    """Return the device's settings file next to the packaged binary; None if there is none.
 
-    In a folder where everyone can write, somebody else's file is passed over: it has to belong to the system, to this
-    user, or to whom the binary belongs.
+    In a world-writable folder, a file owned by someone else is ignored: it has to belong to the system, to this user,
+    or to the binary's owner.
 
     Raises:
-        ConfigError: It cannot be looked at.
-        StorageError: A folder above it is in the hands of others, who could exchange it.
+        ConfigError: It cannot be accessed.
+        StorageError: A folder above it is controlled by others, who could replace it.
     """
     for folder in paths.adjacent_folders():
         path = folder / DEVICE_FILE
@@ -150,43 +151,43 @@ def device_path() -> Path | None:
 
 
 def load_config(**flags: Any) -> Config:
-    """The values of `load_settings`."""
+    """Return the values from `load_settings`."""
     return load_settings(**flags).config
 
 
 def load_settings(**flags: Any) -> Settings:
-    """Read the settings.
+    """Load the settings.
 
-    A key that the device's file locks is what that file says, or its default: the user's file and variables are passed
-    over, since they may have been there before, and a flag is an error, since somebody expects something of it.
+    A key locked by the device's file has that file's value, or the default: the user's file and variables are ignored,
+    since they may predate the lock, and a flag is an error, since whoever gave it expects an effect.
 
     Args:
         **flags: Values from the command line by key; None means that the flag was not given.
 
     Raises:
-        ConfigError: A file cannot be read or is not TOML, a key is unknown or locked, or a value is not usable; the
+        ConfigError: A file cannot be read or is not TOML, a key is unknown or locked, or a value is invalid; the
             message names the file, variable or flag.
     """
     values: dict[str, Any] = {}
     sources: dict[str, Source] = {}
     locked: frozenset[str] = frozenset()
 
-    def take(found: Mapping[str, Any], source: Source) -> None:
+    def apply(found: Mapping[str, Any], source: Source) -> None:
         values.update(found)
         sources.update(dict.fromkeys(found, source))
 
     device = device_path()
     if device is not None:
         found, locked = _device(device)
-        take(found, "device")
+        apply(found, "device")
     path = config_path()
     users = _checked(_read(path), str(path))
-    take({key: value for key, value in users.items() if key not in locked}, "file")
+    apply({key: value for key, value in users.items() if key not in locked}, "file")
     for key in Config.__struct_fields__:
         variable = PREFIX + key.upper()
         text = os.environ.get(variable)
         if text and key not in locked and key != "keys":
-            take(_checked({key: text}, f"The variable {variable}", strict=False), "environment")
+            apply(_checked({key: text}, f"The variable {variable}", strict=False), "environment")
     for key, value in flags.items():
         if value is not None:
             flag = "--" + key.replace("_", "-")
@@ -196,15 +197,15 @@ def load_settings(**flags: Any) -> Settings:
                     f"The flag {flag} would change {key}, which {device} locks on this device.",
                     "Leave the flag out.",
                 )
-            take(_checked({key: value}, f"The flag {flag}"), "flag")
+            apply(_checked({key: value}, f"The flag {flag}"), "flag")
     return Settings(Config(**values), sources, locked)
 
 
 def check_value(key: str, text: str) -> Any:
-    """The value that a text stands for, as it is written in a variable or typed.
+    """Parse a value written in a variable or typed by the user.
 
     Raises:
-        ConfigError: It is not usable; the message says why.
+        ConfigError: It is invalid; the message says why.
     """
     try:
         return getattr(msgspec.convert({key: text}, Config, strict=False), key)
@@ -213,7 +214,7 @@ def check_value(key: str, text: str) -> Any:
 
 
 def in_bounds(key: str, value: Any) -> bool:
-    """Whether a setting may have that value."""
+    """Whether a value is valid for a setting."""
     try:
         msgspec.convert({key: value}, Config)
     except msgspec.ValidationError:
@@ -222,7 +223,7 @@ def in_bounds(key: str, value: Any) -> bool:
 
 
 def _device(path: Path) -> tuple[dict[str, Any], frozenset[str]]:
-    """The values of the device's file and the keys it locks."""
+    """Return the values of the device's file and the keys it locks."""
     values = _read(path)
     locked = values.pop("locked", [])
     known = Config.__struct_fields__
@@ -236,11 +237,11 @@ def _device(path: Path) -> tuple[dict[str, Any], frozenset[str]]:
     uri = values.get("model_uri")
     if isinstance(uri, str) and uri.startswith((".", "~")):
         try:
-            # Nobody knows in which folder the binary will be started; what lies beside it is named from there.
+            # The binary can be started in any folder, so relative paths are resolved from its own.
             values["model_uri"] = str(path.parent / Path(uri).expanduser())
-        except RuntimeError as error:  # the ~ of a user without a home
+        except RuntimeError as error:  # ~ of a user without a home
             raise ConfigError("Setting not usable", f"{path}: model_uri: {error}.", "Write the whole path.") from error
-    if "system" in locked:  # another way to the same
+    if "system" in locked:  # a persona would bypass it
         locked = [*locked, "persona"]
     return values, frozenset(locked)
 
@@ -249,7 +250,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         if not path.exists() or path == Path(os.devnull):
             return {}
-        import tomllib  # most people have no file, and need not wait for its reader
+        import tomllib  # most users have no file and need not wait for the import
 
         return tomllib.loads(read_regular(path, LARGEST_FILE).decode("utf-8"))
     except (ValueError, RecursionError) as error:  # not TOML, or not UTF-8
@@ -261,7 +262,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _checked(values: dict[str, Any], place: str, *, strict: bool = True) -> dict[str, Any]:
-    """The same values with their right types; `strict=False` reads numbers from text."""
+    """Validate the values and return them with their types; `strict=False` parses numbers from text."""
     try:
         config = msgspec.convert(values, Config, strict=strict)
     except msgspec.ValidationError as error:
@@ -271,7 +272,7 @@ def _checked(values: dict[str, Any], place: str, *, strict: bool = True) -> dict
 
 
 def _plain(error: msgspec.ValidationError) -> str:
-    """What is wrong with which key; the library's own words where no key is to be seen in them."""
+    """Explain which key is wrong and why; falls back to the library's message if it names no key."""
     words, _, key = str(error).partition(" - at `$.")
     key = key.partition("`")[0].partition("[")[0]
     return f"{key} is to be {WORDS[key].wanted}" if key in WORDS else words

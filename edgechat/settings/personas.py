@@ -1,8 +1,8 @@
-"""Personas: system messages kept in files under a name.
+"""Personas: named system messages stored in files.
 
-A persona is a text file `personas/NAME.md` or `.txt` in the config folder: the first line is `# Title`, the rest is
-the system message. A few are shipped, and a file of the same name takes the place of one of those. What they say is
-text for the model; nothing here reads it as anything else.
+A persona is a text file `personas/NAME.md` or `.txt` in the config folder: the first line is `# Title`, the rest is the
+system message. A few ship with edgechat, and a user's file with the same name overrides one of those. Their content is
+text for the model and is interpreted in no other way.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from edgechat.runtime.regular_files import TooLargeError, read_regular
 from edgechat.settings.loader import Settings, config_path, device_path
 
 LONGEST = 64 * 1024
-"""Bytes of the longest file: far more than the context of the models this is made for."""
+"""Maximum bytes per file: far more than the context of the models edgechat is made for."""
 
 _STRENGTH = ("default", "device", "file", "environment", "flag")
 
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """A kept system message.
+    """A stored system message.
 
     Attributes:
-        name: What it is chosen by: the file's name without its suffix.
-        title: What lists show.
+        name: The file's name without its suffix, by which it is selected.
+        title: Title in lists.
         text: The system message.
         path: The file.
         shipped: Whether it came with edgechat.
@@ -43,12 +43,12 @@ class Persona:
 
 
 def folder() -> Path:
-    """Where the user's own are kept; it need not exist."""
+    """Return the folder of the user's own personas, which may not exist."""
     return paths.config_dir() / "personas"
 
 
 def all_personas() -> tuple[list[Persona], list[ConfigError]]:
-    """Every persona by title, and what is wrong with the files that hold none."""
+    """Return every persona by title, and the errors for invalid files."""
     found: dict[str, Persona] = {}
     faults: list[ConfigError] = []
     for place, shipped in ((paths.resource("prompts"), True), (folder(), False)):
@@ -72,7 +72,7 @@ def read(path: Path, *, shipped: bool = False) -> Persona:
     """Read one file.
 
     Raises:
-        ConfigError: It cannot be read, or is no persona; the message names the file and says what is missing.
+        ConfigError: It cannot be read or is not a persona; the message names the file and says what is missing.
     """
     hint = "A persona is a text file: the first line is `# Title`, the rest is the system message."
     try:
@@ -98,21 +98,21 @@ def read(path: Path, *, shipped: bool = False) -> Persona:
 
 
 def find(name: str) -> Persona:
-    """The persona of that name or title, however it is capitalised.
+    """Find a persona by name or title, ignoring case.
 
     Raises:
-        ConfigError: There is none, or its file is not usable; the message names those there are.
+        ConfigError: There is none, or its file is invalid; the message lists the available ones.
     """
-    wanted = " ".join(name.casefold().split())
+    requested = " ".join(name.casefold().split())
     personas, faults = all_personas()
     for persona in personas:
-        if wanted in (persona.name.casefold(), persona.title.casefold()):
+        if requested in (persona.name.casefold(), persona.title.casefold()):
             return persona
     for fault in faults:
-        if any(f"{wanted}{suffix}" in fault.message.casefold() for suffix in (".md", ".txt")):
+        if any(f"{requested}{suffix}" in fault.message.casefold() for suffix in (".md", ".txt")):
             raise fault
     names = [persona.name for persona in personas]
-    near = difflib.get_close_matches(wanted, names, n=1)
+    near = difflib.get_close_matches(requested, names, n=1)
     raise ConfigError(
         "No such persona",
         f"There is no persona {name!r}." + (f" Did you mean {near[0]}?" if near else ""),
@@ -121,7 +121,7 @@ def find(name: str) -> Persona:
 
 
 def system_message(settings: Settings) -> str:
-    """The system message of new chats: the persona's, unless one was given in a place that counts for more.
+    """Return the system message for new chats: the persona's, unless a source with higher precedence sets one.
 
     Raises:
         ConfigError: There is no such persona, or the command line gives both.

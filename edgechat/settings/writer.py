@@ -1,8 +1,7 @@
-"""Writes the user's settings file: what changed, and nothing else of it.
+"""Saves changes to the user's settings file, leaving everything else in it alone.
 
-The user's comments, order and blank lines stay as they are, and so do lines that this edgechat does not know. The file
-is replaced in one step: a full disk or a lost power leaves the old one. Nothing here decides what a setting may be;
-values come checked from `loader`.
+Comments, order, blank lines and unknown lines are preserved. The file is replaced atomically: a full disk or a power
+cut leaves the old one. Nothing here validates settings; values come validated from `loader`.
 """
 
 from __future__ import annotations
@@ -28,41 +27,41 @@ HEADER = (
 
 
 def save(changes: Mapping[str, Any]) -> Path:
-    """Write settings into the user's file, which is made where there is none.
+    """Save settings to the user's file, creating it if missing.
 
     Args:
-        changes: Values by key, as `config.Config` has them; None takes a key out.
+        changes: Values by key, as in `loader.Config`; None removes a key.
 
     Returns:
         The file.
 
     Raises:
         ConfigError: The file is not TOML, or the device locks a key.
-        StorageError: The file cannot be read or written; the old one is still there.
+        StorageError: The file cannot be read or written; the old one is unchanged.
     """
     locked = load_settings().locked
     for key in changes:
         if key in locked:
             raise ConfigError("Setting is locked", f"{device_path()} locks {key} on this device.", "")
-    path = config_path().resolve()  # what a link names is replaced, not the link
+    path = config_path().resolve()  # replaces the target of a link, not the link
     try:
         text = read_regular(path, LARGEST_FILE).decode("utf-8")
     except FileNotFoundError:
         text = template()
     except (OSError, ValueError) as error:
-        raise _unwritten(path, error) from error
+        raise _write_error(path, error) from error
     for key, value in changes.items():
-        text = changed(text, key, value)
+        text = with_setting(text, key, value)
     paths.make_private(path.parent)
     try:
         _replace(path, text)
     except OSError as error:
-        raise _unwritten(path, error) from error
+        raise _write_error(path, error) from error
     return path
 
 
 def template() -> str:
-    """A file in which every setting is explained and none is set."""
+    """Return a file that explains every setting and sets none."""
     lines = [HEADER]
     group = ""
     for key, words in WORDS.items():
@@ -76,18 +75,18 @@ def template() -> str:
     return "".join(lines)
 
 
-def changed(text: str, key: str, value: Any) -> str:
-    """The text of a file with one setting changed.
+def with_setting(text: str, key: str, value: Any) -> str:
+    """Return the text of a file with one setting changed.
 
     Args:
         text: TOML.
         key: The setting.
-        value: Its value; None takes it out.
+        value: Its value; None removes it.
 
     Raises:
         ConfigError: The text is not TOML.
     """
-    import tomlkit  # its import is for those who write
+    import tomlkit  # slow, and only needed for saving
     from tomlkit.exceptions import TOMLKitError
 
     try:
@@ -103,8 +102,8 @@ def changed(text: str, key: str, value: Any) -> str:
     if before == after:
         return text
     if value is not None and key not in before:
-        text = _toggled(text, key, rf"#[ \t]*({key}[ \t]*=)", r"\1") or text
-    elif value is None and (without := _toggled(text, key, rf"({key}[ \t]*=)", r"# \1")):
+        text = _toggle(text, key, rf"#[ \t]*({key}[ \t]*=)", r"\1") or text
+    elif value is None and (without := _toggle(text, key, rf"({key}[ \t]*=)", r"# \1")):
         return without
     document = tomlkit.parse(text)
     if value is None:
@@ -126,10 +125,10 @@ def changed(text: str, key: str, value: Any) -> str:
     return re.sub(r"(?<!\r)\n", "\r\n", written) if "\r\n" in text else written
 
 
-def _toggled(text: str, key: str, pattern: str, replacement: str) -> str | None:
-    """The text with the line of a key put into force, or out of it; None where no line does that and nothing else.
+def _toggle(text: str, key: str, pattern: str, replacement: str) -> str | None:
+    """Comment a key's line in or out; None if no line does exactly that.
 
-    Where the file has a line that explains the setting, that line keeps its place and its words.
+    If the file has a line that explains the setting, that line keeps its place and text.
     """
     before = tomllib.loads(text)
     for found in re.finditer(rf"(?m)^{pattern}", text):
@@ -142,7 +141,7 @@ def _toggled(text: str, key: str, pattern: str, replacement: str) -> str | None:
 
 
 def _line(key: str) -> str:
-    """The line that would set a key, and explains it."""
+    """Return the line that would set a key, with its explanation."""
     import tomlkit
 
     words = WORDS[key]
@@ -153,15 +152,15 @@ def _line(key: str) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Put a new file in the place of the old one, in one step."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # readable by its owner alone
+    """Replace the file atomically."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # readable only by its owner
     part = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(text.encode("utf-8"))
             file.flush()
             os.fsync(file.fileno())
-        with suppress(OSError):  # the rights its owner gave it
+        with suppress(OSError):  # preserve the permissions set by its owner
             part.chmod(path.stat().st_mode & 0o777)
         part.replace(path)
     except BaseException:
@@ -169,7 +168,7 @@ def _replace(path: Path, text: str) -> None:
         raise
 
 
-def _unwritten(path: Path, error: Exception) -> StorageError:
+def _write_error(path: Path, error: Exception) -> StorageError:
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return StorageError(
         "Settings cannot be saved",

@@ -32,7 +32,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 from textual.widgets._text_area import TextArea  # the public name resolves lazily, which mypy cannot follow at no cost
 
-from edgechat.chat.bidi import Base, base_of, direction_of, mirrored, runs_both_ways, seen_order, signs_of
+from edgechat.chat.bidi import Base, base_of, direction_of, mirrored, runs_both_ways, signs_of, visual_order
 from edgechat.chat.sanitize import printable
 from edgechat.i18n import catalog
 from edgechat.tui.visible_document import SeenDocument
@@ -156,7 +156,7 @@ def arranged(text: str, hints: tuple[tuple[int, int, Base], ...]) -> tuple[tuple
     for start, end, base in _parts(text, hints):
         if start > place:
             out.append((place, start, False))
-        out += [(start + first, start + last, turned) for first, last, turned in seen_order(text[start:end], base)]
+        out += [(start + first, start + last, turned) for first, last, turned in visual_order(text[start:end], base)]
         place = end
     if place < len(text):
         out.append((place, len(text), False))

@@ -20,7 +20,7 @@ from edgechat.errors import ConfigError, ModelError, RegistryError, StorageError
 from edgechat.models.manifest import MANIFEST
 from edgechat.models.origin import ORIGINS
 from edgechat.models.store import ModelStore
-from edgechat.registry.pull import PULLS, ask_servers, pull
+from edgechat.registry.pull import PULLS, check_servers, pull
 from edgechat.registry.push import Pushed, connect, push
 from edgechat.registry.resumable_download import Fetched, fetch_files, list_files
 from tests.support.mlflow_server import MlflowServer, Proxy, free_port
@@ -64,7 +64,7 @@ class TestPush:
     def test_a_bare_folder_becomes_a_model_of_its_run(self, server: str, tiny_phi3: Path, own_home: Path) -> None:
         before = contents(tiny_phi3)
         told: list[tuple[int, int]] = []
-        pushed = push(tiny_phi3, register="bare", alias="fresh", progress=lambda *step: told.append(step))
+        pushed = push(tiny_phi3, register="bare", alias="fresh", on_progress=lambda *step: told.append(step))
         assert contents(tiny_phi3) == before
         assert list(own_home.rglob("push-*")) == []
         assert told[-1][0] == told[-1][1] > 0
@@ -188,7 +188,7 @@ class TestPull:
 
     @staticmethod
     def asked() -> list[Any]:
-        standings, failed = ask_servers(ModelStore().origins.all().values())
+        standings, failed = check_servers(ModelStore().origins.all().values())
         assert failed == []
         return standings
 
@@ -365,7 +365,7 @@ class TestDamage:
         proxy.rewrite = None
         pulled = pull("models:/phi3@champion", tracking_uri=proxy.uri)
         assert pulled.fetched is not None
-        assert 0 < pulled.fetched.kept < pulled.fetched.size
+        assert 0 < pulled.fetched.reused < pulled.fetched.size
         assert ModelStore().verify("phi3") == ()
 
     def test_a_missing_file(self, proxy: Proxy, phi3: Pushed) -> None:
@@ -404,7 +404,7 @@ class TestDamage:
 
         remote, place = Larger({"": ("genai_config.json", "weights")}), tmp_path / "place"
         with pytest.raises(StorageError, match="Not enough space"):
-            fetch_files(remote, list_files(remote, "models:/x/1"), place, asked="models:/x/1")
+            fetch_files(remote, list_files(remote, "models:/x/1"), place, requested="models:/x/1")
         assert sorted(contents(place)) == ["files/genai_config.json", "source.json"], (
             "what is whole stays, no half does"
         )
@@ -456,7 +456,7 @@ class TestHostilePaths:
         remote = Hostile({"": ("a", "b"), "b": ("b/genai_config.json",)})
         files = {**list_files(remote, "models:/x/1"), "a/c": 1}
         with pytest.raises(StorageError):
-            fetch_files(remote, files, tmp_path / "place", asked="models:/x/1")
+            fetch_files(remote, files, tmp_path / "place", requested="models:/x/1")
 
     def test_from_a_real_server(self, proxy: Proxy, phi3: Pushed, own_home: Path) -> None:
         def climb(path: str, body: bytes) -> bytes:
@@ -474,10 +474,10 @@ class TestHostilePaths:
     def test_fetching_alone(self, tmp_path: Path) -> None:
         remote = Hostile({"": ("genai_config.json",)})
         files = list_files(remote, "models:/x/1")
-        fetched = fetch_files(remote, files, tmp_path / "place", asked="models:/x/1")
+        fetched = fetch_files(remote, files, tmp_path / "place", requested="models:/x/1")
         assert fetched == Fetched(tmp_path / "place" / "files", 1, 0)
         # Without a manifest nothing tells whether a file is still that of the same model: it comes anew.
-        assert fetch_files(remote, files, tmp_path / "place", asked="models:/x/1").kept == 0
+        assert fetch_files(remote, files, tmp_path / "place", requested="models:/x/1").reused == 0
 
 
 SMALL = """

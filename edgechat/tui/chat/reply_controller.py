@@ -21,7 +21,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.widgets import Static
 
-from edgechat.chat.context_window import moved_words
+from edgechat.chat.context_window import moved_notice
 from edgechat.chat.conversation import ReplyState
 from edgechat.engine.protocol import Progress, TextDelta
 from edgechat.errors import EdgechatError
@@ -197,7 +197,7 @@ class ChatScreen(StartingScreen):
                 self._show(*progress_words(progress))
             case WindowMoved(turns, summary):
                 if self.view.live is not None:
-                    await self.view.live.tell(moved_words(len(turns), summary))
+                    await self.view.live.tell(moved_notice(len(turns), summary))
                 self._show(Activity.READING)
             case TextDelta(text):
                 self.view.write(text)

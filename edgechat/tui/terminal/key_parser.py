@@ -22,7 +22,7 @@ from textual.geometry import Size
 from textual.keys import Keys
 from textual.message import Message
 
-from edgechat.chat.sanitize import is_obeyed, without_controls
+from edgechat.chat.sanitize import has_controls, without_controls
 from edgechat.tui.terminal.input_decoder import Decoder
 
 ESC: Final = "\x1b"
@@ -343,7 +343,7 @@ class Keyboard:
 
 
 def _is_unseen_sign(text: str | None) -> bool:
-    return text is not None and len(text) == 1 and category(text) in ("Zs", "Cf", "Co") and not is_obeyed(text)
+    return text is not None and len(text) == 1 and category(text) in ("Zs", "Cf", "Co") and not has_controls(text)
 
 
 def _is_one_key(text: str) -> bool:

@@ -14,7 +14,7 @@ from textual.color import Color
 from textual.filter import LineFilter
 from textual.strip import Strip
 
-from edgechat.chat.sanitize import is_obeyed, shown
+from edgechat.chat.sanitize import has_controls, shown
 from edgechat.tui import glyphs
 
 BRIGHT = 0.4
@@ -31,7 +31,7 @@ class Visible(LineFilter):
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         """The same segments with signs in the place of what would be obeyed."""
         del background
-        if not any(is_obeyed(text) or (style is not None and style.link) for text, style, _ in segments):
+        if not any(has_controls(text) or (style is not None and style.link) for text, style, _ in segments):
             return segments
         width = sum(cell_len(text) for text, _, _ in segments)
         out = [

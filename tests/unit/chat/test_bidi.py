@@ -9,20 +9,20 @@ from bidi import get_display
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgechat.chat.bidi import base_of, direction_of, levels_of, runs_both_ways, seen, seen_order
+from edgechat.chat.bidi import base_of, direction_of, levels_of, runs_both_ways, visual, visual_order
 
 SIGNS = "abzאבשتيح1239٣٤ .,:;+-%$€()[]{}<>\"'!?/#日é"
 
 
 @given(st.text(SIGNS, max_size=40), st.sampled_from("LR"))
 def test_the_order_is_that_of_the_standard(text: str, base: str) -> None:
-    order = seen_order(text, "R" if base == "R" else "L")
+    order = visual_order(text, "R" if base == "R" else "L")
     assert "".join(text[start:end] for start, end, _ in order) == get_display(text, base_dir=base)
 
 
 @given(st.text(max_size=60), st.sampled_from("LR"))
 def test_no_character_is_lost_or_doubled(text: str, base: str) -> None:
-    order = seen_order(text, "R" if base == "R" else "L")
+    order = visual_order(text, "R" if base == "R" else "L")
     assert sorted(place for start, end, _ in order for place in range(start, end)) == list(range(len(text)))
 
 
@@ -30,7 +30,7 @@ def test_no_character_is_lost_or_doubled(text: str, base: str) -> None:
 def test_text_from_left_to_right_stays_as_it_is(text: str) -> None:
     assert not runs_both_ways(text)
     assert direction_of(text) is None
-    assert seen(text, "L") == text
+    assert visual(text, "L") == text
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_the_first_letter_gives_the_direction(text: str, base: str) -> None:
     ],
 )
 def test_brackets_open_to_the_other_side_and_numbers_stay(text: str, shown: str) -> None:
-    assert seen(text) == shown
+    assert visual(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_brackets_open_to_the_other_side_and_numbers_stay(text: str, shown: str)
     ],
 )
 def test_what_is_one_sign_stays_together(text: str, shown: str) -> None:
-    assert unicodedata.normalize("NFC", seen(text)) == unicodedata.normalize("NFC", shown)
+    assert unicodedata.normalize("NFC", visual(text)) == unicodedata.normalize("NFC", shown)
 
 
 def test_controls_that_reorder_are_not_obeyed() -> None:

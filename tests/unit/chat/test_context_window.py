@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from edgechat.chat.context_window import (
     ContextFullError,
     fit,
-    fullness_words,
-    moved_words,
+    fullness_notice,
+    moved_notice,
     room_for_reply,
     window_over,
     windowed,
@@ -168,21 +168,21 @@ def test_the_error_says_what_would_go_and_what_to_do() -> None:
 
 @pytest.mark.parametrize(("used", "told"), [(0, False), (799, False), (800, True), (1000, True)])
 def test_fullness_is_told_from_four_fifths_on(used: int, told: bool) -> None:
-    words = fullness_words(used, 1000, "ask")
+    words = fullness_notice(used, 1000, "ask")
     assert bool(words) is told
     assert not told or (f"{used:,} of 1,000" in words and "asked" in words)
 
 
 def test_the_cliff_of_longrope_is_told_before_it_is_passed() -> None:
-    assert "4,096" not in fullness_words(3000, 8192, "ask", 4096)
-    assert "anew" in fullness_words(3500, 8192, "ask", 4096)
-    assert "anew" not in fullness_words(4200, 8192, "ask", 4096)
+    assert "4,096" not in fullness_notice(3000, 8192, "ask", 4096)
+    assert "anew" in fullness_notice(3500, 8192, "ask", 4096)
+    assert "anew" not in fullness_notice(4200, 8192, "ask", 4096)
 
 
 def test_what_moved_is_told() -> None:
-    assert "oldest 3 messages" in moved_words(3, "")
-    assert "stay in the history" in moved_words(3, "")
-    assert moved_words(1, "They met.").endswith("They met.")
+    assert "oldest 3 messages" in moved_notice(3, "")
+    assert "stay in the history" in moved_notice(3, "")
+    assert moved_notice(1, "They met.").endswith("They met.")
 
 
 def test_a_reply_has_room_or_all_that_it_may_have() -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from edgechat.errors import ConfigError, StorageError
 from edgechat.settings.descriptions import WORDS
 from edgechat.settings.loader import Config, check_value, config_path, load_config, load_settings
-from edgechat.settings.writer import changed, save, template
+from edgechat.settings.writer import save, template, with_setting
 
 OWN = """# My settings; do not touch.
 
@@ -61,7 +61,7 @@ def test_every_setting_has_words() -> None:
     ],
 )
 def test_a_change_leaves_everything_else(key: str, value: Any, line: str | None) -> None:
-    after = changed(OWN, key, value)
+    after = with_setting(OWN, key, value)
     wanted = {**tomllib.loads(OWN), key: value}
     assert tomllib.loads(after) == wanted
     if line is not None:
@@ -72,26 +72,26 @@ def test_a_change_leaves_everything_else(key: str, value: Any, line: str | None)
 
 def test_a_setting_goes_into_force_in_the_line_that_explains_it_and_out_again() -> None:
     first = template()
-    on = changed(first, "seed", 5)
+    on = with_setting(first, "seed", 5)
     assert [new for old, new in zip(first.splitlines(), on.splitlines(), strict=True) if new != old] == [
         next(line for line in first.splitlines() if line.startswith("# seed")).removeprefix("# ").replace("42", "5", 1)
     ]
-    off = changed(on, "seed", None)
+    off = with_setting(on, "seed", None)
     assert "seed" not in tomllib.loads(off)
     assert "# seed = 5" in off
-    assert tomllib.loads(changed(off, "seed", 6)) == {"keys": {}, "seed": 6}
+    assert tomllib.loads(with_setting(off, "seed", 6)) == {"keys": {}, "seed": 6}
 
 
 def test_a_line_within_a_text_is_not_taken_for_a_setting() -> None:
     text = 'system = """\n# seed = 1\nseed = 2\n"""\n'
-    after = changed(text, "seed", 3)
+    after = with_setting(text, "seed", 3)
     assert tomllib.loads(after) == {"system": "# seed = 1\nseed = 2\n", "seed": 3}
-    assert tomllib.loads(changed(after, "seed", None)) == tomllib.loads(text)
+    assert tomllib.loads(with_setting(after, "seed", None)) == tomllib.loads(text)
 
 
 def test_line_ends_of_another_system_stay() -> None:
     text = OWN.replace("\n", "\r\n")
-    after = changed(changed(text, "temperature", 1.0), "seed", 2)
+    after = with_setting(with_setting(text, "temperature", 1.0), "seed", 2)
     assert "\n" not in after.replace("\r\n", "")
     assert tomllib.loads(after)["temperature"] == 1.0
 
@@ -108,7 +108,7 @@ def test_whatever_is_written_is_read_again(changes: dict[str, Any], text: str) -
     for key, value in changes.items():
         if isinstance(value, str) and any(0xD800 <= ord(letter) < 0xE000 for letter in value):
             continue
-        text = changed(text, key, value)
+        text = with_setting(text, key, value)
         wanted.pop(key, None)
         if value is not None:
             wanted[key] = value
