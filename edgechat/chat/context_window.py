@@ -160,7 +160,7 @@ def fullness_notice(used: int, context: int, policy: Policy, longrope_limit: int
         return _(
             "The chat has {used:,} tokens. On passing {cliff:,} this model computes all of them anew, in one go that "
             "cannot be stopped; a new chat, or a context of that size, avoids it."
-        ).format(used=used, longrope_limit=longrope_limit)
+        ).format(used=used, cliff=longrope_limit)
     if not context or used < WARN_FROM * context:
         return ""
     then = {

@@ -29,7 +29,7 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
             def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
                 return datetime.fromtimestamp(seconds)
 
-        for module in ("clock", "backup", "store", "shelf"):
+        for module in ("clock", "backup", "store", "chats"):
             monkeypatch.setattr(f"edgechat.history.{module}.time.time", lambda: seconds)
         monkeypatch.setattr(backup, "datetime", Now)
 
