@@ -1,1 +1,1 @@
-"""Everything that measures, behind `edgechat bench`."""
+"""The benchmarks behind `edgechat bench`."""

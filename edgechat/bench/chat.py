@@ -1,4 +1,4 @@
-"""What the chat costs beside the plainest loop around the same model: its speed, its memory, its first paint."""
+"""Measures the overhead of chatting over a plain loop around the same model: speed, memory, time to first paint."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from edgechat.settings.loader import Config
 
 GREEDY = Sampling(temperature=0, repetition_penalty=1)
 OVERHEAD = 150 * MEGABYTE
-"""Bytes the worker may take beyond the weights and the KV cache."""
+"""Bytes the worker may use beyond the weights and the KV cache."""
 
 
-# The trivial application: what Textual itself takes to paint.
+# A trivial application: the time Textual itself takes to paint.
 TRIVIAL = """
 import sys, time
 from textual.app import App
@@ -64,7 +64,8 @@ async def measure(config: Config, rounds: int, tokens: int, *, tui: bool) -> dic
     drawn: list[tuple[float, float]] = []
     lags: list[float] = []
     for number in range(rounds):
-        # New processes each round: where the weights come to lie in memory alone makes some hundredths of difference.
+        # New processes each round, because where the weights are placed in memory alone makes a difference of a few
+        # percent.
         say(f"decoding through the worker, {number + 1} of {rounds}")
         client = engine_for(config)
         try:
@@ -80,9 +81,9 @@ async def measure(config: Config, rounds: int, tokens: int, *, tui: bool) -> dic
                 await client.aclose()
                 if tui:
                     say(f"decoding while the chat draws, {number + 1} of {rounds}")
-                    told = await in_terminal(config.model_uri, PROMPT, tokens)
-                    drawn.append((speed(told["tokens"], told["decode"]), await raw.reply(prompt, tokens)))
-                    lags.append(told["lag"])
+                    result = await in_terminal(config.model_uri, PROMPT, tokens)
+                    drawn.append((speed(result["tokens"], result["decode"]), await raw.reply(prompt, tokens)))
+                    lags.append(result["lag"])
             finally:
                 await raw.aclose()
         finally:
@@ -104,7 +105,7 @@ async def measure(config: Config, rounds: int, tokens: int, *, tui: bool) -> dic
 
 
 def _memory(pid: int | None, weights: int, kv: int) -> dict[str, Any]:
-    """The worker's highest resident memory so far."""
+    """Report the worker's peak resident memory so far."""
     peak = peak_memory(pid)
     if peak is None:
         return {"unknown": "this system does not tell"}
@@ -113,7 +114,7 @@ def _memory(pid: int | None, weights: int, kv: int) -> dict[str, Any]:
 
 
 async def _one_reply(client: Any, tokens: int) -> float:
-    """Decode speed as the reader of the stream sees it."""
+    """Return the decode speed seen by the stream's consumer."""
     first = last = 0.0
     request = Request((Message("user", PROMPT),), GREEDY, tokens)
     async for event in client.stream(request):
@@ -126,7 +127,7 @@ async def _one_reply(client: Any, tokens: int) -> float:
 
 
 async def _paints(model_uri: str | None, rounds: int) -> list[tuple[float, float]]:
-    """Seconds from starting the process to the first paint, ours and the trivial application's."""
+    """Return seconds from process start to first paint, for edgechat and the trivial application."""
     pairs = []
     with tempfile.TemporaryDirectory(prefix="edgechat-bench-") as folder:
         history = Path(folder) / "history.db"
@@ -137,4 +138,4 @@ async def _paints(model_uri: str | None, rounds: int) -> list[tuple[float, float
             between = time.monotonic()
             theirs = await run_in_terminal(lambda out, _: [sys.executable, "-P", "-c", TRIVIAL, str(out)])
             pairs.append((ours["painted"] - began, theirs["painted"] - between))
-    return pairs[1:]  # the first pair warms the disk and makes the history
+    return pairs[1:]  # the first pair warms the disk and creates the history

@@ -1,4 +1,4 @@
-"""The child processes of `edgechat bench`: the chat with a stopwatch, and the ids of a prompt."""
+"""The child processes of `edgechat bench`: an instrumented chat, and the ids of a prompt."""
 
 from __future__ import annotations
 
@@ -12,44 +12,43 @@ from edgechat.settings.loader import load_config
 
 
 def tui(out: str, task: str) -> int:
-    """Run the chat in this terminal and write what the stopwatch said.
+    """Run the chat in this terminal and write the measurements.
 
     Args:
         out: The file to write.
-        task: A JSON object with `history`, `model_uri`, `prompt`, `tokens` and `scripted`; see
-            `bench_processes.in_terminal`.
+        task: A JSON object with `history`, `model_uri`, `prompt`, `tokens` and `scripted`; see `processes.in_terminal`.
 
     Returns:
         The exit code.
     """
     from edgechat.bench.tui_child import BenchApp, TimedSession
 
-    asked = json.loads(task)
-    store = HistoryStore.open(Path(asked["history"]))
+    options = json.loads(task)
+    store = HistoryStore.open(Path(options["history"]))
     engine: Engine
-    if (scripted := asked.get("scripted")) is not None:
+    if (scripted := options.get("scripted")) is not None:
         from edgechat.bench.long import story
         from edgechat.engine.scripted import ScriptedEngine
 
         engine = ScriptedEngine([story(scripted["words"])], delay=0.0005, context=1_000_000)
         conversation = store.conversation(scripted["chat"])
     else:
-        engine, conversation = engine_for(load_config(model_uri=asked["model_uri"])), None
+        engine, conversation = engine_for(load_config(model_uri=options["model_uri"])), None
     session = TimedSession(
         engine,
         store,
         conversation=conversation,
         sampling=Sampling(temperature=0, repetition_penalty=1),
-        max_tokens=asked["tokens"],
+        max_tokens=options["tokens"],
     )
-    app = BenchApp(session, asked["prompt"])
+    app = BenchApp(session, options["prompt"])
     app.run()
     Path(out).write_text(json.dumps(app.result), encoding="utf-8")
     return app.return_code or 0
 
 
 def ids(folder: str, prompt: str) -> int:
-    """Print the ids of a chat with one message.
+    """Print the ids of a chat with a single message.
 
     Args:
         folder: The ONNX GenAI folder.

@@ -1,6 +1,6 @@
-"""`edgechat bench --history`: what a long history costs, against an empty one, in one run.
+"""`edgechat bench --history`: the cost of a long history compared with an empty one, in one run.
 
-The history is made up in a temporary folder: words as often as in a language, a few very often and most hardly ever.
+The history is generated in a temporary folder with a natural distribution of words: a few very frequent, most rare.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 CHATS = 10_000
 TURNS = 10
-"""Turns of each chat; with their replies, 200,000 messages."""
+"""Turns per chat; with their replies, 200,000 messages."""
 
 WORDS = 30_000
 SEARCH_SECONDS = 0.05
 
 
 async def measure(config: Config, rounds: int, *, tui: bool) -> dict[str, Any]:
-    """Measure the time to the first paint and to the first results of a search.
+    """Measure the time to first paint and to the first search results.
 
     Args:
-        config: The settings; their model is the one the chat begins to load after its first paint.
+        config: The settings, for the model that the chat starts loading after its first paint.
         rounds: Pairs of first paints to measure.
         tui: Whether to measure those at all.
 
     Returns:
-        What `edgechat bench --json` prints.
+        The output of `edgechat bench --json`.
     """
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="edgechat-bench-") as folder:
@@ -54,8 +54,8 @@ async def measure(config: Config, rounds: int, *, tui: bool) -> dict[str, Any]:
             pair = []
             for history in (full, empty):
                 began = time.monotonic()
-                told = await in_terminal(config.model_uri, None, None, history)
-                pair.append(told["painted"] - began)
+                result = await in_terminal(config.model_uri, None, None, history)
+                pair.append(result["painted"] - began)
             pairs.append((pair[0], pair[1]))
         if pairs:
             figures["history_paint"] = figure(pairs[1:], "seconds", at_most=1.1)
@@ -63,12 +63,12 @@ async def measure(config: Config, rounds: int, *, tui: bool) -> dict[str, Any]:
 
 
 def _fill(path: Path) -> list[str]:
-    """Write the history; returns its words, the most frequent first."""
+    """Write the history; return its words, most frequent first."""
     chance = random.Random(1)
     vocabulary = ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=chance.randint(2, 10))) for _ in range(WORDS)]
     weights = list(itertools.accumulate(1 / rank for rank in range(1, WORDS + 1)))
     store = HistoryStore.open(path)
-    # One transaction: through the store's own methods each message would wait for the disk.
+    # One transaction: with the store's own methods, each message would wait for the disk.
     with store._database.writing() as db:
         turn = 0
         for chat in range(1, CHATS + 1):
@@ -95,7 +95,7 @@ def _fill(path: Path) -> list[str]:
 
 
 def _searches(path: Path, vocabulary: list[str]) -> dict[str, Any]:
-    """Seconds to the first results."""
+    """Measure seconds to the first results."""
     queries = _queries(vocabulary)
     store = HistoryStore.open(path)
     seconds = []
@@ -116,7 +116,7 @@ def _searches(path: Path, vocabulary: list[str]) -> dict[str, Any]:
 
 
 def _queries(vocabulary: list[str]) -> list[str]:
-    """Frequent, middling and rare words, two at once, and beginnings."""
+    """Return frequent, middling and rare words, pairs of words, and prefixes."""
     queries = [*vocabulary[:20], *vocabulary[300:320], *vocabulary[20_000:20_020]]
     queries += [f"{vocabulary[number]} {vocabulary[number + 7]}" for number in range(50, 70)]
     return queries + [word[:3] for word in vocabulary[100:120]]

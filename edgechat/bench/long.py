@@ -1,7 +1,7 @@
-"""`edgechat bench --long`: what a very long chat and a very long reply cost the interface.
+"""`edgechat bench --long`: the cost of a very long chat and a very long reply to the interface.
 
-The chat is opened in turn with an empty one. The reply is a scripted one, for no model that runs here writes 50,000
-tokens in a minute; all else is the real chat in a terminal. Nothing here needs a model.
+Long and empty chats are opened alternately. The reply is scripted, because no model here generates 50,000 tokens in a
+minute; everything else is the real chat in a terminal. No model is needed.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from edgechat.chat.conversation import ReplyState
 from edgechat.history.store import HistoryStore
 
 MESSAGES = 2_000
-"""Messages of the long chat: as many turns as half of them."""
+"""Messages in the long chat, half of them the user's."""
 
 TOKENS = 50_000
-"""Tokens of the long reply; in a scripted one those are words."""
+"""Tokens in the long reply; in a scripted one those are words."""
 
 LAG = 0.05
 
 
 async def measure(rounds: int) -> dict[str, Any]:
-    """Measure the time until a chat is shown, and how late the interface is while a reply is written.
+    """Measure the time until a chat is shown, and the interface's latency while a reply is streaming.
 
     Args:
         rounds: Pairs of chats to open.
 
     Returns:
-        What `edgechat bench --json` prints.
+        The output of `edgechat bench --json`.
     """
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="edgechat-bench-") as folder:
@@ -45,19 +45,19 @@ async def measure(rounds: int) -> dict[str, Any]:
             pair = []
             for chat in (long, empty):
                 began = time.monotonic()
-                told = await in_terminal(None, None, None, history, scripted={"chat": chat, "words": 0})
-                pair.append(told["opened"] - began)
+                result = await in_terminal(None, None, None, history, scripted={"chat": chat, "words": 0})
+                pair.append(result["opened"] - began)
             pairs.append((pair[0], pair[1]))
         figures["long_open"] = figure(pairs[1:], "seconds", at_most=2.0)
         say(f"writing a reply of {TOKENS:,} tokens")
-        told = await in_terminal(None, "go", None, history, scripted={"chat": long, "words": TOKENS})
-        lag = told["lag"]
-        figures["long_lag"] = {"seconds": lag, "tokens": told["tokens"], "at_most": LAG, "met": lag <= LAG}
+        result = await in_terminal(None, "go", None, history, scripted={"chat": long, "words": TOKENS})
+        lag = result["lag"]
+        figures["long_lag"] = {"seconds": lag, "tokens": result["tokens"], "at_most": LAG, "met": lag <= LAG}
     return {"messages": MESSAGES, "tokens": TOKENS, "rounds": rounds, "figures": figures}
 
 
 def story(words: int) -> str:
-    """A reply of that many words with all that replies have: prose, lists, code, tables, and long blocks of each."""
+    """Return a reply with that many words and all that replies contain: prose, lists, code, tables, long blocks."""
     parts: list[str] = []
     length = number = 0
     while length < words:
@@ -82,11 +82,11 @@ _SECTIONS = (
 
 
 def _fill(path: Path) -> tuple[int, int]:
-    """Write the chats; returns their numbers, the long one first."""
+    """Write the chats; return their ids, the long one first."""
     store = HistoryStore.open(path)
     long, empty = (store.create_conversation(title=title, model="scripted").id for title in ("long", "empty"))
     text = story(120)
-    # One transaction: through the store's own methods each message would wait for the disk.
+    # One transaction: with the store's own methods, each message would wait for the disk.
     with store._database.writing() as db:
         for turn in range(1, MESSAGES // 2 + 1):
             db.execute(

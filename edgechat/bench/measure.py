@@ -1,7 +1,7 @@
-"""A short look at how fast a model is on this machine, for the record of a packaged model.
+"""Briefly measures a model's speed on this machine, for the record of a packaged model.
 
 `edgechat bench` compares with references and judges; here a few replies are timed by the worker's own clock. Only the
-client is used, so what is measured is what a chat gets.
+client is used, so the results are what a chat gets.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ _LINE = "The river ran past the mill, the bridge and the old town, and nobody as
 
 
 class Speed(msgspec.Struct, frozen=True):
-    """What was measured: medians of a few replies, seconds and tokens of the worker's own count.
+    """Measurements: medians over a few replies, as counted by the worker.
 
     Attributes:
-        load_seconds: From starting the process to a model that can be asked.
-        prefill_tokens_per_second: Prompt tokens computed.
-        decode_tokens_per_second: Reply tokens written.
-        ttft_seconds: From the request to the first text, for `prompt_tokens` tokens.
-        peak_memory_bytes: The worker's highest resident memory; 0 where the system does not tell.
-        prompt_tokens: Of the prompt measured with.
-        threads: Of the computation.
-        context: Tokens the worker held.
+        load_seconds: From starting the process to a usable model.
+        prefill_tokens_per_second: Prompt processing speed.
+        decode_tokens_per_second: Generation speed.
+        ttft_seconds: From the request to the first text, for a prompt of `prompt_tokens` tokens.
+        peak_memory_bytes: The worker's peak resident memory; 0 if unknown.
+        prompt_tokens: Length of the prompt used.
+        threads: Number of compute threads.
+        context: Context window in tokens.
     """
 
     load_seconds: float
@@ -45,22 +45,24 @@ class Speed(msgspec.Struct, frozen=True):
 
 
 async def measure(source: ModelSource, options: EngineOptions | None = None) -> Speed:
-    """Load the model in a worker, time a few replies, and end it.
+    """Load the model in a worker, time a few replies, and end the worker.
 
     Raises:
-        EngineError: The model cannot be run, or ends its replies at once.
+        EngineError: The model cannot be run, or ends its replies immediately.
     """
     client = EngineClient(source, options)
     try:
         info = await client.start()
-        wanted = min(_PROMPT_TOKENS, info.context // 3)
+        prompt_tokens = min(_PROMPT_TOKENS, info.context // 3)
         each = await client.count((Message("user", _LINE),)) - await client.count((Message("user", ""),))
-        lines = max(1, (wanted - 40) // max(1, each))
+        lines = max(1, (prompt_tokens - 40) // max(1, each))
         ends: list[Finished] = []
         for number in range(_ROUNDS + 1):
-            # Each begins differently, so that none finds the prompt of the one before computed already.
+            # Each starts differently, so that no part of its prompt is cached.
             request = Request(
-                (Message("user", f"{number}. {_LINE * lines}"),), Sampling(temperature=0), min(_REPLY_TOKENS, wanted)
+                (Message("user", f"{number}. {_LINE * lines}"),),
+                Sampling(temperature=0),
+                min(_REPLY_TOKENS, prompt_tokens),
             )
             async for event in client.stream(request):
                 if isinstance(event, Finished):
@@ -68,7 +70,7 @@ async def measure(source: ModelSource, options: EngineOptions | None = None) -> 
         peak = peak_memory(client.pid)
     finally:
         await client.aclose()
-    timed = [end for end in ends[1:] if end.usage.completion > 1]  # the first warms the machine
+    timed = [end for end in ends[1:] if end.usage.completion > 1]  # the first one is a warm-up
     if not timed:
         raise EngineError("Nothing to measure", "The model ended its replies at once.", "Measure with another model.")
     return Speed(
@@ -86,7 +88,7 @@ async def measure(source: ModelSource, options: EngineOptions | None = None) -> 
 
 
 def peak_memory(pid: int | None) -> int | None:
-    """The highest resident memory of a process so far in bytes, which only Linux tells of another one."""
+    """Return the peak resident memory of a process in bytes, which only Linux reports for other processes."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     except OSError:

@@ -1,4 +1,4 @@
-"""`edgechat bench --packaged BINARY`: a packaged edgechat against the one this runs in, in turn, in one run."""
+"""`edgechat bench --packaged BINARY`: compares a packaged edgechat with this one, alternating in one run."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ CONTEXT = 2048
 
 
 async def measure(program: str, config: Config, rounds: int, tokens: int, *, single: bool) -> dict[str, Any]:
-    """Measure the time to the first paint and the decode speed.
+    """Measure the time to first paint and the decode speed.
 
     Args:
         program: The packaged program: the one in the folder, or the single file, which unpacks itself first.
-        config: The settings; their model is used by both.
+        config: The settings, for the model that both use.
         rounds: Pairs to measure.
-        tokens: Tokens of each reply.
+        tokens: Tokens per reply.
         single: Whether it is a single file, which may take a little longer.
 
     Returns:
-        What `edgechat bench --json` prints.
+        The output of `edgechat bench --json`.
 
     Raises:
         ConfigError: There is no such program, or it does not start.
@@ -38,7 +38,7 @@ async def measure(program: str, config: Config, rounds: int, tokens: int, *, sin
     source = await locate(config.model_uri)(lambda progress: None)
     prompt = await prompt_ids(source)
     try:
-        # A single file unpacks itself now, and not in the first pair.
+        # Have a single file unpack itself now rather than in the first pair.
         process = await asyncio.create_subprocess_exec(program, "--version", stdout=asyncio.subprocess.DEVNULL)
     except OSError as error:
         raise ConfigError("Not a program", f"{program}: {error.strerror or error}.") from error
@@ -53,8 +53,8 @@ async def measure(program: str, config: Config, rounds: int, tokens: int, *, sin
             pair = []
             for command in ([program], paths.own_command()):
                 began = time.monotonic()
-                told = await in_terminal(config.model_uri, None, None, history, command=command)
-                pair.append(told["painted"] - began)
+                result = await in_terminal(config.model_uri, None, None, history, command=command)
+                pair.append(result["painted"] - began)
             paints.append((pair[0], pair[1]))
     for number in range(rounds):
         say(f"decoding, {number + 1} of {rounds}")

@@ -1,7 +1,7 @@
-"""The processes that `edgechat bench` measures, as the one that measures sees them.
+"""The processes that `edgechat bench` measures, seen from the measuring process.
 
-Each is started, asked and ended here; none of them is this process, which must not hold a model, and what they do is
-in `bench_children` and `engine.rawloop`.
+Each is started, queried and ended here. None of them is this process, which must not hold a model; their code is in
+`bench.children` and `bench.raw_loop`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PROMPT = "Write a very long story about a lighthouse keeper, with many chapters.
 
 
 async def prompt_ids(source: ModelSource) -> list[int]:
-    """The prompt's ids, from a short-lived process: the tokenizer has no place in this one."""
+    """Return the prompt's ids from a short-lived process, to keep the tokenizer out of this one."""
     process = await asyncio.create_subprocess_exec(
         *paths.own_command("_bench-ids", str(source.folder), PROMPT), stdout=asyncio.subprocess.PIPE
     )
@@ -41,7 +41,7 @@ class Child:
 
     @classmethod
     async def start(cls, command: Sequence[str], settings: Mapping[str, Any]) -> Self:
-        """Start it, and wait for its answer to the settings."""
+        """Start the process and wait for its answer to the settings."""
         child = cls(
             await asyncio.create_subprocess_exec(
                 *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
@@ -51,7 +51,7 @@ class Child:
         return child
 
     async def ask(self, task: Mapping[str, Any]) -> dict[str, Any]:
-        """Its answer to one line."""
+        """Send one line and return the answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(task).encode() + b"\n")
@@ -62,23 +62,23 @@ class Child:
         return answer
 
     async def aclose(self) -> None:
-        """End it."""
+        """End the process."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         await self._process.wait()
 
 
 class RawLoop(Child):
-    """The plain loop in a process of its own."""
+    """The plain loop in a separate process."""
 
     @classmethod
     async def load(cls, folder: Path, threads: int, context: int, *, command: Sequence[str] | None = None) -> RawLoop:
-        """Load the model there; with `command`, which starts another edgechat, in that one's process."""
+        """Load the model in the plain loop; `command` starts another edgechat for it."""
         line = [*(command or paths.own_command()), "_raw-loop"]
         return await cls.start(line, {"folder": str(folder), "threads": threads, "context": context})
 
     async def reply(self, prompt: list[int], tokens: int) -> float:
-        """Decode speed of one reply."""
+        """Generate one reply and return the decode speed in tokens per second."""
         answer = await self.ask({"prompt": prompt, "tokens": tokens})
         return speed(answer["tokens"], answer["decode"])
 
@@ -92,15 +92,15 @@ async def in_terminal(
     command: Sequence[str] | None = None,
     scripted: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """Run the chat with its stopwatch in a terminal; see `tui.bench.BenchApp.result`.
+    """Run an instrumented chat in a terminal; see `tui_child.BenchApp.result`.
 
     Args:
         model_uri: The model.
-        prompt: What to send; None leaves after the first paint.
-        tokens: Upper bound of the reply.
+        prompt: What to send; None exits after the first paint.
+        tokens: Maximum length of the reply.
         history: The history file; None for a new one.
-        command: How another edgechat is started; None for this one.
-        scripted: Open `chat` of the history, and have a scripted engine answer with that many `words`.
+        command: Command that starts another edgechat; None for this one.
+        scripted: Open `chat` of the history, with a scripted engine whose reply has that many `words`.
     """
 
     def line(out: Path, new_history: Path) -> list[str]:
@@ -117,7 +117,7 @@ async def in_terminal(
 
 
 async def run_in_terminal(command: Callable[[Path, Path], list[str]]) -> dict[str, Any]:
-    """Run a command in a pseudo-terminal of 100 columns and 30 rows, whose output is read and thrown away."""
+    """Run a command in a pseudo-terminal of 100 columns and 30 rows, discarding its output."""
     import fcntl
     import pty
     import struct
@@ -152,5 +152,5 @@ async def run_in_terminal(command: Callable[[Path, Path], list[str]]) -> dict[st
 
 
 def _drain(descriptor: int) -> None:
-    with contextlib.suppress(OSError):  # the other side has closed; the process's end is waited for elsewhere
+    with contextlib.suppress(OSError):  # the other side has closed; the caller waits for the process to end
         os.read(descriptor, 65536)

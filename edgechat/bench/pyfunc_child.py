@@ -1,4 +1,4 @@
-"""The child process of `edgechat bench --scoring`: a saved model behind `mlflow.pyfunc`, with a stopwatch."""
+"""The child process of `edgechat bench --scoring`: a saved model behind `mlflow.pyfunc`, with timings."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import warnings
 
 
 def main() -> int:
-    """Answer lines of JSON through mlflow.pyfunc, with the seconds each call took.
+    """Answer lines of JSON through mlflow.pyfunc, with the duration of each call.
 
     The first line is `{"model", "threads", "context"}`; each other is `{"calls": [{"input", "params"}, ...]}` and is
-    answered by `{"tokens", "seconds"}`, the tokens those of chat answers.
+    answered by `{"tokens", "seconds"}`, where tokens are those of the chat answers.
 
     Returns:
         The exit code.
     """
-    warnings.simplefilter("ignore")  # MLflow's own imports warn
+    warnings.simplefilter("ignore")  # MLflow's own imports emit warnings
     from mlflow.pyfunc import load_model
 
     settings = json.loads(sys.stdin.readline())
@@ -27,7 +27,7 @@ def main() -> int:
     for line in sys.stdin:
         calls = json.loads(line)["calls"]
         began = time.perf_counter()
-        # As parameters of the call: a signature of an older edgechat has no columns for them, and MLflow drops those.
+        # As parameters of the call: a signature from an older edgechat lacks columns for them, which MLflow then drops.
         answers = [answer for call in calls for answer in model.predict(call["input"], params=call["params"])]
         seconds = time.perf_counter() - began
         tokens = sum(answer["usage"]["completion_tokens"] for answer in answers if isinstance(answer, dict))

@@ -1,7 +1,7 @@
-"""The plainest onnxruntime-genai loop that can be written: what `edgechat bench` compares everything else with.
+"""The plainest possible onnxruntime-genai loop, the baseline for `edgechat bench`.
 
-It shares nothing with `engine.genai` but the settings, so that a slow line there cannot hide here. It speaks JSON lines
-on standard input and output because the two are run in turn, in one run, on a machine whose speed drifts.
+It shares nothing with `engine.genai` except the settings, so that a slow line there cannot hide here. It speaks JSON
+lines on standard input and output, because the two are run alternately on a machine whose speed drifts.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from edgechat.engine.session_options import model_overlay, session_options
 
 
 def main() -> int:
-    """Load the model named by the first line, then write one reply a line. Returns the exit code.
+    """Load the model named in the first line, then generate one reply per line. Returns the exit code.
 
     The first line is `{"folder", "threads", "context"}`; each other line is `{"prompt": [ids], "tokens": n}` and is
     answered by `{"tokens", "prefill", "decode"}`, the last two in seconds.
     """
     settings = json.loads(sys.stdin.readline())
     config = og.Config(settings["folder"])
-    given = json.loads(Path(settings["folder"], "genai_config.json").read_text(encoding="utf-8"))
-    overlay = model_overlay(given.get("model", {}), session_options(settings["threads"]))
+    genai_config = json.loads(Path(settings["folder"], "genai_config.json").read_text(encoding="utf-8"))
+    overlay = model_overlay(genai_config.get("model", {}), session_options(settings["threads"]))
     config.overlay(json.dumps({"model": overlay}))
     model = og.Model(config)
-    _tell({"ready": True})
+    _send({"ready": True})
     for line in sys.stdin:
         task = json.loads(line)
         params = og.GeneratorParams(model)
@@ -47,10 +47,10 @@ def main() -> int:
             last = time.perf_counter()
             first = first or last
             count += 1
-        _tell({"tokens": count, "prefill": prefilled - began, "decode": last - first})
+        _send({"tokens": count, "prefill": prefilled - began, "decode": last - first})
     return 0
 
 
-def _tell(answer: dict[str, Any]) -> None:
+def _send(answer: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()

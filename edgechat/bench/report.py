@@ -1,6 +1,6 @@
-"""The figures of `edgechat bench`: how they are made of what was measured, and how they are shown.
+"""Computes the figures of `edgechat bench` from measurements, and formats them.
 
-Every figure but a few is a ratio of two times taken one after the other; nothing is measured here.
+Almost every figure is a ratio of two times measured one after the other; nothing is measured here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MEGABYTE = 1024 * 1024
 
 
 def figure(pairs: list[tuple[float, float]], unit: str, **bound: float) -> dict[str, Any]:
-    """The pairs, the median of their ratios, and whether it keeps to `at_least` or `at_most`."""
+    """Return the pairs, the median of their ratios, and whether it meets `at_least` or `at_most`."""
     ratio = statistics.median(ours / theirs for ours, theirs in pairs)
     met = ratio >= bound["at_least"] if "at_least" in bound else ratio <= bound["at_most"]
     return {
@@ -29,14 +29,14 @@ def figure(pairs: list[tuple[float, float]], unit: str, **bound: float) -> dict[
 
 
 def speed(tokens: int, seconds: float) -> float:
-    """Tokens a second after the first. Raises EngineError where there was no second one."""
+    """Return tokens per second after the first token. Raises EngineError if there was no second one."""
     if tokens < 2 or seconds <= 0:
         raise EngineError("Nothing to measure", "The model ended its reply at once.", "Measure with another model.")
     return (tokens - 1) / seconds
 
 
 def say(text: str) -> None:
-    """Tell what is being measured."""
+    """Report what is being measured."""
     sys.stderr.write(f"edgechat: {text}\n")
 
 
@@ -58,7 +58,7 @@ _NAMES = {
 
 
 def table(result: dict[str, Any]) -> str:
-    """What was measured, for people."""
+    """Format the measurements as a table."""
     if "model" not in result and "tokens" in result:
         lines = [f"a chat of {result['messages']:,} messages, a reply of {result['tokens']:,} tokens"]
     elif "chats" in result:

@@ -1,4 +1,4 @@
-"""`edgechat bench --scoring`: `mlflow.pyfunc` against the plain loop, and a batch against single calls, in one run."""
+"""`edgechat bench --scoring`: compares `mlflow.pyfunc` with the plain loop, and batches with single calls."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ async def measure(config: Config, rounds: int, tokens: int) -> dict[str, Any]:
     Args:
         config: The settings, for their model.
         rounds: Pairs to measure.
-        tokens: Tokens of each reply; a quarter of them in a batch.
+        tokens: Tokens per reply; a quarter of that in a batch.
 
     Returns:
-        What `edgechat bench --json` prints.
+        The output of `edgechat bench --json`.
 
     Raises:
-        ConfigError: The whole of MLflow is not installed.
-        ModelError: The model is no MLflow model that edgechat saved.
+        ConfigError: The full MLflow package is not installed.
+        ModelError: The model is not an MLflow model saved by edgechat.
     """
     if importlib.util.find_spec("pandas") is None:
         raise ConfigError("MLflow is needed", "mlflow.pyfunc is not installed.", install_command("mlflow"))
@@ -40,8 +40,8 @@ async def measure(config: Config, rounds: int, tokens: int) -> dict[str, Any]:
     if not (source.folder.parent / "MLmodel").is_file():
         raise ModelError("Not an MLflow model", f"{source.folder} has no MLmodel beside it.", "Try `edgechat package`.")
     prompt = await prompt_ids(source)
-    # Asked once before, so that in a measured call the prompt is computed; what one of a single token takes, the way
-    # through MLflow, is not decoding.
+    # Called once beforehand, so that the prompt is cached in measured calls; the time for a single token, which is
+    # MLflow's overhead, does not count as decoding.
     messages = [{"role": "user", "content": PROMPT}]
     chat = {"input": {"messages": messages}, "params": {"max_tokens": tokens, **_GREEDY}}
     single = {"input": {"messages": messages}, "params": {"max_tokens": 1, **_GREEDY}}
@@ -64,8 +64,8 @@ async def measure(config: Config, rounds: int, tokens: int) -> dict[str, Any]:
             await scoring.ask({"calls": [chat]})
             for _ in range(2):
                 before = (await scoring.ask({"calls": [single]}))["seconds"]
-                told = await scoring.ask({"calls": [chat]})
-                decodes.append((speed(told["tokens"], told["seconds"] - before), await raw.reply(prompt, tokens)))
+                result = await scoring.ask({"calls": [chat]})
+                decodes.append((speed(result["tokens"], result["seconds"] - before), await raw.reply(prompt, tokens)))
             for _ in range(2):
                 once = await scoring.ask({"calls": together})
                 batches.append((once["seconds"], (await scoring.ask({"calls": apart}))["seconds"]))

@@ -1,7 +1,8 @@
-"""The real application with a stopwatch, for `edgechat bench`.
+"""The real application with instrumentation, for `edgechat bench`.
 
-It measures what a user has: the same app, screen and session, in a terminal, with the real worker. Nothing here changes
-how they behave; it only sends a message by itself and leaves when the reply is over.
+It measures what a user gets: the same app, screen and session, in a terminal, with the real worker. Nothing here
+    changes
+their behaviour; it only sends a message automatically and exits when the reply is complete.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from edgechat.tui.widgets.composer import Composer
 from edgechat.tui.widgets.turn_view import TurnView
 
 LAG_SLEEP = 0.02
-"""Seconds between two looks at the event loop's clock; each look takes its share of a core."""
+"""Seconds between checks of the event loop's latency; each check takes some CPU time."""
 
 
 class TimedSession(Session):
-    """A session that notes when the words came."""
+    """A session that records when text arrives."""
 
     first = last = 0.0
     tokens = 0
@@ -32,7 +33,7 @@ class TimedSession(Session):
         self.writing = asyncio.Event()
 
     async def send(self, text: str) -> AsyncGenerator[SessionEvent, None]:
-        """See `Session.send`."""
+        """Send a message, recording the times of its events."""
         async for event in super().send(text):
             if isinstance(event, TextDelta):
                 self.last = time.perf_counter()
@@ -44,12 +45,12 @@ class TimedSession(Session):
 
 
 class BenchApp(EdgechatApp):
-    """Leaves after its first paint, or after one reply.
+    """Exits after the first paint, or after one reply.
 
     Attributes:
         result: `painted` and, once the end of the chat is shown, `opened`, in seconds of the system's monotonic clock;
-            after a reply also `tokens`, `decode` in seconds
-            and `lag`, the longest the event loop was late while the reply came, in seconds.
+            after a reply also `tokens`, `decode` in seconds, and `lag`, the event loop's maximum latency during the
+            reply in seconds.
     """
 
     def __init__(self, session: TimedSession, prompt: str | None) -> None:
@@ -70,7 +71,7 @@ class BenchApp(EdgechatApp):
             self.run_worker(self._hold(self._prompt), name="bench")
 
     async def _shown(self) -> None:
-        """Leave when the end of the chat is on the screen."""
+        """Exit when the end of the chat is on the screen."""
         last = next(reversed(self._timed.conversation.turns), None)
         while last is not None and not self._sees(last.id):  # noqa: ASYNC110 - nothing tells of it, in the real chat
             await asyncio.sleep(0.005)
@@ -85,7 +86,7 @@ class BenchApp(EdgechatApp):
 
     async def _hold(self, prompt: str) -> None:
         await self._timed.start()
-        await asyncio.sleep(1.0)  # what follows the start, such as warming imports, is not the stream
+        await asyncio.sleep(1.0)  # exclude startup work such as background imports
         self.chat.post_message(Composer.Submitted(prompt))
         await self._timed.writing.wait()
         worst = 0.0

@@ -1,4 +1,4 @@
-"""`edgechat bench --turns`: what is not computed twice, as ratios of times to the first text, in one run."""
+"""`edgechat bench --turns`: the effect of prompt caching, as ratios of times to first text, in one run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CONTEXT = 4096
 _GREEDY = Sampling(temperature=0)
 _SYSTEM = Message("system", "You are a helpful AI assistant.")
 _OPENINGS = ("Now", "And", "But")
-"""Words with which a message is put in another way, as long as before: a single time is at the mercy of the machine."""
+"""Words for rephrasing a message at the same length: a single measurement varies too much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class _Answer:
     """A reply.
 
     Attributes:
-        text: What it says.
-        usage: Its tokens.
-        ttft: Seconds from asking for it to its first text, here and not in the worker: as a user has it.
+        text: Its text.
+        usage: Its token counts.
+        ttft: Seconds from the request to the first text, measured in this process, as a user experiences it.
     """
 
     text: str
@@ -41,7 +41,7 @@ class _Answer:
 
 
 class _Chat:
-    """A conversation with the worker, whose messages are all of one length."""
+    """A conversation with the worker whose messages all have the same length."""
 
     def __init__(self, client: EngineClient, name: str) -> None:
         self._client = client
@@ -49,7 +49,7 @@ class _Chat:
         self._name = name
 
     async def say(self, turn: int, opening: str = _OPENINGS[0], *, paused: bool = False) -> _Answer:
-        """Send the next message, at once or after a pause, in which the interface has it computed."""
+        """Send the next message, immediately or after a pause in which it is prefilled as in the interface."""
         about = f"{self._name}, turn {turn + 100}"
         words = f"{opening} this is {about}: what did the river pass after the mill and the old bridge?"
         self._messages.append(Message("user", words))
@@ -58,9 +58,9 @@ class _Chat:
         return await self.answer()
 
     async def time_turn(self, turn: int, *, paused: bool) -> float:
-        """Send the next message, each time put in another way in the place of the one before; the median TTFT.
+        """Send several versions of the next message in place of one another; return the median TTFT in seconds.
 
-        The place is free again afterwards.
+        The last version is removed again afterwards.
         """
         seconds = []
         for opening in _OPENINGS:
@@ -69,7 +69,7 @@ class _Chat:
         return statistics.median(seconds)
 
     async def answer(self) -> _Answer:
-        """Have the last message answered, again if it was."""
+        """Generate a reply to the last message, replacing any previous one."""
         if self._messages[-1].role == "assistant":
             self._messages.pop()
         answer = await _reply(self._client, self._messages)
@@ -78,22 +78,22 @@ class _Chat:
 
 
 async def measure(config: Config, rounds: int) -> dict[str, Any]:
-    """Hold chats of twenty turns, one after the other, and go back to each.
+    """Hold several chats of twenty turns, then return to each.
 
     Args:
         config: The settings, for their model, threads and memory.
-        rounds: Chats to hold.
+        rounds: Number of chats.
 
     Returns:
-        What `edgechat bench --json` prints.
+        The output of `edgechat bench --json`.
 
     Raises:
         ModelError: The model cannot be used.
-        EngineError: It ends its replies at once.
+        EngineError: It ends its replies immediately.
     """
     source = await locate(config.model_uri)(lambda progress: None)
-    kept = None if config.cache_memory is None else config.cache_memory * 1024 * 1024
-    client = EngineClient(source, EngineOptions(config.context or _CONTEXT, config.threads, cache_bytes=kept))
+    cache_bytes = None if config.cache_memory is None else config.cache_memory * 1024 * 1024
+    client = EngineClient(source, EngineOptions(config.context or _CONTEXT, config.threads, cache_bytes=cache_bytes))
     paused: list[tuple[float, float]] = []
     at_once: list[tuple[float, float]] = []
     again: list[tuple[float, float]] = []
@@ -112,7 +112,7 @@ async def measure(config: Config, rounds: int) -> dict[str, Any]:
             end = await chat.say(TURNS - 1)
             paused.append((last[0], second[0]))
             at_once.append((last[1], second[1]))
-            # A prompt that shares nothing with what is held, of a chat that is held long enough to be worth keeping.
+            # A prompt that shares nothing with the cache, in a chat long enough to be worth caching.
             say("a cold prompt, another reply, and back")
             cold_prompt = [Message("system", f"{number + 100}."), Message("user", filler)]
             cold = await _reply(client, cold_prompt)
@@ -137,7 +137,7 @@ async def measure(config: Config, rounds: int) -> dict[str, Any]:
 
 
 async def _filler(client: EngineClient) -> str:
-    """A message of about COLD_TOKENS tokens."""
+    """Return a message of about COLD_TOKENS tokens."""
     line = "The river ran past the mill, the bridge and the old town, and nobody asked it where it was going. "
     none, one = [await client.count((Message("user", line * lines),)) for lines in (1, 2)]
     return line * max(1, COLD_TOKENS // max(1, one - none))

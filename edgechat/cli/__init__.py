@@ -1,1 +1,1 @@
-"""The command line: one file a command, each imported only when it is asked for."""
+"""The command line: one module per command or group of commands, each imported only when it is used."""

@@ -108,7 +108,7 @@ def ask(
 
 
 def _question(words: str, use_stdin: bool | None) -> str:
-    piped = piped_text(_narrate, question=bool(words.strip()), wanted=use_stdin)
+    piped = piped_text(_narrate, question=bool(words.strip()), use_stdin=use_stdin)
     text = "\n\n".join(part for part in (words, piped.strip("\n")) if part.strip())
     if not text:
         raise ConfigError("No question", "Nothing was asked.", 'Try: edgechat ask "Why is the sky blue?"')
@@ -116,9 +116,9 @@ def _question(words: str, use_stdin: bool | None) -> str:
 
 
 async def _ask(session: Session, text: str, *, show_prompt: bool) -> Finished:
-    """Stream the answer; cancelled by Ctrl+C or SIGTERM, which keep what has come."""
+    """Stream the answer; Ctrl+C and SIGTERM cancel it but keep the text so far."""
     task = asyncio.current_task()
-    if os.name == "posix" and task is not None:  # elsewhere the event loop takes no signals
+    if os.name == "posix" and task is not None:  # elsewhere the event loop does not support signals
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _leave, task)
     progress = _Progress()
     loading = asyncio.create_task(session.start(progress))
@@ -141,8 +141,8 @@ async def _ask(session: Session, text: str, *, show_prompt: bool) -> Finished:
         raise AssertionError("a reply ends with TurnClosed or an error")
     except EdgechatError:
         if not any(turn.reply is not None and turn.reply.text for turn in session.conversation.turns):
-            with suppress(EdgechatError):  # the first error is the one to tell
-                await session.delete_chat()  # nothing was said in it that the shell does not have
+            with suppress(EdgechatError):  # report the first error
+                await session.delete_chat()  # it contains nothing the shell does not have
         raise
     except asyncio.CancelledError:
         _write(end)
@@ -152,12 +152,12 @@ async def _ask(session: Session, text: str, *, show_prompt: bool) -> Finished:
         loading.cancel()
         await asyncio.wait({loading})
         if not loading.cancelled():
-            loading.exception()  # the same error came through the reply
+            loading.exception()  # the same error was reported by the reply
         await session.aclose()
 
 
 def _leave(task: asyncio.Task[object]) -> None:
-    """End in time, with what has come kept."""
+    """Shut down within the time limit, keeping the text so far."""
     shutdown_deadline.start(128 + signal.SIGTERM)
     task.cancel()
 
@@ -173,18 +173,18 @@ def _narrate(text: str) -> None:
 
 
 def _show(prompt: Prompt) -> None:
-    """The prompt's parts, a line each: what was computed before, the text, the ids."""
+    """Print the prompt's parts, one per line: whether cached, the text, the ids."""
     _narrate(f"the prompt has {format_summary(prompt)}")
     for line in part_lines(prompt):
         sys.stderr.write(f"{line.sign} {line.text}  {line.ids}".rstrip() + "\n")
 
 
 class _Progress:
-    """One line on standard error that is written over, or a line a quarter where that is not a terminal."""
+    """A status line on standard error that is overwritten, or one line per 25% if it is not a terminal."""
 
     def __init__(self) -> None:
-        self._shown = ""
-        self._told = -25
+        self._last_text = ""
+        self._last_percent = -25
 
     def __call__(self, progress: Progress) -> None:
         if progress.phase == "install":
@@ -193,19 +193,19 @@ class _Progress:
             text = f"checking the model's files: {progress.done * 100 // max(1, progress.total)} %"
         else:
             text = "loading the model"
-        if sys.stderr is None or text == self._shown:
+        if sys.stderr is None or text == self._last_text:
             return
         if sys.stderr.isatty():
             control(sys.stderr, ERASE)
             sys.stderr.write(text)
             sys.stderr.flush()
-        elif progress.phase == "install" and progress.done >= self._told + 25:
-            self._told = progress.done
+        elif progress.phase == "install" and progress.done >= self._last_percent + 25:
+            self._last_percent = progress.done
             _narrate(text)
-        self._shown = text
+        self._last_text = text
 
     def clear(self) -> None:
-        """Take the line away before something else is written."""
-        if self._shown:
+        """Remove the line before other output."""
+        if self._last_text:
             control(sys.stderr, ERASE)
-        self._shown = ""
+        self._last_text = ""

@@ -1,7 +1,7 @@
-"""`edgechat bench`: what this machine gives, as ratios measured in one run.
+"""`edgechat bench`: the performance of this machine, as ratios measured in one run.
 
-Absolute times of a shared or warm machine mean little; each figure here is measured in turn with what it is compared
-with, several times over, and the median of the pairs is told. Nothing here fails on a slow machine.
+Absolute times on a shared or warm machine mean little, so each measurement alternates with its baseline several times,
+and the median ratio is reported. Nothing here fails on a slow machine.
 """
 
 from __future__ import annotations

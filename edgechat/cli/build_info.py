@@ -1,4 +1,4 @@
-"""Which edgechat this is: its version, and of a packaged binary what it was built from."""
+"""The version of edgechat, and for a packaged binary what it was built from."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from edgechat import __version__
 from edgechat.runtime import paths
 
 BUILD_FILE = "build.json"
-"""Written into the package by `build/bundle.py`; a checkout and a wheel have none."""
+"""Written into the package by `build/bundle.py`; missing from a checkout or a wheel."""
 
 
 def build_info() -> dict[str, Any]:
-    """What the bundling script noted: `revision`, `python` and more; empty where nothing was bundled."""
+    """Return the bundling script's record: `revision`, `python` and more; empty if not bundled."""
     try:
         noted = json.loads(paths.resource(BUILD_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -22,6 +22,6 @@ def build_info() -> dict[str, Any]:
 
 
 def version_text() -> str:
-    """The version, with the git revision of a packaged binary behind it: "0.1.0 (4f2a9c1)"."""
+    """Return the version, followed by a packaged binary's git revision: "0.1.0 (4f2a9c1)"."""
     revision = build_info().get("revision")
     return f"{__version__} ({revision})" if revision else __version__

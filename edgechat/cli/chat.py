@@ -37,25 +37,25 @@ def chat(
     demo: bool = False,
     plain: bool | None = None,
 ) -> int:
-    """Open the TUI, or the linear chat; started from a file manager, in a terminal of its own.
+    """Open the TUI or the plain chat; if started from a file manager, in a new terminal.
 
     Args:
-        model_uri: The model named on the command line.
-        resume: Go on with the last chat.
-        chat_id: Go on with that chat.
-        system: System message named on the command line.
-        persona: Persona named on the command line.
-        history: Whether the command line asks for the chat to be kept.
-        context_policy: What happens when a chat no longer fits, as the command line has it.
-        log_level: How much the log tells, as the command line has it.
+        model_uri: The model from the command line.
+        resume: Continue the latest chat.
+        chat_id: Continue this chat.
+        system: System message from the command line.
+        persona: Persona from the command line.
+        history: Whether to store the chat, from the command line.
+        context_policy: What to do when a chat no longer fits, from the command line.
+        log_level: Log level from the command line.
         demo: Use the scripted engine.
-        plain: Whether the command line asks for the linear chat; None leaves it to the settings.
+        plain: Whether to use the plain chat, from the command line; None uses the setting.
 
     Returns:
         The exit code.
 
     Raises:
-        ConfigError: A setting is not usable, or there is no terminal.
+        ConfigError: A setting is invalid, or there is no terminal.
         StorageError: The history cannot be opened, or has no such chat.
     """
     on_terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stdout is not None and sys.stdout.isatty()
@@ -77,7 +77,7 @@ def chat(
     )
     settings = read()
     config = settings.config
-    if demo:  # what the scripted engine says is no chat of the user's
+    if demo:  # scripted replies do not belong in the user's history
         config = msgspec.structs.replace(config, history=False)
     catalog.use(config.language)
     logs.start(config.log_level)
@@ -97,24 +97,28 @@ def chat(
     if (resume or chat_id is not None) and not config.history:
         flag = "--continue" if resume else "--chat"
         raise ConfigError("Nothing to go on with", "No chats are kept here.", f"Leave out {flag}.")
-    told = [_("This terminal can only show lines (TERM is dumb), so this is the chat of --plain.")] if dumb else []
+    early_notices = (
+        [_("This terminal can only show lines (TERM is dumb), so this is the chat of --plain.")] if dumb else []
+    )
     if config.language and not catalog.is_known(config.language):
         known = ", ".join(catalog.languages())
-        told.append(_("There is no language {name}. There are: {names}.").format(name=config.language, names=known))
-    store = history_for(config, told.append)
+        early_notices.append(
+            _("There is no language {name}. There are: {names}.").format(name=config.language, names=known)
+        )
+    store = history_for(config, early_notices.append)
     try:
-        conversation = _wanted(store, resume, chat_id)
-    except DamagedError:  # of a kind that is only seen where the chat is read; opening again sets it aside
+        conversation = _requested_chat(store, resume, chat_id)
+    except DamagedError:  # found only when reading the chat; reopening the history sets it aside
         store.close()
-        store = history_for(config, told.append)
-        conversation = _wanted(store, resume, chat_id)
+        store = history_for(config, early_notices.append)
+        conversation = _requested_chat(store, resume, chat_id)
 
     def engine_of(uri: str | None) -> Engine:
         if demo:
             from edgechat.engine.scripted import ScriptedEngine
 
             return ScriptedEngine(delay=0.05)
-        return engine_for(msgspec.structs.replace(read().config, model_uri=uri))  # the settings may have changed
+        return engine_for(msgspec.structs.replace(read().config, model_uri=uri))  # settings may have changed since
 
     session = Session(
         engine_of(config.model_uri),
@@ -129,7 +133,7 @@ def chat(
     )
     session.locked = settings.locked
     pulled = pulled_notice(config) if not demo else ""
-    notices = (*told, *((f"{pulled}.",) if pulled else ()), *_notices(config))
+    notices = (*early_notices, *((f"{pulled}.",) if pulled else ()), *_notices(config))
     if linear:
         from edgechat.cli.plain import run_plain
 
@@ -139,15 +143,15 @@ def chat(
     return run_tui(session, notices=notices, settings=settings, read_settings=read)
 
 
-def _wanted(store: HistoryStore, resume: bool, chat_id: int | None) -> Conversation | None:
-    """The chat to go on with."""
+def _requested_chat(store: HistoryStore, resume: bool, chat_id: int | None) -> Conversation | None:
+    """Return the chat to continue."""
     if chat_id is not None:
         return store.conversation(chat_id)
     return store.latest() if resume else None
 
 
 def _notices(config: Config) -> tuple[str, ...]:
-    """What the user has to know of where the chat is kept."""
+    """Return notices about where chats are stored."""
     if not config.history:
         return (_("This chat is not kept: it is gone when you quit."),)
     temporary = paths.temporary_home()

@@ -1,7 +1,7 @@
-"""`edgechat chats`: what was talked about, found again and put in order, without a model.
+"""`edgechat chats`: finds and manages chats, without a model.
 
-The answer goes to standard output, for people or as JSON; what is going on goes to standard error. What people and
-models said reaches a terminal only as text: nothing in it is obeyed.
+Results go to standard output, for people or as JSON; progress goes to standard error. Text from users and models is
+shown safely: a terminal never interprets any of it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edgechat.cli.options import SettingType
 from edgechat.cli.output import json_option, narrate, print_json
 from edgechat.cli.terminal_output import write_line
 from edgechat.errors import ExitCode, StorageError
-from edgechat.i18n.catalog import counted, retold
+from edgechat.i18n.catalog import counted, translate_stored_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,10 +60,10 @@ chats.add_command(import_chats)
 
 @contextmanager
 def history(*, to_read: bool = False) -> Iterator[HistoryStore]:
-    """The user's history, open for a command, also where chats are not kept by the settings.
+    """Open the user's history for a command, even if the settings disable storing chats.
 
     Args:
-        to_read: The command changes nothing, and is content with a file that cannot be written.
+        to_read: Whether the command changes nothing, so that a read-only file will do.
     """
     from edgechat.session.factory import open_history
 
@@ -220,7 +220,7 @@ def rate(chat: int, number: int | None, reply_id: int | None, rating: str | None
 
 
 def _of_message(chat: Conversation, number: int | None) -> Reply:
-    """The shown reply to a message of the chat, counted from 1; None is the last one that has a reply."""
+    """Return the active reply to a message, counted from 1; None means the latest reply."""
     if number is not None:
         found = next((turn.reply for turn in chat.turns[number - 1 : number]), None)
     else:
@@ -266,7 +266,7 @@ def pin_turn(chat: int, number: int, off: bool) -> None:
 @click.option("--seed", type=SettingType("seed"), help="Makes replies repeatable.")
 @click.option("--max-tokens", type=SettingType("max_tokens"), help="Upper bound of a reply.")
 @click.option("--defaults", is_flag=True, help="First forget what was set for it before, but for the system message.")
-def set_chat(chat: int, system: str | None, defaults: bool, **given: Any) -> None:
+def set_chat(chat: int, system: str | None, defaults: bool, **options: Any) -> None:
     """Give the chat ID a system message and settings of its own.
 
     Where nothing is given for a chat, the settings of edgechat hold.
@@ -277,10 +277,10 @@ def set_chat(chat: int, system: str | None, defaults: bool, **given: Any) -> Non
     """
     from edgechat.chat.conversation import ChatSettings
 
-    wanted = {name: value for name, value in given.items() if value is not None}
+    changes = {name: value for name, value in options.items() if value is not None}
     with history() as store:
         found = store.conversation(chat)
-        settings = replace(ChatSettings() if defaults else found.settings, **wanted)
+        settings = replace(ChatSettings() if defaults else found.settings, **changes)
         store.chats.configure(chat, found.system if system is None else storable(system)[0], settings)
 
 
@@ -298,7 +298,7 @@ def delete(ids: tuple[int, ...], yes: bool) -> None:
       edgechat chats delete 12 13 --yes
     """
     with history() as store:
-        titles = [store.conversation(chat).title for chat in ids]  # all of them exist before one of them goes
+        titles = [store.conversation(chat).title for chat in ids]  # check that all exist before deleting any
         what = f"the chat {_title(titles[0])!r}" if len(ids) == 1 else f"{len(ids)} chats"
         _confirm(f"Delete {what}?", yes)
         for chat in dict.fromkeys(ids):
@@ -334,7 +334,7 @@ def _confirm(question: str, yes: bool) -> None:
 
 
 def _lines(chat: Conversation) -> Iterator[str]:
-    """A chat for people."""
+    """Format a chat for people."""
     yield f"# {' '.join(chat.title.split())}"
     if chat.system:
         yield f"\nSystem:\n\n{chat.system}"
@@ -345,14 +345,14 @@ def _lines(chat: Conversation) -> Iterator[str]:
             count = f" ({turn.active + 1} of {len(turn.replies)})" if len(turn.replies) > 1 else ""
             state = "" if turn.reply.state == "complete" else f" [{turn.reply.state}]"
             thumb = {1: " [good]", -1: " [bad]", 0: ""}[turn.reply.rating]
-            said = turn.reply.text or retold(turn.reply.error)
-            yield f"\n{turn.reply.model or 'Reply'}{count}{state}{thumb}:\n\n{said}"
+            text = turn.reply.text or translate_stored_error(turn.reply.error)
+            yield f"\n{turn.reply.model or 'Reply'}{count}{state}{thumb}:\n\n{text}"
             if turn.reply.note:
                 yield f"\nNote: {turn.reply.note}"
 
 
 def _marked(hit: SearchHit) -> Iterator[tuple[str, bool]]:
-    """The snippet in parts, and which of them are the words that were looked for."""
+    """Split the snippet into parts, marking those that match the query."""
     end = 0
     for begin, stop in hit.matches:
         yield printable(hit.snippet[end:begin]), False
@@ -369,5 +369,5 @@ def _title(title: str) -> str:
 def _day(seconds: float) -> str:
     try:
         return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
-    except (OverflowError, OSError, ValueError):  # a clock that was out of its mind
+    except (OverflowError, OSError, ValueError):  # recorded by a wrong clock
         return f"{'?':<16}"

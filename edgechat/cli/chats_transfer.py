@@ -1,7 +1,7 @@
-"""`edgechat chats export` and `import`: chats carried out of the history and into it.
+"""`edgechat chats export` and `import`: transfers chats out of the history and into it.
 
-What is exported goes to standard output or, whole or not at all, to a file that only its owner can read; the counts and
-what could not be taken along go to standard error.
+Exports go to standard output or to a private file, which is written completely or not at all; counts and notes on what
+could not be transferred go to standard error.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ def export_chats(ids: tuple[int, ...], form: Format, out: Path | None, schema: b
         if sys.stdout.isatty():
             sys.stdout.writelines(pieces)
             return
-        stream = sys.stdout.buffer  # in a file or a pipe the text is exact, and UTF-8
+        stream = sys.stdout.buffer  # to a file or a pipe, the text is exact UTF-8
         for piece in pieces:
             stream.write(piece.encode())
         stream.flush()
 
 
 def _write(out: Path, pieces: Iterable[str]) -> None:
-    """Write a file that is there whole, or as it was; what is not a file, such as /dev/stderr, is written to."""
+    """Write a file completely, or leave it as it was; a special file such as /dev/stderr is written directly."""
     part = ""
     try:
         if out.exists() and not out.is_file():
@@ -131,10 +131,10 @@ def import_chats(file: Path, dry_run: bool) -> None:
         source = sys.stdin.buffer
     with closing(open_database(narrate)) as database, ProgressLine("importing") as line:
 
-        def told(what: str, done: int, total: int) -> None:
+        def report(what: str, done: int, total: int) -> None:
             line.show(f"{what} {done * 100 // total} %" if total else f"{what}, {done >> 20} MB so far")
 
-        result = importer.import_chats(database, source, dry_run=dry_run, on_progress=told)
+        result = importer.import_chats(database, source, dry_run=dry_run, on_progress=report)
     for words, times in result.notes.items():
         narrate(f"{words} ({times:,})")
     known = f"; {counted(result.known, 'chat')} there already" if result.known else ""

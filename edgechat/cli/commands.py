@@ -1,6 +1,6 @@
-"""What people may call: the click group, its commands and their help.
+"""The public commands: the click group and its help.
 
-A command is imported when it is named. Nothing here is imported by `edgechat` alone.
+Each command is imported when it is named. `edgechat` alone does not import this module.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ COMMANDS = {
     "sync": "edgechat.cli.sync:sync",
     "personas": "edgechat.cli.personas:personas",
 }
-"""Where each command is found."""
+"""The location of each command."""
 
 
 class LazyGroup(click.Group):
     """A group that imports a command when it is named."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every command a user may call."""
+        """Return every public command."""
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -49,7 +49,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; a word that names none gets the nearest one as a hint."""
+        """Find the command; for an unknown name, suggest the most similar one."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -60,9 +60,9 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"{error.message} {hint}", ctx) from None
 
 
-def _version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
-    if wanted:
-        # Looked up when asked for: it reads a file, which no other command has to wait for.
+def _version(ctx: click.Context, param: click.Parameter, requested: bool) -> None:
+    if requested:
+        # Only read when requested, since it requires reading a file.
         from edgechat.cli.build_info import version_text
 
         click.echo(f"edgechat {version_text()}")
@@ -133,8 +133,8 @@ def cli(
             "--demo": demo,
             "--self-test": self_test,
         }
-        for flag, given in flags.items():
-            if given:
+        for flag, is_set in flags.items():
+            if is_set:
                 raise click.UsageError(f"{flag} goes without a command, and not with `{ctx.invoked_subcommand}`.", ctx)
         return
     if self_test:
@@ -162,7 +162,7 @@ def cli(
 
 
 def _complete(instruction: str) -> int:
-    """Answer a shell that wants to complete: its script, or the words that fit."""
+    """Answer a shell's completion request: its script, or matching words."""
     from click.shell_completion import get_completion_class, shell_complete
 
     shell, _, what = instruction.partition("_")

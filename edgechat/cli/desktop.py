@@ -1,7 +1,7 @@
-"""A start from a file manager: a chat needs a terminal, so one is opened.
+"""Opens a terminal when edgechat is started from a file manager.
 
-Only Linux and its kin need this; the Finder and the Explorer open a terminal for a console program by themselves. There
-is no one way to ask for a terminal, so those that people have are tried in turn, the user's own choice first.
+Only Linux and similar systems need this; Finder and Explorer open a terminal for console programs. There is no standard
+way to open one, so common terminals are tried in turn, the user's own choice first.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from edgechat.errors import ConfigError
 from edgechat.runtime import paths
 
 OPENED = "EDGECHAT_IN_TERMINAL"
-"""Set for the edgechat in the new terminal, which must never open another."""
+"""Set for the edgechat in the new terminal, which must never open another one."""
 
 STARTING_SECONDS = 1.5
-"""A terminal that cannot start has said so by then; some hand the work to a server and end at once, in peace."""
+"""Seconds within which a terminal that cannot start fails; some delegate to a server and exit successfully at once."""
 
-# The words between the terminal's name and the command it is to run.
+# The arguments between the terminal's name and the command to run.
 TERMINALS: tuple[tuple[str, ...], ...] = (
     ("xdg-terminal-exec",),
     ("x-terminal-emulator", "-e"),
@@ -55,7 +55,7 @@ DIALOGS: tuple[tuple[str, ...], ...] = (
 
 
 def started_from_desktop() -> bool:
-    """Whether nobody sees standard error, and there is a screen: then it was a file manager or a menu."""
+    """Whether standard error is not visible but there is a display: a start from a file manager or menu."""
     if os.name != "posix" or sys.platform == "darwin" or os.environ.get(OPENED):
         return False
     if any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
@@ -64,12 +64,12 @@ def started_from_desktop() -> bool:
 
 
 def open_in_terminal() -> None:
-    """Open this same program, with the same arguments, in a terminal.
+    """Open this program with the same arguments in a terminal.
 
     Raises:
-        ConfigError: There is no terminal; a dialog has said so, if there is one of those.
+        ConfigError: There is no terminal; a dialog has reported it, if one is available.
     """
-    # By `env`: some terminals are windows of a server whose environment is another one.
+    # Through `env`, because some terminals are windows of a server with another environment.
     settings = [f"{name}={value}" for name, value in sorted(os.environ.items()) if name.startswith("EDGECHAT_")]
     command = ["env", *settings, f"{OPENED}=1", *paths.own_command(*sys.argv[1:])]
     for terminal in _candidates(os.environ.get("TERMINAL", "")):
@@ -84,12 +84,12 @@ def open_in_terminal() -> None:
     raise error
 
 
-def _candidates(wanted: str) -> list[tuple[str, ...]]:
-    """The terminals to try: the one the user names first, called as that one is called."""
+def _candidates(preferred: str) -> list[tuple[str, ...]]:
+    """Return the terminals to try: the user's choice first, with its own calling convention."""
     try:
-        chosen = shlex.split(wanted)
-    except ValueError:  # an open quote
-        chosen = [wanted]
+        chosen = shlex.split(preferred)
+    except ValueError:  # an unclosed quote
+        chosen = [preferred]
     if not chosen:
         return list(TERMINALS)
     known = {terminal[0]: terminal[1:] for terminal in TERMINALS}
@@ -98,9 +98,9 @@ def _candidates(wanted: str) -> list[tuple[str, ...]]:
 
 def _starts(command: list[str]) -> bool:
     environment = dict(os.environ)
-    told = next(filter(None, (environment.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))), "")
-    if "utf-8" not in told.lower().replace("utf8", "utf-8"):
-        # Where the system was set up in no language, xterm would show each letter beyond ASCII as several others.
+    locale_name = next(filter(None, (environment.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))), "")
+    if "utf-8" not in locale_name.lower().replace("utf8", "utf-8"):
+        # If the system has no locale, xterm would show each non-ASCII character as several others.
         environment["LC_ALL"] = "C.UTF-8"
     try:
         started = subprocess.Popen(

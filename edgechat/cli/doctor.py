@@ -1,4 +1,4 @@
-"""`edgechat doctor`: whether everything is right here, for the user and for a bug report."""
+"""`edgechat doctor`: checks the installation, for users and bug reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands over the history have in common: damage that one of them meets ends no command."""
+"""Base classes for commands that use the history, which survive the discovery of damage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgechat.errors import StorageError
 
 
 class HistoryCommand(click.Command):
-    """A command over the history; where it met damage it is run once more, on what the next opening found sound."""
+    """A command that uses the history; if it finds damage it runs once more, on what recovery restored."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""

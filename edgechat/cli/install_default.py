@@ -1,12 +1,12 @@
-"""`edgechat _install-default`: the child process that turns the embedded weights into an installed model.
+"""`edgechat _install-default`: the child process that converts the embedded weights to an installed model.
 
-It is started by `models.default` and speaks JSON lines on standard output: `{"done", "total", "note"}` on the way, at
-the end `{"ready": path}`, or `{"error": {"title", "message", "hint"}}` and a non-zero exit code. Tracebacks of what
-nobody foresaw go to standard error, which is the install log.
+It is started by `models.default` and writes JSON lines to standard output: `{"done", "total", "note"}` for progress,
+and finally `{"ready": path}`, or `{"error": {"title", "message", "hint"}}` with a non-zero exit code. Tracebacks of
+unexpected errors go to standard error, which is the install log.
 
-A model is installed as a whole or not at all, whatever ends this process. It ends with the parent that said who it is:
-nothing goes on computing behind the back of a user who has left. Where nobody did, the installation goes on in silence
-when nobody listens any more, and only a signal stops it.
+However this process ends, the model is installed completely or not at all. It ends with the parent that identified
+itself, so that no computation continues after the user has left. Without one, the installation continues silently if
+nobody is reading its output, and only a signal stops it.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ from edgechat.models.store import ModelStore
 from edgechat.runtime import parent_watch
 
 _TOTAL = 100
-# Where the time goes: converting, then saving, hashing and waiting for the disk.
+# Fractions of the total time: converting, then saving, hashing and flushing to disk.
 _CONVERTED, _SAVED = 90, 97
-# The folder a GGUF file becomes, against the file: the remainders of Q4_1 and the merges of the tokenizer are larger.
+# Size of the resulting folder relative to the GGUF file: Q4_1's remainders and the tokenizer's merges take more space.
 _GROWTH = 1.25
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def main(started_by: str = "") -> int:
-    """Install the default model, telling how it goes.
+    """Install the default model and report progress.
 
     Args:
-        started_by: The process id of the parent, with which this one ends.
+        started_by: Process id of the parent; this process ends when it does.
 
     Returns:
         The exit code; see `errors.ExitCode`.
     """
-    gc.enable()  # off since edgechat.__main__
+    gc.enable()  # disabled in edgechat.__main__
     speaker = _Speaker()
     try:
         with _stoppable():
@@ -65,24 +65,24 @@ def main(started_by: str = "") -> int:
         traceback.print_exc()
         speaker.error(ModelError("Model could not be installed", f"{type(error).__name__}: {error}."))
         return int(ExitCode.ERROR)
-    speaker.say({"ready": str(path)})
+    speaker.send({"ready": str(path)})
     return int(ExitCode.OK)
 
 
 class _Speaker:
-    """Writes JSON lines to whoever started this process, as long as somebody reads them."""
+    """Writes JSON lines to the parent process as long as somebody reads them."""
 
     def __init__(self) -> None:
-        # Started without a standard output, descriptor 1 may by now be one of the model's own files.
+        # If started without standard output, descriptor 1 may be one of the model's own files by now.
         self._listened_to = sys.stdout is not None
         self._last: tuple[int, str] | None = None
 
-    def say(self, value: dict[str, Any]) -> None:
+    def send(self, value: dict[str, Any]) -> None:
         if not self._listened_to:
             return
         line = json.dumps(value).encode() + b"\n"
         try:
-            # Unbuffered: what could not be written must not come up again when Python closes its files.
+            # Unbuffered: a failed write must not be repeated when Python closes its files.
             os.write(1, line)
         except OSError:
             self._listened_to = False
@@ -91,21 +91,21 @@ class _Speaker:
         step = (int(done), note)
         if step != self._last:
             self._last = step
-            self.say({"done": step[0], "total": _TOTAL, "note": note})
+            self.send({"done": step[0], "total": _TOTAL, "note": note})
 
     def error(self, error: EdgechatError) -> None:
-        self.say({"error": {"title": error.title, "message": error.message, "hint": error.hint}})
+        self.send({"error": {"title": error.title, "message": error.message, "hint": error.hint}})
         if sys.stderr is not None:
             sys.stderr.write(f"{error}\n")
 
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Let signals end the work by an exception, so that what is half done is swept on the way out."""
+    """Turn signals into an exception, so that incomplete work is cleaned up."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         for name in signals:
-            signal.signal(name, signal.SIG_IGN)  # the sweeping is not interrupted by a second signal
+            signal.signal(name, signal.SIG_IGN)  # a second signal does not interrupt the cleanup
         raise KeyboardInterrupt
 
     signals = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
@@ -131,16 +131,16 @@ def _install(store: ModelStore, speaker: _Speaker) -> Path:
         if source is None:
             raise no_model()
         size = int(source.stat().st_size * _GROWTH)
-        with _told_when_full(store, size), store.staging(DEFAULT_NAME, replace=damaged, size=size) as folder:
+        with _explain_full_disk(store, size), store.staging(DEFAULT_NAME, replace=damaged, size=size) as folder:
             _convert(source, folder, speaker)
             speaker.on_progress(_SAVED, "writing to disk")
         return store.get(DEFAULT_NAME).root
 
 
 def _convert(source: Path, folder: Path, speaker: _Speaker) -> None:
-    """Make the MLflow model folder of a GGUF file."""
+    """Create the MLflow model folder from a GGUF file."""
     speaker.on_progress(0, "starting")
-    # numpy, onnx and mlflow are paid for here, once, in a process that does nothing else.
+    # Importing numpy, onnx and mlflow is slow; it happens here, in a process dedicated to it.
     from edgechat.convert.gguf.converter import convert_gguf
     from edgechat.flavor import DATA, save_model
     from edgechat.flavor.package import metadata_of
@@ -150,15 +150,15 @@ def _convert(source: Path, folder: Path, speaker: _Speaker) -> None:
     report = convert_gguf(source, genai, on_progress=lambda part, note: speaker.on_progress(part * _CONVERTED, note))
     speaker.on_progress(_CONVERTED, "saving")
     metadata = {"name": DEFAULT_NAME, **metadata_of(report, source.name)}
-    # The weights are where they belong already, so that nothing is copied and nothing has to be moved.
-    # Nor does a device that has edgechat need its code in the model.
+    # The weights are in the right place already, so nothing is copied or moved. A device that has edgechat does not
+    # need its code in the model.
     save_model(genai, folder, metadata=metadata, code_paths=[], weights="move")
     open_model(folder)
 
 
 @contextmanager
-def _told_when_full(store: ModelStore, size: int) -> Iterator[None]:
-    """Say how much space is needed when the disk becomes full on the way, and name what cannot be written."""
+def _explain_full_disk(store: ModelStore, size: int) -> Iterator[None]:
+    """If the disk fills up, say how much space is needed; name the folder if it cannot be written."""
     try:
         yield
     except StorageError as error:

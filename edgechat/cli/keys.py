@@ -1,4 +1,4 @@
-"""`edgechat keys`: what the keys of the interface are called, which they are, and what they do."""
+"""`edgechat keys`: lists the interface's key bindings by name, with their actions."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def keys(ctx: click.Context, as_json: bool) -> None:
     from edgechat.tui.keys import entries, key_words, keys_of, problems
 
     own = load_config().keys
-    shown = [(entry, keys_of(entry, own)) for entry in entries()]
+    bindings = [(entry, keys_of(entry, own)) for entry in entries()]
     if as_json:
-        values = [{"id": entry.id, "keys": now.split(","), "about": _(entry.about)} for entry, now in shown]
+        values = [{"id": entry.id, "keys": now.split(","), "about": _(entry.about)} for entry, now in bindings]
         click.echo(json.dumps(values, indent=2, ensure_ascii=False))
     else:
-        names = max(len(entry.id) for entry, _keys in shown)
-        width = max(len(key_words(now, 0)) for _entry, now in shown)
-        for entry, now in shown:
+        names = max(len(entry.id) for entry, _keys in bindings)
+        width = max(len(key_words(now, 0)) for _entry, now in bindings)
+        for entry, now in bindings:
             click.echo(f"{entry.id.ljust(names)}  {key_words(now, 0).ljust(width)}  {_(entry.about)}")
     wrong = problems(own)
     for words in wrong:

@@ -1,7 +1,7 @@
-"""From arguments to an exit code, and the one place where errors become words on standard error.
+"""Turns arguments into an exit code, and errors into messages on standard error.
 
-What must start fast or lean, the chat by itself and edgechat's own child processes, is called from here directly;
-click, with its help and completion, is imported for everything else.
+What has to start fast or lean (the chat itself and edgechat's own child processes) is called from here directly; for
+everything else click, with its help and completion, is imported.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from edgechat.cli.terminal_output import gated
 from edgechat.errors import EdgechatError, ExitCode, FaultError, StorageError
-from edgechat.i18n.catalog import _, is_chosen, told, use
+from edgechat.i18n.catalog import _, is_chosen, translate_error, use
 
 CHILDREN = {
     "_bench-ids": "edgechat.bench.children:ids",
@@ -29,14 +29,14 @@ CHILDREN = {
     "_raw-loop": "edgechat.bench.raw_loop:main",
     "_worker": "edgechat.engine.worker.process:main",
 }
-"""The commands edgechat starts itself with: each a function of their arguments that returns the exit code."""
+"""Internal commands: each a function that takes its arguments and returns the exit code."""
 
 COMPLETION = "_EDGECHAT_COMPLETE"
-"""The variable by which a shell asks for its script, `bash_source`, and later for words, `bash_complete`."""
+"""Variable with which a shell requests its script, `bash_source`, and later completions, `bash_complete`."""
 
 
 def watch_faults() -> None:
-    """Tell what goes wrong where nobody waits for it, in a process that is a user's."""
+    """Report uncaught exceptions in threads and the interpreter, in a process that belongs to a user."""
     if sys.argv[1:2] and sys.argv[1] in CHILDREN:
         return
     from edgechat.runtime import crash_handler
@@ -53,21 +53,21 @@ def run(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; see `errors.ExitCode`.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if sys.stdout is None:  # closed by whoever started us, who then wants no output
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    if sys.stdout is None:  # closed by the parent process, which wants no output
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open to the end
     elif isinstance(sys.stdout, io.TextIOWrapper):
-        # A model writes any character; one that the reader's encoding lacks must not end the answer.
+        # A model can write any character; one missing from the reader's encoding must not end the answer.
         sys.stdout.reconfigure(errors="replace")
     with gated():
-        return _guarded(given)
+        return _guarded(argv)
 
 
-def _guarded(given: list[str]) -> int:
-    """Run the command line; whatever goes wrong is told in words."""
+def _guarded(argv: list[str]) -> int:
+    """Run the command line and report any error."""
     FaultError.forget()
     try:
-        code = _call(given)
+        code = _call(argv)
         sys.stdout.flush()
         return code or int(ExitCode.ERROR if FaultError.seen else ExitCode.OK)
     except EdgechatError as error:
@@ -76,13 +76,13 @@ def _guarded(given: list[str]) -> int:
     except KeyboardInterrupt:
         return int(ExitCode.INTERRUPTED)
     except BrokenPipeError:
-        _abandon_output()  # whoever read it has gone, as `head` does
+        _abandon_output()  # the reader has gone, as with `head`
         return int(ExitCode.ERROR)
     except OSError as error:
         _abandon_output()
         report(StorageError("Output cannot be written", f"{error.strerror or error}."))
         return int(ExitCode.STORAGE)
-    except Exception as error:  # nobody is to read a traceback; the log has it
+    except Exception as error:  # show no traceback; the log has it
         from edgechat.runtime import logs
 
         logs.start()
@@ -91,7 +91,7 @@ def _guarded(given: list[str]) -> int:
 
 
 def _abandon_output() -> None:
-    """Keep Python from complaining once more on exit about what it could not write."""
+    """Keep Python from reporting again on exit what it could not write."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
@@ -104,25 +104,25 @@ def _call(arguments: list[str]) -> int:
         module, _, name = CHILDREN[arguments[0]].partition(":")
         child: Callable[..., int] = getattr(importlib.import_module(module), name)
         return child(*arguments[1:])
-    gc.enable()  # off since edgechat.__main__; the chat turns it on when it has painted
+    gc.enable()  # disabled in edgechat.__main__; the chat enables it after its first paint
     from edgechat.cli.commands import invoke
 
     return invoke(arguments)
 
 
 def _speak() -> None:
-    """Choose the language of the settings, for an error that came before anything did."""
+    """Select the language from the settings, for an error that occurred before that."""
     if not is_chosen():
         from edgechat.settings.loader import load_config
 
-        with suppress(EdgechatError):  # which may be the very one that is to be told
+        with suppress(EdgechatError):  # possibly the very one to be reported
             use(load_config().language)
 
 
 def report(error: EdgechatError) -> None:
-    """Write an error for people on standard error."""
+    """Write an error for people to standard error."""
     _speak()
-    hint = error.hint and _("Next: {hint}").format(hint=told(error.hint))
-    lines = [f"edgechat: {told(error.title)}", told(error.message), hint]
+    hint = error.hint and _("Next: {hint}").format(hint=translate_error(error.hint))
+    lines = [f"edgechat: {translate_error(error.title)}", translate_error(error.message), hint]
     if sys.stderr is not None:
         sys.stderr.write("\n  ".join(line for line in lines if line) + "\n")

@@ -1,7 +1,7 @@
-"""`edgechat models`: what is installed, and putting models in and out.
+"""`edgechat models`: lists, adds, checks and removes installed models.
 
-The answer goes to standard output, as a table or as JSON; what is going on goes to standard error. Words that come from
-a model folder are shown without anything a terminal would obey.
+Results go to standard output, as a table or JSON; progress goes to standard error. Text from a model folder is shown
+without anything a terminal would interpret.
 """
 
 from __future__ import annotations
@@ -66,18 +66,18 @@ def list_models(as_json: bool) -> None:
     from edgechat.models.store import ModelStore
 
     entries = ModelStore().entries()
-    carried, told = None, ""
+    carried, notice = None, ""
     try:
         if (carried := adjacent_model()) is not None:
-            told = f"{carried.name} in {carried.root} comes with this edgechat, and is used when none is named"
+            notice = f"{carried.name} in {carried.root} comes with this edgechat, and is used when none is named"
     except ModelError as error:
-        told = f"the model that comes with this edgechat cannot be opened: {error}"
+        notice = f"the model that comes with this edgechat cannot be opened: {error}"
     default = "" if carried is not None else default_name(entries)
     if as_json:
         print_json([entry_json(entry, default) for entry in entries])
         return
-    if told:
-        narrate(told)
+    if notice:
+        narrate(notice)
     if not entries:
         comes = "; the next start installs the one edgechat came with" if embedded_gguf() is not None else ""
         narrate(f"no model is installed{comes}. To add one: edgechat models add FOLDER")
@@ -223,11 +223,11 @@ def show(model: str | None, as_json: bool) -> None:
     found = resolve_model(model)
     with ProgressLine("checking") as progress:
         check = quick_check(found.root, progress)
-    findings = [finding for finding in preflight(found) if finding.id != "files"]  # told as "Verified"
+    findings = [finding for finding in preflight(found) if finding.id != "files"]  # shown as "Verified"
     speed = speed_history.measured(found.name)
     if as_json:
-        told = [{"id": one.id, "state": one.state, "detail": one.detail, "hint": one.hint} for one in findings]
-        print_json({**card_json(found, check), "preflight": told, "tokens_per_second": speed and speed[0]})
+        results = [{"id": one.id, "state": one.state, "detail": one.detail, "hint": one.hint} for one in findings]
+        print_json({**card_json(found, check), "preflight": results, "tokens_per_second": speed and speed[0]})
         return
     here = [(f"{one.title} here", " ".join(filter(None, (one.detail, one.hint)))) for one in findings]
     for label, value in (*card_lines(found, check, speed), *here):
@@ -238,7 +238,7 @@ def show(model: str | None, as_json: bool) -> None:
                     WIDTH,
                     initial_indent=f"{label:<{_LABEL_WIDTH}}",
                     subsequent_indent=" " * _LABEL_WIDTH,
-                    # Paths and ids are copied from here: they are not torn at their dashes.
+                    # Paths and ids are copied from here, so they are not broken at hyphens.
                     break_on_hyphens=False,
                     break_long_words=False,
                 )

@@ -1,6 +1,6 @@
-"""What `edgechat models` shows: installed models as lines for people, and models as values for JSON.
+"""Formats the output of `edgechat models`: lines for people, and JSON.
 
-Words that come from a model folder are shown without anything a terminal would obey.
+Text from a model folder is shown without anything a terminal would interpret.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NAME_WIDTH = 36
 
 
 def table(entries: tuple[Entry, ...], default: str) -> Iterable[str]:
-    """The lines of `edgechat models list`, for 80 columns."""
+    """Yield the lines of `edgechat models list`, for 80 columns."""
     from edgechat.models.origin import describe_resolution
     from edgechat.models.sanitize import shown, size_text
 
@@ -29,7 +29,7 @@ def table(entries: tuple[Entry, ...], default: str) -> Iterable[str]:
     yield f"  {'NAME':<{width}}  {'TYPE':<12} {'SIZE':>8}  {'CONTEXT':>7}  WEIGHTS"
     for entry in entries:
         name = ("* " if entry.name == default else "  ") + entry.name
-        if len(entry.name) > width:  # whole, for it is to be copied; the rest goes below it
+        if len(entry.name) > width:  # never truncated, since it is copied; the rest goes on the next line
             yield name
             name = ""
         model = entry.model
@@ -53,7 +53,7 @@ def table(entries: tuple[Entry, ...], default: str) -> Iterable[str]:
 
 
 def verdict(result: dict[str, Any]) -> Iterable[str]:
-    """The lines of `edgechat models verify` for one model."""
+    """Yield the lines of `edgechat models verify` for one model."""
     from edgechat.models.sanitize import shown
 
     if result["ok"]:
@@ -66,7 +66,7 @@ def verdict(result: dict[str, Any]) -> Iterable[str]:
 
 
 def entry_json(entry: Entry, default: str) -> dict[str, Any]:
-    """One installed model as `list --json` tells it."""
+    """Return one installed model for `list --json`."""
     data: dict[str, Any] = {"name": entry.name, "default": entry.name == default, "folder": str(entry.path)}
     if entry.model is None:
         return {**data, "error": str(entry.error)}
@@ -82,7 +82,7 @@ def entry_json(entry: Entry, default: str) -> dict[str, Any]:
 
 
 def card_json(model: ModelFolder, check: Check) -> dict[str, Any]:
-    """A model as `show --json` tells it."""
+    """Return a model for `show --json`."""
     card = model.mlflow
     return {
         "name": model.name,

@@ -1,7 +1,7 @@
-"""`edgechat models pull`, `push` and `outdated`: the commands that go to an MLflow server, and the only ones.
+"""`edgechat models pull`, `push` and `outdated`, which contact an MLflow server.
 
-They say on standard error what they do; the answer on standard output is a name, a version or a table. mlflow is
-imported when one of them runs.
+They report progress on standard error; the result on standard output is a name, a version or a table. mlflow is
+imported only when one of them runs.
 """
 
 from __future__ import annotations
@@ -50,22 +50,22 @@ def pull(uri: str, name: str | None, replace: bool, tracking_uri: str | None, as
     def waiting() -> None:
         narrate("another edgechat is installing a model of that name; waiting for it")
 
-    begun = False
+    started = False
     try:
         with ProgressLine("") as line:
 
             def show(what: str, done: int, total: int) -> None:
-                nonlocal begun
-                if not begun:
+                nonlocal started
+                if not started:
                     narrate(f"pulling {size_text(total)}")
-                begun = True
+                started = True
                 line.show(f"{what} {size_text(done)} of {size_text(total)}")
 
             pulled = bring(
                 uri, name=name, replace=replace, tracking_uri=tracking_uri, on_progress=show, on_wait=waiting
             )
     except KeyboardInterrupt:
-        if begun:
+        if started:
             narrate("stopped; the files that are whole are kept, and the next pull goes on from there")
         raise click.exceptions.Exit(ExitCode.INTERRUPTED) from None
     origin = pulled.model.origin

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def log_option(command: F) -> F:
 
 
 def history_option(command: F) -> F:
-    """Add `--no-history`, whose value is False when given, else None."""
+    """Add `--no-history`, whose value is False if given, else None."""
     return click.option(
         "--no-history",
         "history",
@@ -50,7 +50,7 @@ def history_option(command: F) -> F:
 
 
 class SettingType(click.ParamType[Any]):
-    """A value that the settings would take for a key; their bounds are the only ones."""
+    """A value of a setting, validated by the settings' own limits."""
 
     name = "value"
 
@@ -58,7 +58,7 @@ class SettingType(click.ParamType[Any]):
         self._key = key
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The value that a text stands for."""
+        """Parse the value."""
         from edgechat.errors import ConfigError
         from edgechat.settings.loader import check_value
 

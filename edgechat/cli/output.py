@@ -1,6 +1,6 @@
-"""How the commands below `edgechat models` speak: JSON and completions for scripts and shells, narration for people.
+"""Output of commands such as `edgechat models`: JSON, completions, and progress for people.
 
-The answer goes to standard output; what is going on goes to standard error, as lines and as one line written over.
+Results go to standard output; progress goes to standard error, as lines or as one line that is overwritten.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -
 
 def print_json(data: Any) -> None:
     """Print data as JSON on standard output."""
-    # ASCII: an escape sequence in a model's metadata arrives as \u001b, and broken Unicode does not stop the output.
-    # YAML knows dates and keys that are no strings; they are printed as what they look like.
+    # ASCII, so that an escape sequence in a model's metadata becomes \u001b and invalid Unicode does not stop the
+    # output. YAML allows dates and keys that are not strings; they are printed as text.
     click.echo(json.dumps(_jsonable(data), indent=2, default=str))
 
 
@@ -48,33 +48,33 @@ def _jsonable(value: Any) -> Any:
 
 
 def narrate(text: str) -> None:
-    """Say what is going on, on standard error."""
+    """Print progress on standard error."""
     click.echo(f"edgechat: {text}", err=True)
 
 
 class ProgressLine:
-    """How far a long step came: a line written over on a terminal, and nothing elsewhere."""
+    """Progress of a long operation: an overwritten line on a terminal, and nothing elsewhere."""
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._shown = ""
+        self._last_text = ""
         self._live = sys.stderr is not None and sys.stderr.isatty()
 
     def __enter__(self) -> ProgressLine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._shown:
+        if self._last_text:
             control(sys.stderr, ERASE)
 
     def __call__(self, done: int, total: int) -> None:
-        """Tell how far it is."""
+        """Show the percentage done."""
         self.show(f"{self._what} {done * 100 // max(1, total)} %")
 
     def show(self, what: str) -> None:
-        """Show these words in the line."""
+        """Show this text in the line."""
         text = f"edgechat: {what}"
-        if self._live and text != self._shown:
+        if self._live and text != self._last_text:
             control(sys.stderr, ERASE)
             click.echo(text, nl=False, err=True)
-            self._shown = text
+            self._last_text = text

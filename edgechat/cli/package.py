@@ -1,4 +1,4 @@
-"""`edgechat package`: a source in, an MLflow model folder out, and its record on a server if wanted."""
+"""`edgechat package`: converts a source to an MLflow model folder, and optionally records it on a server."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def package(
         from edgechat.registry.client import server_uri, translate_errors
         from edgechat.registry.push import check_names, connect
 
-        # What cannot be logged is told of before minutes of work.
+        # Report problems with the server before minutes of work.
         connect(tracking_uri)
         with translate_errors(server_uri(tracking_uri)):
             check_names(register, alias)
     found = find_source(source, trust=trust)
     with ProgressLine("packaging") as line:
-        model = make(found, out, name=name, link=link, told=lambda part, words: line.show(f"{words} {part:.0%}"))
-    told = {
+        model = make(found, out, name=name, link=link, on_progress=lambda part, words: line.show(f"{words} {part:.0%}"))
+    result = {
         "path": str(model.root),
         "name": model.name,
         "architecture": model.architecture,
@@ -90,12 +90,12 @@ def package(
             pushed = record(
                 model, speed, card, Destination(tracking_uri, experiment, register, alias), on_progress=sending
             )
-        told |= {"run_id": pushed.run_id, "model_id": pushed.model_id, "registered": pushed.name}
-        told |= {"version": pushed.version, "alias": pushed.alias, "tracking_uri": pushed.tracking_uri}
+        result |= {"run_id": pushed.run_id, "model_id": pushed.model_id, "registered": pushed.name}
+        result |= {"version": pushed.version, "alias": pushed.alias, "tracking_uri": pushed.tracking_uri}
         meant = f", registered as {pushed.name} version {pushed.version}" if pushed.version else ""
         narrate(f"logged in run {pushed.run_id}{meant}{f', now {pushed.alias}' if pushed.alias else ''}")
     if as_json:
-        print_json(told)
+        print_json(result)
         return
     narrate(f"chat with it: edgechat --model-uri {model.root}")
     click.echo(str(model.root))

@@ -1,4 +1,4 @@
-"""`edgechat personas`: the kept system messages, and what is wrong with files that should be some."""
+"""`edgechat personas`: lists the stored system messages, and errors in their files."""
 
 from __future__ import annotations
 

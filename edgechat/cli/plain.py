@@ -1,8 +1,9 @@
-"""`edgechat --plain`: the chat line after line, for screen readers, simple terminals and pipes.
+"""`edgechat --plain`: a line-based chat for screen readers, simple terminals and pipes.
 
-Nothing is drawn: no cursor is moved, nothing is coloured, nothing moves by itself, and what was written stays as it is.
-Replies and answers go to standard output, all else to standard error. The session runs in an event loop of a thread of
-its own, so that the main thread can wait for a line with all that the terminal offers, and hear Ctrl+C meanwhile.
+It writes plain lines: no cursor movement, colours or animation, and nothing already written changes. Replies and
+    results go
+to standard output, everything else to standard error. The session runs in an event loop in a separate thread, so that
+the main thread can wait for a line with all the terminal's features and still handle Ctrl+C.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from edgechat.cli.plain_input import EndedError, Lines, bracket_pastes, ended_by
 from edgechat.engine.protocol import Progress, TextDelta
 from edgechat.errors import EdgechatError, ExitCode, StorageError
 from edgechat.history.drafts import Draft, joined
-from edgechat.i18n.catalog import _, in_words, ngettext, told
+from edgechat.i18n.catalog import _, format_error, ngettext, translate_error
 from edgechat.runtime import clipboard, logs
 from edgechat.session.context_manager import WindowMoved
 from edgechat.session.session import Session, SessionEvent, TurnClosed, TurnSaved
 from edgechat.slash import is_command, message_of
 from edgechat.slash.commands import parse
 from edgechat.slash.files import read_for
-from edgechat.slash.handlers import obey
+from edgechat.slash.handlers import run_command
 
 if TYPE_CHECKING:
     pass
@@ -41,26 +42,26 @@ T = TypeVar("T")
 
 
 def run_plain(session: Session, *, notices: Sequence[str] = ()) -> int:
-    """Hold a chat until the input ends.
+    """Chat until the input ends.
 
     Args:
-        session: What is talked to; it is closed at the end.
-        notices: Words for the user, told at the beginning.
+        session: The session; it is closed at the end.
+        notices: Messages to show at the start.
 
     Returns:
-        The exit code: 0, or that of the last error where the input is not a terminal, so that a script sees it.
+        The exit code: 0, or that of the last error if the input is not a terminal, for scripts.
     """
     return PlainChat(session).run(notices)
 
 
 class PlainChat:
-    """The chat as lines, and the interface that commands are written in; see `slash.front.Front`."""
+    """The line-based chat, and the interface for slash commands; see `slash.interface.Front`."""
 
     def __init__(self, session: Session) -> None:
-        """Nothing is started yet.
+        """Set up without starting anything.
 
         Args:
-            session: What is talked to.
+            session: The session.
         """
         self._session = session
         self._loop = asyncio.new_event_loop()
@@ -68,25 +69,25 @@ class PlainChat:
         self._lines = Lines(interactive=self._interactive)
         self._blocks: list[str] = []
         self._before: tuple[int, Draft] | None = None
-        self._told_progress = ""
+        self._last_progress = ""
         self._left = self._open_line = False
         self._code = int(ExitCode.OK)
 
     @property
     def session(self) -> Session:
-        """See `Front`."""
+        """The session."""
         return self._session
 
     def run(self, notices: Sequence[str]) -> int:
-        """Hold the chat; see `run_plain`."""
-        gc.enable()  # off since edgechat.__main__ where no argument was given
+        """Run the chat; see `run_plain`."""
+        gc.enable()  # disabled in edgechat.__main__ if there were no arguments
         if isinstance(sys.stdin, io.TextIOWrapper):
             sys.stdin.reconfigure(errors="replace")
         thread = threading.Thread(target=self._loop.run_forever, name="session", daemon=True)
         thread.start()
         with ended_by_signals():
             try:
-                self._begin(notices)
+                self._start(notices)
                 self._read_and_answer()
             except EndedError as end:
                 self._code = 128 + end.number
@@ -99,7 +100,7 @@ class PlainChat:
                 self._loop.close()
         return self._code
 
-    def _begin(self, notices: Sequence[str]) -> None:
+    def _start(self, notices: Sequence[str]) -> None:
         for notice in notices:
             self._narrate(notice)
         if self._interactive:
@@ -123,8 +124,8 @@ class PlainChat:
     async def _housekeep(self) -> None:
         try:
             await self._session.housekeep()
-        except EdgechatError as error:  # the chat goes on without a backup, and says so
-            self._narrate(in_words(error.title, error.message))
+        except EdgechatError as error:  # the chat continues without a backup
+            self._narrate(format_error(error.title, error.message))
 
     async def _load(self) -> bool:
         try:
@@ -150,25 +151,25 @@ class PlainChat:
                 self._answer(text)
 
     def _answer(self, text: str) -> None:
-        self._before = None  # what could not be stored stays the draft
+        self._before = None  # text that could not be stored remains the draft
         try:
             if is_command(text):
-                self._finish(self._obey(text))
+                self._finish(self._run_command(text))
             else:
                 self._finish(self.follow(self._sent(message_of(text))))
         except EdgechatError as error:
             self._fail(error)
         except CancelledError:
-            return  # by the user, who knows
-        except OSError:  # nobody reads what is written any more
+            return  # cancelled by the user
+        except OSError:  # nobody reads the output any more
             raise
-        except Exception as error:  # the chat goes on, as far as it can
+        except Exception as error:  # keep chatting as far as possible
             self._fail(logs.fault(error, "the linear chat"))
 
     async def _sent(self, text: str) -> AsyncGenerator[SessionEvent, None]:
-        """Send a message with what was attached to it, which goes along once, however the reply ends."""
+        """Send a message with its attachments, which are sent once, however the reply ends."""
         message = "\n\n".join([text, *self._blocks])
-        await self._hold(message)
+        await self._hold_draft(message)
         try:
             async with aclosing(self._session.send(message)) as events:
                 async for event in events:
@@ -176,55 +177,55 @@ class PlainChat:
                         self._blocks.clear()
                     yield event
         except StorageError:
-            raise  # it stays the draft
+            raise  # the text remains the draft
         except EdgechatError:
-            await self._let_go()  # the reason is told, and the line stands above it
+            await self._release_draft()  # the reason is shown, and the line is still above it
             raise
 
-    async def _obey(self, line: str) -> None:
-        """Do what a command asks for; what it says is the draft until it is done."""
+    async def _run_command(self, line: str) -> None:
+        """Run a command; its text is the draft until it is done."""
         call = parse(line)
         if call.argument:
-            await self._hold(line)
+            await self._hold_draft(line)
         try:
-            await obey(self, call)
+            await run_command(self, call)
         except StorageError:
             raise  # as above
         except EdgechatError:
-            await self._let_go()
+            await self._release_draft()
             raise
-        await self._let_go()
+        await self._release_draft()
 
-    async def _hold(self, text: str) -> None:
-        """Let a text that was entered be the draft until it is stored, in front of the draft before."""
+    async def _hold_draft(self, text: str) -> None:
+        """Make entered text the draft until it is stored, preceding the previous draft."""
         self._before = chat, before = self._session.conversation_id, await self._draft()
-        await self._keep(chat, joined(Draft(text), before))
+        await self._save_draft(chat, joined(Draft(text), before))
 
-    async def _let_go(self) -> None:
-        """The text is stored, or the user knows that it is not: the draft is the one before again."""
+    async def _release_draft(self) -> None:
+        """Restore the previous draft, since the text was stored or the user knows that it was not."""
         if self._before is not None:
             (chat, before), self._before = self._before, None
-            await self._keep(chat, before)
+            await self._save_draft(chat, before)
 
     async def _draft(self) -> Draft:
         try:
             return await self._session.draft()
-        except StorageError:  # whoever sends a message is told
+        except StorageError:  # reported when a message is sent
             return Draft()
 
-    async def _keep(self, chat: int, draft: Draft) -> None:
+    async def _save_draft(self, chat: int, draft: Draft) -> None:
         with suppress(StorageError):  # as above
             await self._session.keep_draft(chat, draft)
 
     def _finish(self, work: Coroutine[Any, Any, T], *, whole: bool = False) -> T:
-        """Wait for work in the session's thread; Ctrl+C meanwhile stops the reply, and the wait goes on.
+        """Wait for work in the session's thread; Ctrl+C stops the reply but continues to wait.
 
         Args:
-            work: What to wait for.
-            whole: Whether it must not be given up; else Ctrl+C ends whatever is no reply, such as waiting for a load.
+            work: The coroutine to wait for.
+            whole: Whether it must run to completion; otherwise Ctrl+C cancels anything but a reply, such as a load.
 
         Raises:
-            CancelledError: It was given up.
+            CancelledError: It was cancelled.
         """
         future: Future[T] | None = None
         interrupted = False
@@ -240,7 +241,7 @@ class PlainChat:
             if future is not None:
                 stop()
 
-        # Not by KeyboardInterrupt, which may come anywhere, also where the work has begun and is not known here yet.
+        # Not through KeyboardInterrupt, which can occur anywhere, even between starting the work and recording it here.
         with interrupts_to(interrupt):
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
             if interrupted:
@@ -260,34 +261,34 @@ class PlainChat:
                     future.result(5)
                 raise
 
-    # What commands ask of an interface
+    # Implementation of Front
 
     async def tell(self, title: str, lines: Sequence[str]) -> None:
-        """See `Front`."""
-        self._narrate(title)  # so that an exported chat can be piped on as it is
+        """Show a result of several lines."""
+        self._narrate(title)  # so that an exported chat can be piped on unchanged
         self._write("".join(f"{line}\n" for line in lines))
 
     async def say(self, words: str) -> None:
-        """See `Front`."""
+        """Show a one-line confirmation."""
         self._narrate(words)
 
-    async def follow(self, told: AsyncGenerator[SessionEvent, None]) -> None:
-        """See `Front`."""
-        self._told_progress = ""
+    async def follow(self, stream: AsyncGenerator[SessionEvent, None]) -> None:
+        """Show a reply while it is generated, to its end."""
+        self._last_progress = ""
         try:
-            await self._follow(told)
+            await self._follow(stream)
         finally:
-            if self._open_line:  # a reply that failed
+            if self._open_line:  # the reply failed
                 self._write("\n")
         if self._interactive:
             self._session.warm()
 
-    async def _follow(self, told: AsyncGenerator[SessionEvent, None]) -> None:
-        async with aclosing(told) as events:
+    async def _follow(self, stream: AsyncGenerator[SessionEvent, None]) -> None:
+        async with aclosing(stream) as events:
             async for event in events:
                 match event:
                     case TurnSaved(_turn, notices):
-                        await self._let_go()
+                        await self._release_draft()
                         for notice in notices:
                             self._narrate(notice)
                     case Progress():
@@ -298,9 +299,9 @@ class PlainChat:
                         self._write(text)
                     case TurnClosed(turn, _finished):
                         self._write("\n\n" if self._open_line else "\n")
-                        self._tell_end(turn.reply.state if turn.reply is not None else None)
+                        self._report_end(turn.reply.state if turn.reply is not None else None)
 
-    def _tell_end(self, state: ReplyState | None) -> None:
+    def _report_end(self, state: ReplyState | None) -> None:
         if state is ReplyState.STOPPED:
             self._narrate(_("The reply was stopped. /continue goes on with it."))
         elif state is ReplyState.LENGTH:
@@ -309,7 +310,7 @@ class PlainChat:
             self._narrate(words)
 
     async def show_chat(self) -> None:
-        """See `Front`."""
+        """Show the session's current chat and branch."""
         chat = self._session.conversation
         if not chat.turns:
             self._narrate(_("A new chat begins."))
@@ -322,13 +323,13 @@ class PlainChat:
             self._write(_("Reply: {text}").format(text=turn.reply.text) + "\n")
 
     async def refresh(self) -> None:
-        """See `Front`; what was written stays written."""
+        """Do nothing, since written output does not change."""
 
     async def switch(self, uri: str) -> None:
-        """See `Front`."""
+        """Switch to another model."""
         self._session.check_switch(uri)
-        await asyncio.to_thread(_require, uri)  # before the model that is there is let go
-        self._told_progress = ""
+        await asyncio.to_thread(_require, uri)  # before the current model is released
+        self._last_progress = ""
         before = self._session.model_uri or _("the default model")
         try:
             info = await self._session.switch(uri, self._progressed)
@@ -338,7 +339,7 @@ class PlainChat:
         self._narrate(_("The chat goes on with {name}.").format(name=info.name))
 
     async def attach(self, path: Path) -> None:
-        """See `Front`."""
+        """Attach a text file to the next message."""
         attachment, tokens = await read_for(self._session, path)
         info = self._session.info
         self._blocks.append(attachment.block)
@@ -351,7 +352,7 @@ class PlainChat:
         )
 
     async def copy(self, text: str) -> None:
-        """See `Front`."""
+        """Copy text to the clipboard."""
         if not await clipboard.copy(printable(text)):
             raise EdgechatError(
                 _("There is no clipboard"), _("None was found here."), _("/export FILE writes the chat to a file.")
@@ -359,10 +360,10 @@ class PlainChat:
         self._narrate(_("The last reply is in the clipboard."))
 
     async def leave(self) -> None:
-        """See `Front`."""
+        """Exit the chat."""
         self._left = True
 
-    # Words
+    # Output
 
     def _write(self, text: str) -> None:
         sys.stdout.write(text)
@@ -375,13 +376,17 @@ class PlainChat:
             sys.stderr.flush()
 
     def _fail(self, error: EdgechatError) -> None:
-        parts = [_("Error: {title}.").format(title=told(error.title)), told(error.message), told(error.hint)]
+        parts = [
+            _("Error: {title}.").format(title=translate_error(error.title)),
+            translate_error(error.message),
+            translate_error(error.hint),
+        ]
         self._narrate(" ".join(part for part in parts if part))
         if not self._interactive:
             self._code = int(error.exit_code)
 
     def _progressed(self, progress: Progress) -> None:
-        """Tell how far a long step came, a line for each step and for each quarter of one."""
+        """Report progress of a long operation, one line per phase and per 25%."""
         quarter = 100 * progress.done // progress.total // 25 * 25 if progress.total else 0
         words = {
             "install": _("Preparing the model for its first use"),
@@ -391,8 +396,8 @@ class PlainChat:
         }.get(progress.phase, "")
         if words and quarter:
             words = f"{words}: {quarter} %"
-        if words and words != self._told_progress:
-            self._told_progress = words
+        if words and words != self._last_progress:
+            self._last_progress = words
             self._narrate(words)
 
 

@@ -1,8 +1,8 @@
-"""What comes into the linear chat: messages of one line or more, and signals that ask it to end.
+"""Input of the plain chat: messages of one or more lines, and signals that ask it to exit.
 
-A terminal is asked to bracket what is pasted, so that a paste is one message, whatever is in it, and is sent by the
-Enter after it. In a pipe, and on a terminal that cannot bracket, each line is a message. Nothing here knows the
-session; whoever reads waits in the main thread, where Python hears Ctrl+C.
+The terminal is asked to bracket pastes, so that a paste is one message, whatever it contains, and is sent by the next
+Enter. In a pipe, and on a terminal without bracketed paste, each line is a message. Nothing here depends on the
+session; the caller waits in the main thread, where Python handles Ctrl+C.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ BLOCK = '"""'
 
 BRACKETS_ON, BRACKETS_OFF = "\x1b[?2004h", "\x1b[?2004l"
 PASTED, PASTED_END = "\x1b[200~", "\x1b[201~"
-"""Around what is pasted, where no line editor takes them away."""
+"""The brackets around a paste, where no line editor removes them."""
 
 
 class Lines:
     """Messages from standard input."""
 
     def __init__(self, *, interactive: bool) -> None:
-        """Nothing is read yet.
+        """Set up without reading anything.
 
         Args:
-            interactive: Whether a person is prompted for them.
+            interactive: Whether to show a prompt.
         """
         self._interactive = interactive
         self._encoding = "utf-8"
-        self._begun = False
+        self._started = False
 
     def read(self) -> str | None:
-        """The next message or command; None at the end of the input."""
+        """Return the next message or command; None at the end of the input."""
         line = self._line(PROMPT)
         if line is None:
             return None
-        if "\n" in line:  # pasted: no line of it means anything here
+        if "\n" in line:  # pasted: none of its lines is a command
             return line.strip("\n")
         if line.startswith(BLOCK):
             return self._read_block(line.removeprefix(BLOCK))
@@ -61,7 +61,7 @@ class Lines:
         return "\n".join([*lines, line] if line is not None else lines)
 
     def _read_block(self, line: str | None) -> str:
-        """All up to the line that ends with three quotes, or up to the end of the input."""
+        """Return everything up to a line ending with three quotes, or to the end of the input."""
         lines: list[str] = []
         while line is not None:
             if line.endswith(BLOCK):
@@ -84,13 +84,13 @@ class Lines:
             sys.stdout.write("\n")
             return None
         finally:
-            bracket_pastes(True)  # a line editor ends it with each line, and a reply may take long
+            bracket_pastes(True)  # a line editor turns it off after each line, and a reply may take long
         return line.replace(PASTED, "").replace(PASTED_END, "")
 
     def _piped_line(self) -> str | None:
         source = sys.stdin.buffer
-        if not self._begun:
-            self._begun = True
+        if not self._started:
+            self._started = True
             self._encoding = encoding_of(_first_bytes(source)) or "utf-8"
         end = "\n".encode(self._encoding)
         data = source.readline()
@@ -118,23 +118,23 @@ def _ends(data: bytes, end: bytes) -> bool:
 
 
 def _up_to(source: BinaryIO, data: bytes, width: int) -> bytes:
-    """What is missing of the character that a newline's byte was found in, or the line that goes on behind it."""
+    """Return the rest of the character in which a newline's byte was found, or of the line that continues after it."""
     return source.read(-len(data) % width) or source.readline()
 
 
-def bracket_pastes(wanted: bool) -> None:
-    """Have the terminal bracket what is pasted, or no longer."""
+def bracket_pastes(enabled: bool) -> None:
+    """Turn bracketed paste on or off."""
     if os.environ.get("TERM", "dumb") != "dumb" and not _by_libedit():
-        control(sys.stdout, BRACKETS_ON if wanted else BRACKETS_OFF)
+        control(sys.stdout, BRACKETS_ON if enabled else BRACKETS_OFF)
 
 
 def _by_libedit() -> bool:
-    """Whether lines are edited by a library that takes the brackets for keys."""
+    """Whether the line editor is libedit, which takes the brackets for keys."""
     return "libedit" in (getattr(sys.modules.get("readline"), "__doc__", None) or "")
 
 
 class EndedError(BaseException):
-    """The system asked the program to end."""
+    """The system asked the program to exit."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -143,10 +143,10 @@ class EndedError(BaseException):
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the chat as Ctrl+D does: the reply kept."""
+    """Let SIGTERM and SIGHUP end the chat like Ctrl+D, keeping the reply."""
 
     def end(number: int, _frame: FrameType | None) -> None:
-        for each in before:  # a terminal that closes says so more than once, and the end is not to be disturbed
+        for each in before:  # a closing terminal signals more than once, and shutdown must not be interrupted
             signal.signal(each, signal.SIG_IGN)
         shutdown_deadline.start(128 + number)
         raise EndedError(number)
@@ -164,7 +164,7 @@ def ended_by_signals() -> Iterator[None]:
 
 @contextmanager
 def interrupts_to(interrupt: Callable[[], object]) -> Iterator[None]:
-    """Have Ctrl+C call a function, in the main thread, in place of raising; one that is ignored stays so."""
+    """Make Ctrl+C call a function in the main thread instead of raising; if it is ignored it stays ignored."""
     before = signal.getsignal(signal.SIGINT)
     if before is signal.SIG_IGN:
         yield
@@ -177,10 +177,10 @@ def interrupts_to(interrupt: Callable[[], object]) -> Iterator[None]:
 
 
 def use_readline(sent: Sequence[str]) -> None:
-    """Editing, recalling and completing where Python has readline; without, lines are read as the terminal gives them.
+    """Enable line editing, recall and completion where Python has readline.
 
     Args:
-        sent: Messages sent before, the newest at the end.
+        sent: Previously sent messages, newest last.
     """
     try:
         import readline
@@ -190,9 +190,9 @@ def use_readline(sent: Sequence[str]) -> None:
 
     def complete(_word: str, number: int) -> str | None:
         if number == 0:
-            begun, at = readline.get_line_buffer()[: readline.get_endidx()], readline.get_begidx()
-            offered = ways_on(begun)
-            # What is in front of the word being completed is there already, as in a path with a space.
+            typed, at = readline.get_line_buffer()[: readline.get_endidx()], readline.get_begidx()
+            offered = ways_on(typed)
+            # The part before the word being completed is already there, as in a path with a space.
             found[:] = [item.text[max(0, at - offered.start) :] for item in offered.items]
         return found[number] if number < len(found) else None
 

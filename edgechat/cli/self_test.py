@@ -1,6 +1,6 @@
-"""`edgechat --self-test`: whether everything works on this device, as one line of JSON.
+"""`edgechat --self-test`: checks that everything works on this device, and prints one line of JSON.
 
-Someone who has just put edgechat on a hundred devices runs it on each and reads the exit code. It uses what a chat
+It is meant for someone who has installed edgechat on a hundred devices and checks the exit codes. It uses what a chat
 uses: the settings, the model, the worker, a history file. It leaves nothing behind, and no chat in the user's history.
 """
 
@@ -38,11 +38,11 @@ TOKENS = 32
 
 
 def self_test(model_uri: str | None, *, history: bool | None = None) -> int:
-    """Run the test and print its line.
+    """Run the test and print its result.
 
     Args:
-        model_uri: The model named on the command line.
-        history: Whether a chat is kept, where the command line says so.
+        model_uri: The model from the command line.
+        history: Whether to store the chat, if the command line says so.
 
     Returns:
         0, or the exit code of what failed; see `errors.ExitCode`.
@@ -63,7 +63,7 @@ def self_test(model_uri: str | None, *, history: bool | None = None) -> int:
     except EdgechatError as error:
         code = error.exit_code
         result["error"] = {"title": error.title, "message": error.message, "hint": error.hint}
-    except Exception as error:  # whoever runs this on a hundred devices reads the line, not a traceback
+    except Exception as error:  # the caller reads one line of JSON, not a traceback
         code = ExitCode.ERROR
         result["error"] = {"title": type(error).__name__, "message": str(error), "hint": ""}
     result["seconds"] = round(time.perf_counter() - began, 2)
@@ -98,12 +98,12 @@ async def _run(model_uri: str | None, history: bool | None, result: dict[str, An
 async def _reply(config: Config, source: ModelSource, store: HistoryStore, result: dict[str, Any]) -> None:
     engine = engine_for(config)
     session = Session(engine, store, system=config.system, sampling=Sampling(temperature=0), max_tokens=TOKENS)
-    seen: set[str] = set()
+    open_sockets: set[str] = set()
     result["offline"] = {"sockets": []}
 
     def look(progress: Progress | None = None) -> None:
-        seen.update(_network_sockets(engine))
-        result["offline"]["sockets"] = sorted(seen)
+        open_sockets.update(_network_sockets(engine))
+        result["offline"]["sockets"] = sorted(open_sockets)
 
     try:
         result["step"] = "load"
@@ -138,10 +138,10 @@ async def _reply(config: Config, source: ModelSource, store: HistoryStore, resul
 
 
 async def _check_numbers(engine: EngineClient, source: ModelSource, result: dict[str, Any]) -> None:
-    """Tell right from wrong: a processor's kernels can be wrong where every file is right.
+    """Check the model's predictions: a processor's kernels can be wrong even if every file is intact.
 
     Raises:
-        EngineError: The model says something else than where it was made.
+        EngineError: They differ from those where the model was made.
     """
     if source.kind != "genai":
         result["numbers"] = {"checked": "nothing", "note": "a model of this kind has no fingerprint"}
@@ -149,7 +149,7 @@ async def _check_numbers(engine: EngineClient, source: ModelSource, result: dict
     known = reference_of(_source_sha256(source.root))
     reference = known.fingerprint if known is not None else fingerprint.read(source.folder)
     if reference is None:
-        await engine.fingerprint()  # it fails by itself where there is nothing to be read off
+        await engine.fingerprint()  # fails by itself if the output is not finite
         result["numbers"] = {"checked": "shape", "note": "no fingerprint: only shape checked"}
         return
     numbers: dict[str, Any] = {
@@ -178,14 +178,14 @@ async def _answer(engine: EngineClient, question: str) -> str:
 
 
 def _source_sha256(root: Path | None) -> object:
-    """Of the file the model was made of, as an MLflow model tells; None where nothing does."""
+    """Return the digest of the file an MLflow model was converted from; None if unknown."""
     if root is None or not (root / MLMODEL).is_file():
         return None
     return read_mlmodel(root)[0].metadata.get("source_sha256")
 
 
 def _check_history(file: Path, result: dict[str, Any]) -> None:
-    """Read back what was written, and see whether the user's own history can be opened."""
+    """Read back what was written, and check that the user's own history can be opened."""
     result["step"] = "history"
     written = HistoryStore.open(file)
     try:
@@ -202,12 +202,12 @@ def _check_history(file: Path, result: dict[str, Any]) -> None:
 
 
 def _network_sockets(engine: EngineClient) -> set[str]:
-    """The sockets of an internet family that this process and the worker hold now."""
+    """Return the internet sockets currently open in this process and the worker."""
     found = set()
     for pid in filter(None, (os.getpid(), engine.pid)):
         try:
             connections = psutil.Process(pid).net_connections("inet")
-        except psutil.Error:  # it has ended
+        except psutil.Error:  # the process has ended
             continue
         for one in connections:
             address = ":".join(map(str, one.laddr)) or "unbound"

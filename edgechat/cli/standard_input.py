@@ -1,7 +1,7 @@
-"""What `edgechat ask` reads beside its question: the text of a pipe or a file, and never what is somebody else's.
+"""Reads text for `edgechat ask` from a pipe or a file on standard input, unless it belongs to something else.
 
-Standard input is inherited, so it may belong to the loop around the command, stay open without an end, or hold no text
-at all. Which it is can be seen in part; what cannot be seen is told on standard error.
+Standard input is inherited, so it may belong to the loop around the command, stay open forever, or contain no text.
+Part of this can be detected; what cannot is explained on standard error.
 """
 
 from __future__ import annotations
@@ -20,57 +20,57 @@ from edgechat.errors import ConfigError
 from edgechat.i18n.catalog import counted
 
 LARGEST = 64 * 1024 * 1024
-"""Bytes that are read at the most: millions of tokens, more than any model here can hold."""
+"""Maximum bytes to read: millions of tokens, more than any model here can hold."""
 
 PATIENCE = 2.0
-"""Seconds after which it is told what is waited for."""
+"""Seconds after which to say what is being waited for."""
 
 
-def piped_text(tell: Callable[[str], None], *, question: bool, wanted: bool | None) -> str:
-    """The text of standard input that belongs to the question, or is it.
+def piped_text(narrate: Callable[[str], None], *, question: bool, use_stdin: bool | None) -> str:
+    """Return the text on standard input that belongs to the question, or is the question.
 
     Args:
-        tell: Is given what the user should know of it.
-        question: Whether there is a question already. Without one, all that can be read is the question.
-        wanted: Whether standard input was asked for, or asked to be left alone; None leaves it to what it is.
+        narrate: Called with messages for the user.
+        question: Whether there is a question already. Otherwise, all that can be read is the question.
+        use_stdin: Whether to read or ignore standard input, if the user said so; None decides by what it is.
 
     Raises:
-        ConfigError: It is no text, or too large.
+        ConfigError: It is not text, or is too large.
     """
-    if wanted is False or sys.stdin is None:
+    if use_stdin is False or sys.stdin is None:
         return ""
     try:
         number = sys.stdin.fileno()
-        if wanted is None and not _is_ours(number, tell, question=question):
+        if use_stdin is None and not _is_ours(number, narrate, question=question):
             return ""
-        data = _read(number, tell)
-    except (io.UnsupportedOperation, OSError, ValueError):  # closed, or a folder: as if there were none
+        data = _read(number, narrate)
+    except (io.UnsupportedOperation, OSError, ValueError):  # closed, or a folder: treated as absent
         return ""
-    text = _text(data, tell)
-    if question and wanted is None and text.strip() and _is_shared(number):
+    text = _text(data, narrate)
+    if question and use_stdin is None and text.strip() and _is_shared(number):
         count = counted(len(text), "character")
-        tell(f"{count} of standard input went along with the question; in a loop that reads it, add --no-stdin")
+        narrate(f"{count} of standard input went along with the question; in a loop that reads it, add --no-stdin")
     return text
 
 
-def _is_ours(number: int, tell: Callable[[str], None], *, question: bool) -> bool:
-    """Whether standard input is there for this command."""
+def _is_ours(number: int, narrate: Callable[[str], None], *, question: bool) -> bool:
+    """Whether standard input is meant for this command."""
     kind = os.fstat(number)
     if os.isatty(number):
         return False
     if not question:
         return True
     if stat.S_ISREG(kind.st_mode) and (place := os.lseek(number, 0, os.SEEK_CUR)):
-        # A file that was opened for this command is at its beginning. Who reads it already, reads on.
+        # A file opened for this command is at its start; otherwise something else is already reading it.
         if place < kind.st_size:
-            tell("standard input is being read by something else, and left alone; --stdin reads the rest of it")
+            narrate("standard input is being read by something else, and left alone; --stdin reads the rest of it")
         return False
-    return not stat.S_ISCHR(kind.st_mode)  # /dev/null has nothing, /dev/zero no end
+    return not stat.S_ISCHR(kind.st_mode)  # /dev/null is empty, /dev/zero endless
 
 
-def _read(number: int, tell: Callable[[str], None]) -> bytes:
+def _read(number: int, narrate: Callable[[str], None]) -> bytes:
     notice = threading.Timer(
-        PATIENCE, tell, ["reading standard input to its end; Ctrl+D or Ctrl+C ends that, --no-stdin leaves it alone"]
+        PATIENCE, narrate, ["reading standard input to its end; Ctrl+D or Ctrl+C ends that, --no-stdin leaves it alone"]
     )
     notice.daemon = True
     notice.start()
@@ -79,7 +79,7 @@ def _read(number: int, tell: Callable[[str], None]) -> bytes:
         while len(data) <= LARGEST:
             try:
                 piece = os.read(number, 1 << 16)
-            except BlockingIOError:  # whoever made the pipe does not want to wait; we do
+            except BlockingIOError:  # the pipe's creator made it non-blocking, but this waits
                 select.select([number], [], [])
                 continue
             if not piece:
@@ -94,7 +94,7 @@ def _read(number: int, tell: Callable[[str], None]) -> bytes:
     )
 
 
-def _text(data: bytes, tell: Callable[[str], None]) -> str:
+def _text(data: bytes, narrate: Callable[[str], None]) -> str:
     try:
         found = decoded(data)
     except NotTextError as error:
@@ -103,9 +103,9 @@ def _text(data: bytes, tell: Callable[[str], None]) -> str:
         ) from error
     if found.replaced:
         some = "a place that was" if found.replaced == 1 else f"{found.replaced:,} places that were"
-        tell(f"standard input has {some} not UTF-8, and became \ufffd")
+        narrate(f"standard input has {some} not UTF-8, and became \ufffd")
     elif found.first_wrong is not None:
-        tell(f"standard input is not UTF-8; it was read as {_known_as(found)}")
+        narrate(f"standard input is not UTF-8; it was read as {_known_as(found)}")
     return found.text
 
 
@@ -114,7 +114,7 @@ def _known_as(found: Decoded) -> str:
 
 
 def _is_shared(number: int) -> bool:
-    """Whether whoever started this command has the same pipe, as a loop of a shell does; Linux can tell."""
+    """Whether the parent has the same pipe, as a shell loop does; only Linux can tell."""
     try:
         theirs, ours = Path(f"/proc/{os.getppid()}/fd/0").stat(), os.fstat(number)
     except OSError:

@@ -1,6 +1,6 @@
-"""`edgechat sync`: chats and the feedback on them to an MLflow server, when somebody says so and never otherwise.
+"""`edgechat sync`: sends chats and feedback to an MLflow server, only when called.
 
-mlflow is imported when something is to be sent; `--dry-run` speaks to nobody.
+mlflow is imported when something is to be sent; `--dry-run` contacts nobody.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def sync(
         if not chats and not as_json:
             return
         with ProgressLine("") as line:
-            done = flavor.sync(
+            result = flavor.sync(
                 database,
                 chats,
                 tracking_uri=tracking_uri,
@@ -77,10 +77,10 @@ def sync(
                 on_progress=lambda sent: line.show(f"sent {_count(sent)}"),
             )
     if as_json:
-        print_json(asdict(done))
+        print_json(asdict(result))
         return
-    changed = f", {done.changed:,} changed" if done.changed else ""
-    click.echo(f"sent {_count(done.new + done.changed)}{changed}; {done.known:,} there already")
+    changed = f", {result.changed:,} changed" if result.changed else ""
+    click.echo(f"sent {_count(result.new + result.changed)}{changed}; {result.known:,} there already")
 
 
 def _chosen(database: Database, ids: tuple[int, ...], everything: bool) -> list[int]:

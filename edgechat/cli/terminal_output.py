@@ -1,9 +1,8 @@
-"""The one gate between commands and the terminal: what is written is shown, never obeyed.
+"""Filters everything commands write to a terminal, so that it is shown but never interpreted.
 
-`gated` puts it in front of standard output, where that is a terminal, and of standard error, always, so that no command
-and no library can forget it. What edgechat itself wants a terminal to do, such as writing a line over, is said with
-`control`. Standard output in a file or a pipe stays exactly what was written. The interface draws past this gate, and
-has one of its own.
+`gated` filters standard output if it is a terminal, and standard error always, so that no command or library can forget
+to. Control sequences of edgechat's own, such as for overwriting a line, are written with `control`. Standard output to
+a file or a pipe is unchanged. The interface bypasses this filter and has one of its own.
 """
 
 from __future__ import annotations
@@ -17,49 +16,49 @@ from typing import NoReturn
 from edgechat.chat.sanitize import printable
 
 ERASE = "\r\x1b[K"
-"""Takes the line away in which the cursor is."""
+"""Clears the cursor's line."""
 BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
 
 
 class GatedStream(io.TextIOWrapper):
-    """A text stream in whose text no character is left that a terminal would obey."""
+    """A text stream that removes all characters a terminal would interpret."""
 
     @classmethod
     def over(cls, stream: io.TextIOWrapper) -> GatedStream:
-        """Put a gate in front of a stream, which is not to be written to meanwhile."""
+        """Wrap a stream, which must not be written to meanwhile."""
         stream.flush()
         return cls(stream.buffer, stream.encoding, stream.errors, line_buffering=True)
 
     @property
     def buffer(self) -> NoReturn:
-        """Not to be had: click writes to it where it distrusts an encoding, past the gate."""
+        """Unavailable: click would use it to bypass the filter if it distrusts an encoding."""
         raise AttributeError("buffer")
 
     def write(self, text: str | bytes, /) -> int:
-        """Write text; bytes are text too, for click writes its completions as such."""
+        """Write text, or bytes, as click does for completions."""
         words = text if isinstance(text, str) else bytes(text).decode(self.encoding or "utf-8", "replace")
         super().write(printable(words))
         return len(text)
 
     def writelines(self, lines: Iterable[str | bytes], /) -> None:  # type: ignore[override]
-        """Write each of them."""
+        """Write each of the items."""
         for line in lines:
             self.write(line)
 
-    def obeyed(self, sequence: str) -> None:
-        """Write what the terminal is to obey."""
+    def write_control(self, sequence: str) -> None:
+        """Write a control sequence unfiltered."""
         super().write(sequence)
 
 
 def control(stream: object, sequence: str) -> None:
-    """Have a terminal obey a sequence of edgechat's own; nothing is written where no terminal is."""
+    """Send a terminal one of edgechat's own control sequences; does nothing if the stream is not a terminal."""
     if isinstance(stream, GatedStream) and stream.isatty():
-        stream.obeyed(sequence)
+        stream.write_control(sequence)
         stream.flush()
 
 
 def write_line(parts: Iterable[tuple[str, bool]]) -> None:
-    """Write a line to standard output; the parts that are marked are bold on a terminal."""
+    """Write a line to standard output; marked parts are bold on a terminal."""
     for text, marked in parts:
         if marked:
             control(sys.stdout, BOLD)
@@ -71,7 +70,7 @@ def write_line(parts: Iterable[tuple[str, bool]]) -> None:
 
 @contextmanager
 def gated() -> Iterator[None]:
-    """Put the gate in front of the standard streams, and take it away again."""
+    """Filter the standard streams within the context."""
     before = sys.stdout, sys.stderr
     gates: list[GatedStream] = []
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.isatty():
@@ -85,4 +84,4 @@ def gated() -> Iterator[None]:
     finally:
         sys.stdout, sys.stderr = before
         for gate in gates:
-            gate.detach()  # else the stream behind it would be closed with it; it flushes
+            gate.detach()  # otherwise the underlying stream would be closed with it; this flushes

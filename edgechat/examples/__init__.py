@@ -1,1 +1,1 @@
-"""Worked examples: scripts to read, to run and to copy from, each of them run by a test."""
+"""Worked examples to read, run and copy from, each of which is run by a test."""

@@ -1,9 +1,9 @@
-"""Run `edgechat bench` and log it to an MLflow server: the ratios as metrics, all that it told as `bench.json`.
+"""Run `edgechat bench` and log it to an MLflow server: the ratios as metrics, the full output as `bench.json`.
 
     python -m edgechat.examples.bench --model-uri smollm2 --tracking-uri http://localhost:5000
     mlflow run edgechat/examples -e bench --env-manager local -P model_uri=smollm2
 
-Ratios can be compared between machines and between days; the times they were made of, in bench.json, cannot.
+Ratios can be compared between machines and days; the times they are based on, in bench.json, cannot.
 
 It needs the extra `mlflow`.
 """
@@ -25,24 +25,24 @@ from edgechat.registry.client import connect
 from edgechat.runtime import paths
 
 _MEASURES = ("ratio", "seconds", "bytes")
-"""The one number of each figure, by the name it has there."""
+"""Each figure's single number, by the name it is logged under."""
 
 
 def measured(result: Mapping[str, Any]) -> Measured:
-    """What is logged of what the bench told."""
+    """Return what to log of the output."""
     metrics = {
         f"{name}_{measure}": float(figure[measure])
         for name, figure in result["figures"].items()
         for measure in _MEASURES
         if measure in figure
     }
-    # Not rounds and tokens: `mlflow run` logs by itself what it was given, and a parameter can be set once.
+    # Not rounds and tokens: `mlflow run` logs its own arguments, and a parameter can be set only once.
     parameters = {name: result[name] for name in ("model", "context", "threads")}
     return Measured(f"bench {result['model']}", parameters, metrics, texts={"bench.json": json.dumps(result, indent=2)})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, log, and print what the bench told.
+    """Measure, log, and print the output.
 
     Returns:
         The exit code; see `errors.ExitCode`.
@@ -53,15 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     add_destination(parser)
-    given, passed_on = parser.parse_known_args(arguments)
+    options, passed_on = parser.parse_known_args(arguments)
     try:
-        connect(given.tracking_uri)  # a server that is not there is told of before minutes of work
+        connect(options.tracking_uri)  # reports an unreachable server before minutes of work
         ended = subprocess.run(
             paths.own_command("bench", "--json", *passed_on), stdout=subprocess.PIPE, text=True, check=False
         )
         if ended.returncode != ExitCode.OK:
-            return ended.returncode  # it has said why
-        run_id = record(measured(json.loads(ended.stdout)), given.tracking_uri, given.experiment)
+            return ended.returncode  # it has reported why
+        run_id = record(measured(json.loads(ended.stdout)), options.tracking_uri, options.experiment)
     except EdgechatError as error:
         report(error)
         return int(error.exit_code)

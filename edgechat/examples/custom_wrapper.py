@@ -1,10 +1,10 @@
-"""The MLflow recipe with a Python wrapper: log an ONNX GenAI folder behind a `PythonModel`, and ask it something.
+"""The MLflow recipe with a Python wrapper: log an ONNX GenAI folder behind a `PythonModel`, and query it.
 
     python -m edgechat.examples.custom_wrapper GENAI_FOLDER --out FOLDER
 
 GENAI_FOLDER holds genai_config.json, the graph and the tokenizer, such as a Phi-3-mini int4 export. The model takes a
-prompt and gives a text; `edgechat.flavor.wrapper` is the wrapper. What is logged opens in `mlflow.pyfunc`, in `mlflow
-models serve` and in `edgechat --model-uri`, which takes the artifact and never unpickles the wrapper.
+prompt and returns text; `edgechat.flavor.wrapper` is the wrapper. The logged model works with `mlflow.pyfunc`, `mlflow
+models serve` and `edgechat --model-uri`, which uses the artifact and never unpickles the wrapper.
 
 It needs the extra `mlflow`.
 """
@@ -28,12 +28,12 @@ def log_wrapper(genai_folder: Path, store: Store, register: str | None = None) -
 
     Args:
         genai_folder: The model.
-        store: Where to.
-        register: A name in the model registry to register it under.
+        store: Where to log it.
+        register: A name to register it under in the model registry.
 
     Raises:
-        ModelError: The folder is no ONNX GenAI model, or a library is missing.
-        StorageError: MLflow cannot keep it.
+        ModelError: The folder is not an ONNX GenAI model, or a library is missing.
+        StorageError: MLflow cannot store it.
     """
     model = open_model(genai_folder)
     need("mlflow")
@@ -49,9 +49,9 @@ def log_wrapper(genai_folder: Path, store: Store, register: str | None = None) -
             python_model=Phi3Model(),
             artifacts={ARTIFACT: str(model.genai)},
             model_config=SETTINGS,
-            # A frame: of {"prompt": ["..."]} MLflow would make a prompt that is an array of strings.
+            # A frame, because MLflow would read {"prompt": ["..."]} as a prompt that is an array of strings.
             signature=infer_signature(pd.DataFrame({"prompt": [PROMPT]}), ["Paris."]),
-            # The wrapper is pickled by its name, so that edgechat has to be there; with what it is made of, it is.
+            # The wrapper is pickled by reference, so edgechat must be installed; its code is carried along.
             code_paths=[str(Path(__file__).parents[1])],
             **_requirements(),
             metadata={"name": model.name},
@@ -62,9 +62,9 @@ def log_wrapper(genai_folder: Path, store: Store, register: str | None = None) -
 
 
 def _requirements() -> dict[str, list[str]]:
-    """What the wrapper needs, beside what MLflow finds out by loading the model once; for that it asks pip.
+    """Return the wrapper's requirements besides those MLflow finds by loading the model, for which it needs pip.
 
-    An environment made by uv has no pip. There the list is all there is.
+    An environment made by uv has no pip, so there this list is complete.
     """
     from edgechat.flavor.save import scoring_requirements
 
@@ -73,7 +73,7 @@ def _requirements() -> dict[str, list[str]]:
 
 
 def ask(uri: str) -> Any:
-    """Load a logged model as MLflow does, and ask it one question. Returns a list of one text."""
+    """Load a logged model as MLflow does and ask it one question. Returns a list with one text."""
     import mlflow
 
     return mlflow.pyfunc.load_model(uri).predict({"prompt": PROMPT})

@@ -1,14 +1,15 @@
-"""Ask a model a fixed set of questions and log how it did, so that two versions can be compared in MLflow's UI.
+"""Ask a model a fixed set of questions and log the results, so that two versions can be compared in MLflow's UI.
 
     python -m edgechat.examples.evaluate --model-uri smollm2 --tracking-uri http://localhost:5000
     mlflow run edgechat/examples -e evaluate --env-manager local -P model_uri=models:/smollm2@champion
 
-A run gets metrics and the table `answers.json`. They are plain ones, not those of `mlflow.genai.evaluate`: every server
-shows and compares them, no judge is asked, and the speeds are the worker's own count. Sampling is greedy, so that the
-same model gives the same answers; each question is a conversation of its own.
+A run gets metrics and the table `answers.json`. The metrics are plain ones rather than those of
+`mlflow.genai.evaluate`: every server can show and compare them, no judge is needed, and the speeds are measured by the
+worker. Sampling is greedy, so that the same model gives the same answers; each question is a separate conversation.
 
-Questions are a JSON file: a list of objects with `question`, and `keywords`, of which an answer has to contain one as a
-word, in whatever case. A keyword says that an answer may be right; it does not prove it.
+Questions are a JSON file: a list of objects with `question` and `keywords`, at least one of which the answer must
+    contain
+as a word, ignoring case. A keyword shows that an answer may be right; it does not prove it.
 
 It needs the extra `mlflow`.
 """
@@ -47,11 +48,11 @@ GREEDY = Sampling(temperature=0)
 
 
 class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A question and what a right answer says.
+    """A question and its expected keywords.
 
     Attributes:
-        question: What is asked.
-        keywords: Words of which one has to be in the answer.
+        question: The question.
+        keywords: Words of which one must occur in the answer.
     """
 
     question: Annotated[str, msgspec.Meta(min_length=1)]
@@ -62,7 +63,7 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What came of a question.
+    """The answer to a question.
 
     Attributes:
         text: The answer.
@@ -73,12 +74,12 @@ class Answer(msgspec.Struct, frozen=True):
     finished: Finished
 
     def hits(self, question: Question) -> bool:
-        """Whether one of the keywords is in it."""
+        """Whether it contains one of the keywords."""
         return any(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", self.text, re.I) for word in question.keywords)
 
 
 def read_questions(path: Path) -> list[Question]:
-    """The questions of a file. Raises ConfigError."""
+    """Read the questions from a file. Raises ConfigError."""
     try:
         questions = msgspec.json.decode(read_regular(path, _LARGEST), type=list[Question])
     except OSError as error:
@@ -95,12 +96,12 @@ def read_questions(path: Path) -> list[Question]:
 
 
 async def ask_all(config: Config, questions: Sequence[Question]) -> tuple[ModelInfo, list[Answer]]:
-    """Ask each question in a conversation of its own. Raises EdgechatError."""
+    """Ask each question in a separate conversation. Raises EdgechatError."""
     client = engine_for(config)
     answers: list[Answer] = []
     try:
         info = await client.start()
-        # The first is asked twice: once to warm the machine.
+        # The first is asked twice, once as a warm-up.
         for number, question in enumerate([questions[0], *questions]):
             texts: list[str] = []
             request = Request((Message("user", question.question),), GREEDY, config.max_tokens)
@@ -115,7 +116,7 @@ async def ask_all(config: Config, questions: Sequence[Question]) -> tuple[ModelI
 
 
 def measured(config: Config, info: ModelInfo, questions: Sequence[Question], answers: Sequence[Answer]) -> Measured:
-    """Metrics and table of the answers, and what the model is."""
+    """Return metrics, the table of answers, and the model's properties."""
     hits = [answer.hits(question) for question, answer in zip(questions, answers, strict=True)]
     ends = [answer.finished for answer in answers]
     speeds = [end.tokens_per_second for end in ends if end.usage.completion > 1]
@@ -169,17 +170,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--questions", metavar="FILE", help="questions in place of the ones that came along")
     parser.add_argument("--max-tokens", type=int, default=MAX_TOKENS, help="upper bound of an answer's length")
     add_destination(parser)
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        config = load_config(model_uri=given.model_uri, max_tokens=given.max_tokens)
-        questions = read_questions(Path(given.questions) if given.questions else QUESTIONS)
-        connect(given.tracking_uri)  # a server that is not there is told of before minutes of work
+        config = load_config(model_uri=options.model_uri, max_tokens=options.max_tokens)
+        questions = read_questions(Path(options.questions) if options.questions else QUESTIONS)
+        connect(options.tracking_uri)  # reports an unreachable server before minutes of work
         if notice := pulled_notice(config):
             narrate(notice)
         narrate(f"asking {len(questions)} questions")
         info, answers = asyncio.run(ask_all(config, questions))
         result = measured(config, info, questions, answers)
-        run_id = record(result, given.tracking_uri, given.experiment)
+        run_id = record(result, options.tracking_uri, options.experiment)
     except EdgechatError as error:
         report(error)
         return int(error.exit_code)

@@ -1,6 +1,6 @@
-"""What the recipes have in common: their command line, a store that lies where it was asked for, and what they print.
+"""Code shared by the recipes: the command line, an MLflow store at an explicit location, and the output.
 
-An MLflow store without an absolute place lands in the working directory; a recipe names one always.
+Without an absolute location, an MLflow store ends up in the working directory; recipes always give one.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ EXPERIMENT = "edgechat"
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Where MLflow keeps what a recipe logs.
+    """Where MLflow stores what a recipe logs.
 
     Attributes:
         tracking_uri: The server or database.
-        artifacts: The folder for what the runs hold; None leaves it to a tracking server.
+        artifacts: The folder for the runs' artifacts; None leaves it to a tracking server.
     """
 
     tracking_uri: str
@@ -45,12 +45,12 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """What was logged.
+    """The result of logging.
 
     Attributes:
         uri: The model's URI in the store, for `mlflow.pyfunc.load_model`.
-        folder: The model folder, for `edgechat --model-uri`; None where the store keeps it on another machine.
-        signature: As MLflow has it.
+        folder: The model folder, for `edgechat --model-uri`; None if the store is on another machine.
+        signature: The model's MLflow signature.
     """
 
     uri: str
@@ -59,18 +59,18 @@ class Logged:
 
 
 Log = Callable[[Path, Store, str | None], Logged]
-"""Logs a folder to a store, and registers it under a name if there is one."""
+"""Logs a folder to a store, and optionally registers it under a name."""
 
 Ask = Callable[[str], Any]
-"""Asks a logged model something, by its URI."""
+"""Asks a logged model something, given its URI."""
 
 
 _EXTRAS = {"mlflow": ("pandas",), "transformers": ("torch", "transformers")}
-"""What tells that an extra is installed; the base install has a slimmer mlflow, without pandas."""
+"""A module that shows an extra is installed; the base install has a slimmer mlflow, without pandas."""
 
 
 def need(*extras: str) -> None:
-    """Raise ModelError, naming the extras, if a library that belongs to one of them is missing."""
+    """Raise ModelError naming the extras if a library belonging to one of them is missing."""
     missing = [name for extra in extras for name in _EXTRAS[extra] if find_spec(name) is None]
     if missing:
         raise ModelError(
@@ -81,22 +81,22 @@ def need(*extras: str) -> None:
 
 
 def log_to(store: Store, log: Callable[[], ModelInfo]) -> Logged:
-    """Call what logs a model, with MLflow set to the store.
+    """Call a function that logs a model, with MLflow set to the store.
 
     Raises:
-        StorageError: MLflow cannot keep it.
+        StorageError: MLflow cannot store it.
     """
     import mlflow
 
     try:
         mlflow.set_tracking_uri(store.tracking_uri)
         if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-            # Without a location of its own a local store would put everything into the working directory.
+            # Without its own location, a local store would put everything into the working directory.
             location = store.artifacts.resolve().as_uri() if store.artifacts is not None else None
             mlflow.create_experiment(EXPERIMENT, artifact_location=location)
         mlflow.set_experiment(EXPERIMENT)
         with warnings.catch_warnings():
-            # Advice on how to write a wrapper is not for whoever runs one.
+            # Suppress advice on how to write a wrapper, which does not concern someone running one.
             warnings.simplefilter("ignore")
             info = log()
         location = mlflow.get_logged_model(info.model_id).artifact_location
@@ -113,9 +113,9 @@ def run(log: Log, ask: Ask, *, module: str, about: str, takes: str, arguments: S
     Args:
         log: Logs it.
         ask: Asks it something.
-        module: How the recipe is called.
+        module: The recipe's module name.
         about: What it does.
-        takes: What the folder is.
+        takes: Description of the folder.
         arguments: The command line; None for the process's own.
 
     Returns:
@@ -126,15 +126,15 @@ def run(log: Log, ask: Ask, *, module: str, about: str, takes: str, arguments: S
     parser.add_argument("--out", type=Path, help="a folder for MLflow's store and what it holds")
     parser.add_argument("--tracking-uri", help="a tracking server or another store; in the folder --out if left out")
     parser.add_argument("--register", metavar="NAME", help="register the model under this name")
-    given = parser.parse_args(arguments)
-    server = (given.tracking_uri or "").startswith(("http:", "https:"))
-    if given.out is None and not server:
+    options = parser.parse_args(arguments)
+    server = (options.tracking_uri or "").startswith(("http:", "https:"))
+    if options.out is None and not server:
         parser.error("give --out FOLDER, or the --tracking-uri of a tracking server")
     try:
-        if given.out is not None:
-            given.out.mkdir(parents=True, exist_ok=True)
-        uri = given.tracking_uri or f"sqlite:///{given.out.resolve()}/mlflow.db"
-        logged = log(given.folder, Store(uri, None if server else given.out / "artifacts"), given.register)
+        if options.out is not None:
+            options.out.mkdir(parents=True, exist_ok=True)
+        uri = options.tracking_uri or f"sqlite:///{options.out.resolve()}/mlflow.db"
+        logged = log(options.folder, Store(uri, None if server else options.out / "artifacts"), options.register)
         answer = ask(logged.uri)
     except OSError as error:
         return _failed(StorageError("Model cannot be logged", f"{error.filename}: {error.strerror}."))
@@ -152,6 +152,6 @@ def _failed(error: EdgechatError) -> int:
 
 
 def go_quietly() -> None:
-    """Set the environment of a recipe. Call it before MLflow is imported, which looks at it once."""
+    """Set up the environment of a recipe. Call before importing MLflow, which reads it once."""
     go_offline()
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is down is told of in seconds
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # report an unreachable server within seconds

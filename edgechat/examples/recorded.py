@@ -1,7 +1,7 @@
-"""What an entry point of the project measured, put into a run on an MLflow server.
+"""Records an entry point's measurements in a run on an MLflow server.
 
-`mlflow run` makes the run before it starts an entry point and ends it afterwards; started by hand, an entry point makes
-one of its own. Nothing is logged before everything is measured.
+`mlflow run` creates the run before it starts an entry point and ends it afterwards; when started by hand, an entry
+point creates its own. Nothing is logged until everything has been measured.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class Measured:
     """What is logged.
 
     Attributes:
-        name: The name of a run that is made for it.
+        name: Name for a new run.
         parameters: What was measured, by name.
-        metrics: How it came out.
-        texts: Files of text, by their path in the run.
-        tables: Tables by their path in the run, which MLflow shows side by side for several runs: columns by name.
+        metrics: The results.
+        texts: Text files by their path in the run.
+        tables: Tables by their path in the run, as columns by name; MLflow shows those of several runs side by side.
     """
 
     name: str
@@ -35,29 +35,29 @@ class Measured:
 
 
 def add_destination(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say where a run goes."""
+    """Add the options for the destination."""
     parser.add_argument("--tracking-uri", metavar="URI", help="the MLflow server; MLFLOW_TRACKING_URI if left out")
     parser.add_argument("--experiment", metavar="NAME", help="where a new run goes; edgechat if left out")
 
 
 def record(measured: Measured, tracking_uri: str | None, experiment: str | None) -> str:
-    """Log it to the run in MLFLOW_RUN_ID, or to a new one.
+    """Log to the run in MLFLOW_RUN_ID, or to a new one.
 
     Args:
         measured: What to log.
         tracking_uri: The server or store; None is MLFLOW_TRACKING_URI.
-        experiment: Where a new run goes.
+        experiment: The experiment of a new run.
 
     Returns:
         The run's id.
 
     Raises:
-        RegistryError: The server cannot be reached or refuses; a new run is marked as failed then.
+        RegistryError: The server cannot be reached or refuses; a new run is marked as failed.
     """
     server = server_uri(tracking_uri)
     client = connect(server)
-    given = os.environ.get("MLFLOW_RUN_ID")
-    with translate_errors(server), in_run(client, server, experiment, measured.name, given) as run_id:
+    options = os.environ.get("MLFLOW_RUN_ID")
+    with translate_errors(server), in_run(client, server, experiment, measured.name, options) as run_id:
         for name, value in measured.parameters.items():
             client.log_param(run_id, name, value)
         for name, amount in measured.metrics.items():

@@ -1,13 +1,13 @@
-"""The MLflow recipe with a Transformers pipeline: log a chat model with `task="llm/v1/chat"`, and ask it something.
+"""The MLflow recipe with a Transformers pipeline: log a chat model with `task="llm/v1/chat"`, and query it.
 
     python -m edgechat.examples.transformers_pipeline HF_FOLDER --out FOLDER
 
-HF_FOLDER is an instruction-tuned model in Hugging Face form: config.json, the weights as safetensors, tokenizer.json
-and its chat template. Nothing is fetched: what the folder lacks is an error. What is logged opens in `mlflow.pyfunc`,
-in `mlflow models serve` and in `edgechat --model-uri`, and `edgechat package` turns it into an ONNX model.
+HF_FOLDER is an instruction-tuned model in Hugging Face format: config.json, the weights as safetensors, tokenizer.json
+and its chat template. Nothing is downloaded; a missing file is an error. The logged model works with `mlflow.pyfunc`,
+`mlflow models serve` and `edgechat --model-uri`, and `edgechat package` converts it to an ONNX model.
 
-It needs the extras `mlflow` and `transformers`. MLflow's own ways are kept, its gaps too: an answer through MLflow
-comes whole, as a list of one, and `stop`, `n` and `stream` stand in the signature without working.
+It needs the extras `mlflow` and `transformers`. MLflow's behaviour is kept, including its gaps: an answer through
+MLflow arrives in one piece, as a list of one, and `stop`, `n` and `stream` are in the signature but have no effect.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def log_pipeline(hf_folder: Path, store: Store, register: str | None = None) -> 
     """Make a text-generation pipeline of a folder and log it as a chat model.
 
     Args:
-        hf_folder: The model in Hugging Face form.
-        store: Where to.
-        register: A name in the model registry to register it under.
+        hf_folder: The model in Hugging Face format.
+        store: Where to log it.
+        register: A name to register it under in the model registry.
 
     Raises:
-        ModelError: The folder is no model that can chat, or a library is missing.
-        StorageError: MLflow cannot keep it.
+        ModelError: The folder is not a chat model, or a library is missing.
+        StorageError: MLflow cannot store it.
     """
     found = read_hf_folder(hf_folder)
     need("mlflow", "transformers")
@@ -43,7 +43,7 @@ def log_pipeline(hf_folder: Path, store: Store, register: str | None = None) -> 
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    # An absolute path: a relative one could be taken for the name of a model on a hub.
+    # An absolute path, since a relative one could be taken for the name of a model on a hub.
     source = str(hf_folder.resolve())
     pipeline = transformers.pipeline(
         "text-generation",
@@ -56,7 +56,7 @@ def log_pipeline(hf_folder: Path, store: Store, register: str | None = None) -> 
             transformers_model=pipeline,
             name="chat",
             task="llm/v1/chat",
-            # Without this list MLflow loads the model once more to guess it, and wants torchvision for that.
+            # Without this list MLflow loads the model again to infer it, and requires torchvision for that.
             pip_requirements=[
                 f"mlflow=={mlflow.__version__}",
                 f"torch=={torch.__version__.partition('+')[0]}",
@@ -70,10 +70,10 @@ def log_pipeline(hf_folder: Path, store: Store, register: str | None = None) -> 
 
 
 def ask(uri: str) -> dict[str, Any]:
-    """Load a logged model as MLflow does, and ask it one question.
+    """Load a logged model as MLflow does and ask it one question.
 
     Returns:
-        The answer in the form of `llm/v1/chat`: `choices[0].message.content`, `usage`.
+        The answer in the format of `llm/v1/chat`: `choices[0].message.content`, `usage`.
     """
     import mlflow
 
@@ -82,7 +82,7 @@ def ask(uri: str) -> dict[str, Any]:
         {
             "messages": [{"role": "user", "content": QUESTION}],
             "max_tokens": MAX_TOKENS,
-            # A pipeline samples, and refuses 0; this is near enough to the likeliest answer.
+            # Pipelines sample and reject 0; this is close enough to greedy.
             "temperature": 0.01,
         }
     )

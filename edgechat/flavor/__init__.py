@@ -1,7 +1,7 @@
-"""The MLflow flavor for onnxruntime-genai: models of this kind saved, logged and loaded as any other of MLflow's.
+"""The MLflow flavor for onnxruntime-genai: save, log and load such models like any other MLflow model.
 
-Shaped like MLflow's own flavors, with two differences: nothing is pickled, and the requirements are never guessed.
-MLflow is imported inside the functions that need it, for it takes seconds; the chat path never comes here.
+Modelled on MLflow's own flavors, with two differences: nothing is pickled, and requirements are never inferred. MLflow
+is imported inside the functions that need it because it takes seconds; the chat path never comes here.
 
     import edgechat.flavor
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from edgechat.flavor.pyfunc import PyfuncModel
     from edgechat.flavor.scoring import ChatModel
 
-# Now, and not in the functions: whoever imports edgechat.flavor may import mlflow next.
+# At import rather than in the functions, since the caller may import mlflow next.
 silence_libraries()
 
 __all__ = ["DATA", "FLAVOR", "load_model", "log_model", "save_model"]
@@ -50,29 +50,29 @@ def save_model(
     *,
     weights: Weights = "copy",
 ) -> None:
-    """Save an ONNX GenAI folder as an MLflow model folder, with a manifest of what is in it.
+    """Save an ONNX GenAI folder as an MLflow model folder, with a manifest of its contents.
 
     Args:
-        genai_model: The folder that holds genai_config.json, the graph with its weights, and the tokenizer.
-        path: The folder to write. It may exist, if nothing is in it or nothing but `genai_model`.
-        conda_env: A conda environment, or the path of its YAML file; excludes the pip requirements.
-        code_paths: Packages and modules to carry along, which MLflow puts on the import path. None carries edgechat's
-            own package, so that the model can be served where edgechat is not installed; an empty list carries nothing.
+        genai_model: The folder with genai_config.json, the graph with its weights, and the tokenizer.
+        path: The folder to write. It may exist if it is empty or contains only `genai_model`.
+        conda_env: A conda environment, or the path of its YAML file; mutually exclusive with pip requirements.
+        code_paths: Packages and modules to include, which MLflow puts on the import path. None includes edgechat's own
+            package, so that the model can be served where edgechat is not installed; an empty list includes nothing.
         mlflow_model: The `mlflow.models.Model` to add the flavor to; a new one if None.
         signature: An `mlflow.models.ModelSignature`; None is prompt or messages, with the chat API's parameters.
-        input_example: What MLflow's other flavors take; needs the whole of MLflow (`edgechat[mlflow]`).
-        pip_requirements: Requirements in place of the defaults: lines, or the path of a requirements file.
-        extra_pip_requirements: Requirements beside the defaults.
+        input_example: As in MLflow's other flavors; requires the full MLflow package (`edgechat[mlflow]`).
+        pip_requirements: Requirements instead of the defaults: lines, or the path of a requirements file.
+        extra_pip_requirements: Requirements in addition to the defaults.
         metadata: What is known of the model: name, architecture, quantisation, licence, parameters, source,
-            source_sha256, context_length. edgechat shows these.
-        model_config: `context` and `threads` for loading, and defaults for the parameters of calls; all of them can be
-            given anew to `mlflow.pyfunc.load_model(model_config=...)`.
-        weights: "copy": two independent folders. "link": hard links, where the file system can. "move": the files
-            leave `genai_model`.
+            source_sha256, context_length. edgechat displays these.
+        model_config: `context` and `threads` for loading, and default parameters for calls; all of them can be
+            overridden in `mlflow.pyfunc.load_model(model_config=...)`.
+        weights: "copy": two independent folders. "link": hard links where the file system supports them. "move": the
+            files are moved out of `genai_model`.
 
     Raises:
-        ModelError: `genai_model` is no ONNX GenAI folder, or `path` is taken.
-        StorageError: A file cannot be written; what this call made is removed again.
+        ModelError: `genai_model` is not an ONNX GenAI folder, or `path` is taken.
+        StorageError: A file cannot be written; whatever this call created is removed again.
     """
     code: list[Path] | None = [Path(entry) for entry in code_paths or ()]
     if code_paths is None and carries_own_code():
@@ -118,11 +118,11 @@ def log_model(
     *,
     weights: Weights = "link",
 ) -> Any:
-    """Log an ONNX GenAI folder as an MLflow model to the tracking server that is set, and register it if wanted.
+    """Log an ONNX GenAI folder as an MLflow model to the current tracking server, and optionally register it.
 
     Args:
         genai_model: See `save_model`.
-        artifact_path: The older name of `name`.
+        artifact_path: Deprecated name of `name`.
         conda_env: See `save_model`.
         code_paths: See `save_model`.
         registered_model_name: Register a version under this name.
@@ -136,16 +136,16 @@ def log_model(
         name: The model's name.
         params: Parameters of the logged model.
         tags: Tags of the logged model.
-        model_type: What MLflow's UI groups models by.
+        model_type: The type MLflow's UI groups models by.
         step: The training step it belongs to.
-        model_id: The logged model to fill, if it is made already.
-        weights: How the files come to the temporary folder that is sent from.
+        model_id: An existing logged model to fill.
+        weights: How files get into the temporary folder that is uploaded.
 
     Returns:
-        `mlflow.models.model.ModelInfo`; its `model_uri` is what `mlflow.pyfunc.load_model` takes.
+        `mlflow.models.model.ModelInfo`; its `model_uri` can be passed to `mlflow.pyfunc.load_model`.
 
     Raises:
-        ModelError: `genai_model` is no ONNX GenAI folder, or no tracking server is set.
+        ModelError: `genai_model` is not an ONNX GenAI folder, or no tracking server is set.
     """
     import mlflow
     from mlflow.models import Model
@@ -177,17 +177,17 @@ def log_model(
         extra_pip_requirements=extra_pip_requirements,
         model_config=model_config,
         weights=weights,
-        # MLflow would load the model once more to see whether the example works, and have it answered at any length.
+        # MLflow would load the model again to try the example, and let it answer at any length.
         validate_serving_input=False,
     )
 
 
 class _Flavor:
-    """What `Model.log` takes for a flavor's module."""
+    """Stands in for a flavor's module in `Model.log`."""
 
     @staticmethod
     def save_model(*, validate_serving_input: bool, **arguments: Any) -> None:
-        """Save; the first argument is meant for `Model.log` alone, which passes it on all the same."""
+        """Save; the first argument is meant for `Model.log` only, which passes it on anyway."""
         save_model(**arguments)
 
 
@@ -201,23 +201,23 @@ def load_model(
     """Load a saved model in its native form.
 
     Args:
-        model_uri: A folder, or what `mlflow.artifacts.download_artifacts` takes: `models:/...`, `runs:/...`.
-        dst_path: Where a model that is not a folder of this machine is downloaded to; a temporary folder, which goes
-            when the process ends, if None.
-        model_config: See `save_model`; wins over what was saved.
-        trust: Accept a model whose configuration can load native code or reach beyond the model.
+        model_uri: A folder, or any URI `mlflow.artifacts.download_artifacts` accepts: `models:/...`, `runs:/...`.
+        dst_path: Where to download a model that is not a local folder; None is a temporary folder, deleted when the
+            process exits.
+        model_config: See `save_model`; overrides what was saved.
+        trust: Accept a model whose configuration can load native code or reach outside the model.
 
     Returns:
-        Its `predict` and `predict_stream` take what MLflow's do, and more strictly: unknown keys are errors.
+        A model whose `predict` and `predict_stream` accept the same input as through MLflow, but reject unknown keys.
 
     Raises:
-        ModelError: The folder holds no model of this flavor, is unsafe, or cannot be loaded.
+        ModelError: The folder does not contain a model of this flavor, is unsafe, or cannot be loaded.
     """
     folder = Path(model_uri)
     if not folder.is_dir():
         from mlflow.artifacts import download_artifacts
 
-        if dst_path is None:  # MLflow would give the store's own folder, and write into it
+        if dst_path is None:  # MLflow would return the store's own folder, and write to it
             dst_path = tempfile.mkdtemp(prefix="edgechat-model-")
             atexit.register(shutil.rmtree, dst_path, ignore_errors=True)
         folder = Path(download_artifacts(artifact_uri=model_uri, dst_path=dst_path))
@@ -227,7 +227,7 @@ def load_model(
 
     if not (folder / "MLmodel").is_file():
         raise ModelError("Not an MLflow model", f"{folder} has no MLmodel.")
-    read_mlmodel(folder.resolve())  # which refuses what MLflow would be busy with for ever, and what leaves the folder
+    read_mlmodel(folder.resolve())  # refuses files MLflow would never finish parsing, and paths outside the folder
     flavors = Model.load(str(folder)).flavors
     if FLAVOR not in flavors:
         raise ModelError(
@@ -240,19 +240,19 @@ def load_model(
 
 
 def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> PyfuncModel:
-    """Load a saved model for `mlflow.pyfunc`, which calls this by the name MLmodel gives it.
+    """Load a saved model for `mlflow.pyfunc`, which calls this function via the loader module in MLmodel.
 
     Args:
         path: The ONNX GenAI folder inside the model folder.
         model_config: See `save_model`.
 
     Raises:
-        MlflowException: The folder cannot be loaded, or a setting is not usable.
+        MlflowException: The folder cannot be loaded, or a setting is invalid.
     """
-    from edgechat.flavor.pyfunc import PyfuncModel, told_by_mlflow
+    from edgechat.flavor.pyfunc import PyfuncModel, mlflow_errors
     from edgechat.flavor.spark import once_a_worker
 
-    with told_by_mlflow():
+    with mlflow_errors():
         return PyfuncModel(once_a_worker(_open, Path(path), model_config or {}))
 
 
@@ -263,7 +263,7 @@ def _open(folder: Path, config: Mapping[str, Any], *, trust: bool = False) -> Ch
     from edgechat.models.mlmodel_file import read_mlmodel
 
     load, defaults = read_config(config)
-    # Judged as everywhere else; who was given the folder by MLflow has judged nothing.
+    # Checked as everywhere else, since MLflow passes on folders unchecked.
     try:
         model = open_model(folder.parent, trust=trust)
     except ModelError as error:

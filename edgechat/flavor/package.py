@@ -1,7 +1,7 @@
-"""`edgechat package`: from a source in any known form to an MLflow model folder that is whole or not there.
+"""`edgechat package`: turns any supported source into an MLflow model folder, all or nothing.
 
-The source is looked at, converted if it has to be, saved by the flavor, opened once to see that it is usable, and only
-then given its name. The source is never changed.
+The source is inspected, converted if necessary, saved by the flavor, opened once as a check, and only then given its
+final name. The source is never modified.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,18 +25,16 @@ from edgechat.models.manifest import ensure_intact, folder_digest
 from edgechat.models.mlmodel_file import MLMODEL
 from edgechat.models.sanitize import shown
 from edgechat.runtime import paths
+from edgechat.runtime.progress import FractionCallback
 
 if TYPE_CHECKING:
     from edgechat.convert.gguf.converter import ConversionReport
     from edgechat.convert.huggingface import BuildReport
 
-Told = Callable[[float, str], None]
-"""Called with a fraction from 0 to 1 and a few words on what is being done."""
-
 Metadata = dict[str, str | int | float]
 
-_KEPT = ("architecture", "quantisation", "licence", "parameters", "context_length", "source", "source_name")
-"""What a model that was packaged before says of itself and goes on saying."""
+_PRESERVED = ("architecture", "quantisation", "licence", "parameters", "context_length", "source", "source_name")
+"""Metadata that an already packaged model keeps."""
 
 _CONVERTED, _SAVED = 0.85, 0.97
 
@@ -46,10 +44,10 @@ class Source:
     """Something that can be packaged.
 
     Attributes:
-        kind: "genai": an ONNX GenAI folder, bare or inside an MLflow model. "gguf": a GGUF file. "huggingface": a
-            folder of Hugging Face's, bare or inside an MLflow model.
+        kind: "genai": an ONNX GenAI folder. "gguf": a GGUF file. "huggingface": a Hugging Face folder. Folders may be
+            bare or inside an MLflow model.
         path: The folder or file itself.
-        metadata: What the MLflow model around it says of it.
+        metadata: Metadata of the enclosing MLflow model.
     """
 
     kind: Literal["genai", "gguf", "huggingface"]
@@ -58,7 +56,7 @@ class Source:
 
 
 def find_source(path: Path, *, trust: bool = False) -> Source:
-    """Say what a path holds.
+    """Determine what a path contains.
 
     Args:
         path: A folder or a file.
@@ -87,26 +85,31 @@ def find_source(path: Path, *, trust: bool = False) -> Source:
 
 
 def package(
-    source: Source, out: Path, *, name: str | None = None, link: bool = False, told: Told | None = None
+    source: Source,
+    out: Path,
+    *,
+    name: str | None = None,
+    link: bool = False,
+    on_progress: FractionCallback | None = None,
 ) -> ModelFolder:
-    """Write an MLflow model folder of a source.
+    """Package a source as an MLflow model folder.
 
     Args:
-        source: What `find_source` found.
-        out: The folder to write; it must not exist, or be empty.
-        name: What to call the model; the folder's own name when left out.
-        link: Hard-link the weights of an ONNX GenAI folder in place of copying them, where the file system can.
-        told: Told how far it is.
+        source: The result of `find_source`.
+        out: The folder to write; must be missing or empty.
+        name: Name of the model; defaults to the folder's name.
+        link: Hard-link an ONNX GenAI folder's weights instead of copying them, where the file system supports it.
+        on_progress: Called with a fraction from 0 to 1 and a short phrase.
 
     Returns:
         The model, opened.
 
     Raises:
-        ModelError: `out` is taken, or what came out is not usable.
+        ModelError: `out` is taken, or the result is not usable.
         ConvertError: The source cannot be converted.
-        StorageError: There is no room, or the folder cannot be written; nothing is left of it then.
+        StorageError: There is not enough space, or the folder cannot be written; nothing is left behind.
     """
-    tell = told or (lambda fraction, words: None)
+    notify = on_progress or (lambda fraction, words: None)
     out = paths.expand_user(out).absolute()
     if out.resolve().is_relative_to(source.path.resolve()):
         raise ModelError(
@@ -115,21 +118,21 @@ def package(
     with _staging(out) as folder:
         genai = folder / DATA
         if source.kind == "genai":
-            tell(0.0, "reading")
+            notify(0.0, "reading")
             metadata = _metadata_of(source)
             save_model(source.path, folder, metadata={**metadata, "name": name or out.name}, weights=_weights(link))
         else:
-            report = _convert(source, genai, lambda fraction, words: tell(fraction * _CONVERTED, words))
+            report = _convert(source, genai, lambda fraction, words: notify(fraction * _CONVERTED, words))
             metadata = metadata_of(report, source.path.name)
-            tell(_CONVERTED, "saving")
+            notify(_CONVERTED, "saving")
             save_model(genai, folder, metadata={**metadata, "name": name or out.name}, weights="move")
-        tell(_SAVED, "checking")
+        notify(_SAVED, "checking")
         open_model(folder, trust=True)
     return open_model(out, trust=True)
 
 
 def metadata_of(report: BuildReport | ConversionReport, source_name: str) -> Metadata:
-    """What a conversion says of the model it made, as the model's metadata."""
+    """Return a converted model's metadata, based on the conversion report."""
     known: dict[str, str | int | float | None] = {
         "architecture": report.architecture,
         "quantisation": report.quantisation,
@@ -156,25 +159,25 @@ def _metadata_of(source: Source) -> Metadata:
         metadata["context_length"] = model.context_length
     if quantisation := quantisation_of(source.path):
         metadata["quantisation"] = quantisation
-    told = {key: source.metadata.get(key) for key in _KEPT}
-    metadata.update({key: value for key, value in told.items() if isinstance(value, str | int | float)})
-    # Of the very files that are packaged, whatever they were made from.
+    preserved = {key: source.metadata.get(key) for key in _PRESERVED}
+    metadata.update({key: value for key, value in preserved.items() if isinstance(value, str | int | float)})
+    # Describes the files being packaged, whatever they were made from.
     return {**metadata, "source_sha256": folder_digest(source.path)}
 
 
-def _convert(source: Source, target: Path, told: Told) -> BuildReport | ConversionReport:
+def _convert(source: Source, target: Path, on_progress: FractionCallback) -> BuildReport | ConversionReport:
     if source.kind == "huggingface":
         from edgechat.convert.huggingface import convert_hf
 
-        return convert_hf(source.path, target, on_progress=told)
+        return convert_hf(source.path, target, on_progress=on_progress)
     from edgechat.convert.gguf.converter import convert_gguf
 
-    return convert_gguf(source.path, target, on_progress=told)
+    return convert_gguf(source.path, target, on_progress=on_progress)
 
 
 @contextmanager
 def _staging(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that takes its name when the block ends without an error."""
+    """Provide a folder next to `out` that is renamed to it if the block ends without an error."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ModelError("Folder is taken", f"{out} already exists.", "Give another folder to --out.")
     try:
@@ -186,7 +189,7 @@ def _staging(out: Path) -> Iterator[Path]:
             "Model cannot be written", f"{error.filename or out}: {error.strerror or error}.", "Give another folder."
         ) from error
     try:
-        folder.chmod(0o755)  # unlike other temporary folders this one is to be given to others
+        folder.chmod(0o755)  # unlike other temporary folders, this one is to be shared
         yield folder
         with suppress(FileNotFoundError):
             out.rmdir()
@@ -202,7 +205,7 @@ def _staging(out: Path) -> Iterator[Path]:
 
 
 def _sweep(out: Path) -> None:
-    """Remove what a killed run for the same folder left."""
+    """Remove what a killed run left for the same folder."""
     import psutil
 
     for leftover in out.parent.glob(f".{out.name}.*"):

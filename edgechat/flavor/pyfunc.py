@@ -1,7 +1,7 @@
-"""What `mlflow.pyfunc` calls: the same model, with its errors in MLflow's words.
+"""The model as `mlflow.pyfunc` calls it, with errors as MLflow exceptions.
 
-MLflow's scoring server answers an MlflowException with the HTTP status of its code, and anything else with a stack
-trace.
+MLflow's scoring server answers an MlflowException with the HTTP status for its code, and any other exception with a
+stack trace.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from edgechat.flavor.scoring import ChatModel
 
 
 @contextmanager
-def told_by_mlflow() -> Iterator[None]:
-    """Turn edgechat's errors into MLflow's: what is wrong with a request into a 400, everything else into a 500."""
+def mlflow_errors() -> Iterator[None]:
+    """Turn edgechat's errors into MLflow's: invalid requests become 400, everything else 500."""
     try:
         yield
     except EdgechatError as error:
@@ -29,17 +29,17 @@ def told_by_mlflow() -> Iterator[None]:
 
 
 class PyfuncModel:
-    """What `_load_pyfunc` returns; see `ChatModel` for what goes in and comes out."""
+    """The result of `_load_pyfunc`; see `ChatModel` for input and output."""
 
     def __init__(self, model: ChatModel) -> None:
         self._model = model
 
     def predict(self, data: Any, params: Mapping[str, Any] | None = None) -> list[Any]:
         """Answer every row. Raises MlflowException."""
-        with told_by_mlflow():
+        with mlflow_errors():
             return self._model.predict(data, params)
 
     def predict_stream(self, data: Any, params: Mapping[str, Any] | None = None) -> Iterator[Any]:
-        """Answer one row as it is written. Raises MlflowException."""
-        with told_by_mlflow():
+        """Answer one row as a stream. Raises MlflowException."""
+        with mlflow_errors():
             yield from self._model.predict_stream(data, params)

@@ -1,8 +1,8 @@
-"""What MLflow hands over, read into calls: prompts and conversations, each with its parameters.
+"""Parses input from MLflow into calls: prompts and conversations, each with parameters.
 
-Rows come in many dresses: a dictionary, a list, a pandas frame, and values that are strings, lists or numpy arrays,
-depending on which of MLflow's doors they came through. They are told apart by what they can do; pandas and mlflow must
-never be imported here. Every row is read before the first is answered, so that the last one's mistake costs nothing.
+Depending on the entry point, rows arrive as dictionaries, lists or pandas frames, with values that are strings, lists
+or numpy arrays. They are distinguished by duck typing; pandas and mlflow must never be imported here. All rows are
+parsed before the first is answered, so that a mistake in the last one costs nothing.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _HINT = 'Give {"prompt": "..."} or {"messages": [{"role": "user", "content": "..
 
 
 class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What may be set for a call; the names are the chat API's.
+    """Parameters of a call, named as in the chat API.
 
     Attributes:
-        temperature, top_p, repetition_penalty, seed: See `engine.base.Sampling`.
-        max_tokens: Upper bound of a reply; None is up to the end of the context.
-        n: Replies to each conversation.
+        temperature, top_p, repetition_penalty, seed: See `engine.protocol.Sampling`.
+        max_tokens: Maximum length of a reply; None means up to the end of the context.
+        n: Number of replies per conversation.
         stop: Strings that end a reply.
-        stream: Taken for the chat API's sake; what streams is `predict_stream`.
+        stream: Accepted for compatibility with the chat API; use `predict_stream` to stream.
     """
 
     temperature: Temperature = Sampling().temperature
@@ -56,9 +56,9 @@ class Call:
     """One prompt or one conversation.
 
     Attributes:
-        chat: Whether a chat answer is wanted; else the bare text.
-        request: What to ask the engine.
-        n: How many replies.
+        chat: Whether to return a chat answer rather than plain text.
+        request: The request to the engine.
+        n: Number of replies.
     """
 
     chat: bool
@@ -66,7 +66,7 @@ class Call:
     n: int = 1
 
     def requests(self) -> Iterator[Request]:
-        """One request for each reply; with a seed the first is as if it were alone, and the others differ from it."""
+        """Yield one request per reply; with a seed the first is as if alone, and the others use different seeds."""
         seed = self.request.sampling.seed
         for number in range(self.n):
             if number == 0 or seed is None:
@@ -117,13 +117,13 @@ def _rows(data: Any) -> list[Mapping[str, Any]]:
 
 
 def _split_columns(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The rows of a dictionary of columns, which is told by a parameter that has several values."""
+    """Split a dictionary of columns into rows; it is recognised by a parameter with several values."""
     columns = {name: _plain(value) for name, value in row.items()}
     lengths = {len(value) for name, value in columns.items() if name in _SCALARS and isinstance(value, list)}
     if len(lengths) != 1:
         return [row]
     (length,) = lengths
-    # Stop strings and the messages of one conversation are lists in one row too; several of them are lists of lists.
+    # Stop strings and messages are lists in a single row too; several rows have lists of lists.
     split = {
         name
         for name, value in columns.items()
@@ -157,23 +157,23 @@ def _calls(row: Mapping[str, Any], defaults: Sequence[Mapping[str, Any] | None])
 
 
 def read_parameters(sources: Sequence[Mapping[str, Any]]) -> Parameters:
-    """The parameters of several places, of which later ones win. Raises RequestError."""
-    given: dict[str, Any] = {}
+    """Merge parameters from several sources, later ones taking precedence. Raises RequestError."""
+    values: dict[str, Any] = {}
     for source in sources:
-        # A list has no None in MLflow's signatures: no stop strings means none were given.
+        # Lists cannot be None in MLflow's signatures: an empty list of stop strings means none was given.
         plain = {name: _plain(value) for name, value in source.items() if not _missing(value)}
-        given.update({name: _number(value) for name, value in plain.items() if value != []})
-    if isinstance(given.get("stop"), str):
-        given["stop"] = [given["stop"]]
+        values.update({name: _number(value) for name, value in plain.items() if value != []})
+    if isinstance(values.get("stop"), str):
+        values["stop"] = [values["stop"]]
     try:
-        return msgspec.convert(given, Parameters)
+        return msgspec.convert(values, Parameters)
     except msgspec.ValidationError as error:
         known = ", ".join(Parameters.__struct_fields__)
         raise RequestError("A parameter is not usable", f"{error}.", f"The parameters are: {known}.") from error
 
 
 def _number(value: Any) -> Any:
-    """A whole number that pandas has turned into a fraction, as it was."""
+    """Undo pandas' conversion of an integer to a float."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -184,7 +184,7 @@ def _prompts(prompt: Any) -> Iterator[tuple[Message, ...]]:
         yield (Message("user", _text(prompt)),)
     elif isinstance(prompt, Sequence) and prompt:
         for text in prompt:
-            # One list inside another is what an input example of {"prompt": ["..."]} turns rows into.
+            # MLflow turns an input example's {"prompt": ["..."]} rows into nested lists.
             yield from _prompts(_plain(text))
     else:
         raise RequestError("A prompt is not text", f"It is {prompt!r:.200}.", _HINT)
@@ -193,7 +193,7 @@ def _prompts(prompt: Any) -> Iterator[tuple[Message, ...]]:
 def _conversations(messages: Any) -> Iterator[tuple[Message, ...]]:
     if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
         raise RequestError("No messages", f"messages is {messages!r:.200}.", _HINT)
-    # A dictionary of columns holds one conversation or a list of them.
+    # A dictionary of columns contains one conversation or a list of them.
     several = not isinstance(messages[0], Mapping)
     for conversation in messages if several else [messages]:
         yield _conversation(_plain(conversation))
@@ -212,7 +212,7 @@ def _conversation(messages: Any) -> tuple[Message, ...]:
 
 
 def _text(text: str) -> str:
-    """The text itself. Raises RequestError where it is none, such as half of a surrogate pair."""
+    """Return the text. Raises RequestError if it is invalid, such as a lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -221,10 +221,10 @@ def _text(text: str) -> str:
 
 
 def _missing(value: Any) -> bool:
-    """Whether a cell is empty: None, or the NaN that pandas puts where a row lacks a column."""
+    """Whether a cell is empty: None, or NaN, which pandas uses for missing values."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _plain(value: Any) -> Any:
-    """A numpy array or scalar as Python's own."""
+    """Convert a numpy array or scalar to a Python value."""
     return value.tolist() if hasattr(value, "tolist") else value

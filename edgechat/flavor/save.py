@@ -1,8 +1,8 @@
-"""Writing a model folder: MLmodel, environment, code, weights, manifest.
+"""Writes a model folder: MLmodel, environment, code, weights, manifest.
 
-Only what mlflow-skinny alone offers may be used, unless an example or MLflow's own requirement files are given: no
-pandas, no mlflow.pyfunc. Nothing here may guess requirements (MLflow would load the model to do so), write outside the
-folder it was given, or send anything.
+Only what mlflow-skinny provides may be used (no pandas, no mlflow.pyfunc), unless an example or MLflow's own
+requirement files are given. Nothing here may infer requirements (MLflow would load the model to do so), write outside
+the given folder, or send anything.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ FLAVOR = "onnxruntime_genai"
 DATA = "model"
 """The ONNX GenAI folder inside the MLflow model folder."""
 CODE = "code"
-"""Python packages inside the MLflow model folder, which MLflow puts on the import path when it loads the model."""
+"""Python packages inside the MLflow model folder, which MLflow puts on the import path when loading the model."""
 OWN_CODE = f"{CODE}/edgechat-{__version__}.zip"
-"""edgechat's own package there: one file, where a hundred would each be a request to a server."""
+"""edgechat's own package there: a single file, since a hundred would each be a request to a server."""
 
 Weights = Literal["move", "link", "copy"]
 
 _PYTHON = ".".join(map(str, sys.version_info[:3]))
-# As in edgechat's own metadata; serving and Spark need the whole of MLflow.
+# As in edgechat's own metadata; serving and Spark need the full MLflow package.
 _MLFLOW = "mlflow>=3.17,<3.18"
-# What scoring imports of what edgechat requires; the rest draws the chat.
+# The subset of edgechat's requirements that scoring imports; the rest is for the interface.
 _SCORING = ("msgspec", "numpy", "onnxruntime-genai", "platformdirs", "psutil", "pyyaml", "tokenizers")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What has to be installed where the model is served apart from edgechat.
+    """What has to be installed to serve the model without edgechat.
 
     Attributes:
-        requirements: pip requirements, a line each.
-        constraints: pip constraints, a line each.
-        conda: The conda environment; None to make one of the requirements.
+        requirements: pip requirements, one per line.
+        constraints: pip constraints, one per line.
+        conda: The conda environment; None to derive it from the requirements.
     """
 
     requirements: tuple[str, ...]
@@ -67,7 +67,7 @@ class Environment:
 
 
 def carries_own_code() -> bool:
-    """Whether a model can carry edgechat's own package; a packaged binary has no source to give."""
+    """Whether a model can include edgechat's own package; a packaged binary has no source code."""
     return not getattr(sys, "frozen", False) and Path(edgechat.__file__).is_file()
 
 
@@ -78,13 +78,13 @@ def environment(
     *,
     with_code: bool,
 ) -> Environment:
-    """The environment that MLflow's three arguments ask for.
+    """Build the environment from MLflow's three arguments.
 
     Args:
         conda_env: A conda environment or the path of its YAML file.
-        pip_requirements: Lines, or the path of a requirements file, in place of the defaults.
-        extra_pip_requirements: The same, beside the defaults.
-        with_code: Whether the model carries edgechat's own code, so that only its requirements are needed.
+        pip_requirements: Lines, or the path of a requirements file, instead of the defaults.
+        extra_pip_requirements: The same, in addition to the defaults.
+        with_code: Whether the model includes edgechat's own code, so that only its requirements are needed.
 
     Raises:
         ModelError: Both a conda environment and requirements are given.
@@ -108,10 +108,10 @@ def environment(
 
 
 def scoring_requirements() -> list[str]:
-    """What has to be installed for a model that carries edgechat's code."""
+    """Return the requirements of a model that includes edgechat's code."""
     try:
         own = requirements_of("edgechat") or []
-    except PackageNotFoundError:  # running from a folder that was never installed
+    except PackageNotFoundError:  # running from a folder that is not installed
         own = list(_SCORING)
     from packaging.requirements import Requirement
 
@@ -130,22 +130,22 @@ def write_model(
     config: Mapping[str, Any],
     weights: Weights,
 ) -> None:
-    """Write the folder, or nothing.
+    """Write the folder, all or nothing.
 
     Args:
-        genai_folder: Holds genai_config.json, the graph with its weights, and the tokenizer.
-        path: The folder to write. It may exist, if nothing is in it or nothing but `genai_folder`.
+        genai_folder: The folder with genai_config.json, the graph with its weights, and the tokenizer.
+        path: The folder to write. It may exist if it is empty or contains only `genai_folder`.
         model: The `mlflow.models.Model` to complete and save.
-        env: The environment it is served in.
-        code: Python packages and modules to carry along; None for edgechat's own.
-        input_example: What MLflow takes as an example; None for none.
-        config: Settings of the load and defaults of the calls; see `load_model`.
-        weights: "move": the files leave `genai_folder`. "link": both folders share them; where the file system cannot
-            do that they are copied. "copy": two independent folders.
+        env: The environment to serve it in.
+        code: Python packages and modules to include; None for edgechat's own.
+        input_example: An example as MLflow takes it, or None.
+        config: Settings for loading and default parameters; see `load_model`.
+        weights: "move": the files are moved out of `genai_folder`. "link": hard links, or copies where the file system
+            does not support them. "copy": two independent folders.
 
     Raises:
-        ModelError: `genai_folder` is no ONNX GenAI folder, or `path` is taken.
-        StorageError: A file cannot be written; what this call made is removed again.
+        ModelError: `genai_folder` is not an ONNX GenAI folder, or `path` is taken.
+        StorageError: A file cannot be written; whatever this call created is removed again.
     """
     if not (genai_folder / "genai_config.json").is_file():
         raise ModelError("Not an ONNX GenAI folder", f"{genai_folder} has no genai_config.json.")
@@ -163,7 +163,7 @@ def write_model(
         model.model_size_bytes = _size(genai_folder)
         _add_flavors(model, config, place)
         model.save(path / "MLmodel")
-        _take(genai_folder, path / DATA, weights)
+        _transfer(genai_folder, path / DATA, weights)
         _write_fingerprint(path / DATA, model.metadata or {})
         write_manifest(path)
     except (OSError, StorageError) as error:
@@ -181,7 +181,7 @@ def write_model(
 
 
 def mlflow_is_missing() -> ModelError:
-    """The error of a packaged edgechat, which chats and has no MLflow in it."""
+    """Return the error of a packaged edgechat, which does not include MLflow."""
     return ModelError(
         "MLflow is missing",
         "This edgechat was put together without MLflow, and chats with what is on this device.",
@@ -190,9 +190,9 @@ def mlflow_is_missing() -> ModelError:
 
 
 def new_model(metadata: Mapping[str, Any]) -> Any:
-    """A fresh `mlflow.models.Model`.
+    """Create an `mlflow.models.Model`.
 
-    MLflow draws its time and id anew; a reproducible build (SOURCE_DATE_EPOCH) wants them the same each time.
+    MLflow generates a new time and id; a reproducible build (SOURCE_DATE_EPOCH) needs constant ones.
     """
     try:
         from mlflow.models import Model
@@ -202,16 +202,16 @@ def new_model(metadata: Mapping[str, Any]) -> Any:
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     if epoch.isdecimal():
         created = datetime.fromtimestamp(int(epoch), UTC)
-        told = json.dumps([metadata, epoch], sort_keys=True)
+        seed_text = json.dumps([metadata, epoch], sort_keys=True)
         identity = {
             "utc_time_created": created.strftime("%Y-%m-%d %H:%M:%S.%f"),
-            "model_uuid": hashlib.sha256(told.encode()).hexdigest()[:32],
+            "model_uuid": hashlib.sha256(seed_text.encode()).hexdigest()[:32],
         }
     return Model(signature=chat_signature(), **identity)
 
 
 def _add_flavors(model: Any, config: Mapping[str, Any], place: str) -> None:
-    """The words of mlflow.pyfunc.add_to_model, which cannot be imported without pandas."""
+    """Do what mlflow.pyfunc.add_to_model does, which cannot be imported without pandas."""
     code = {"code": place} if place else {}
     known = ("context", "threads", *(name for name in PARAMETERS if name not in ("n", "stream")))
     model.add_flavor(
@@ -221,7 +221,7 @@ def _add_flavors(model: Any, config: Mapping[str, Any], place: str) -> None:
         streamable=True,
         python_version=_PYTHON,
         env={"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
-        # MLflow drops settings at load that are not named here.
+        # MLflow ignores settings at load time that are not listed here.
         config={**dict.fromkeys(known), **config},
         **code,
     )
@@ -229,7 +229,7 @@ def _add_flavors(model: Any, config: Mapping[str, Any], place: str) -> None:
 
 
 def _write_code(code: Sequence[Path] | None, path: Path) -> str:
-    """Put the code into the model; return what is to go on the import path, "" for nothing."""
+    """Copy the code into the model; return the path to add to the import path, "" for none."""
     if code is None:
         _zip_own_code(path / OWN_CODE)
         return OWN_CODE
@@ -245,7 +245,7 @@ def _write_code(code: Sequence[Path] | None, path: Path) -> str:
 
 
 def _zip_own_code(target: Path) -> None:
-    """Python imports from an archive as from a folder. The same code gives the same bytes."""
+    """Put the package in an importable zip archive. The same code gives identical bytes."""
     target.parent.mkdir()
     package = Path(edgechat.__file__).parent
     with zipfile.ZipFile(target, "w") as archive:
@@ -255,30 +255,30 @@ def _zip_own_code(target: Path) -> None:
 
 
 def _write_fingerprint(folder: Path, metadata: Mapping[str, Any]) -> None:
-    """Put what the model says in numbers beside it, so that every device can see whether it says the same there.
+    """Add the model's fingerprint, so that every device can check its predictions.
 
-    A model that cannot be run here has none, and keeps the one that came with it.
+    A model that cannot run here gets none, and keeps one that came with it.
     """
     if reference_of(metadata.get("source_sha256")) is not None:
-        return  # its numbers come with edgechat
+        return  # its fingerprint ships with edgechat
     try:
-        taken = take_fingerprint(folder, fingerprint.read(folder))
+        fingerprint_taken = take_fingerprint(folder, fingerprint.read(folder))
     except EdgechatError as error:
         log.info("no fingerprint: %s", error)
         return
-    write_atomically(folder / fingerprint.FINGERPRINT, fingerprint.serialize(taken))
+    write_atomically(folder / fingerprint.FINGERPRINT, fingerprint.serialize(fingerprint_taken))
 
 
 def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def _take(source: Path, target: Path, weights: Weights) -> None:
-    """Bring the files of `source` to `target`; where that fails, `source` is still whole."""
+def _transfer(source: Path, target: Path, weights: Weights) -> None:
+    """Transfer the files of `source` to `target`; on failure `source` is still complete."""
     if source.resolve() == target.resolve():
         return
     files = [file for file in source.rglob("*") if file.is_file()]
-    # A link that is moved may point nowhere afterwards: what it points to is copied instead.
+    # A symbolic link may break when it is moved, so its target is copied instead.
     if weights == "move" and not source.is_symlink() and not any(file.is_symlink() for file in files):
         try:
             source.rename(target)
@@ -302,7 +302,7 @@ def _copy(files: Iterable[Path], source: Path, target: Path, *, link: bool = Fal
 
 def _undo(path: Path, genai_folder: Path, *, existed: bool) -> None:
     if not genai_folder.exists() and (path / DATA).exists():
-        shutil.move(path / DATA, genai_folder)  # what was moved in goes back before the rest is removed
+        shutil.move(path / DATA, genai_folder)  # restore moved files before removing the rest
     if not existed:
         shutil.rmtree(path, ignore_errors=True)
         return
@@ -324,7 +324,7 @@ def _linked(file: Path, to: Path) -> bool:
 
 
 def _write_environment(path: Path, env: Environment) -> None:
-    """The environment MLflow makes where it serves the model apart; a model of one's own Python needs none of it."""
+    """Write the environment MLflow creates for serving the model separately; it is not needed in one's own Python."""
     import yaml
 
     lines = [*env.requirements, *(["-c constraints.txt"] if env.constraints else [])]

@@ -1,7 +1,7 @@
-"""The model as MLflow's doors use it: prompts in and texts out, or messages in and chat answers out.
+"""OpenAI-style predict over a loaded model: prompts to texts, or messages to chat answers.
 
-Scoring has the process to itself, so the engine runs in it and no worker is started. The answers are those of OpenAI's
-chat API, as MLflow's `llm/v1/chat` has them. pandas and mlflow must never be imported here.
+Scoring has the process to itself, so the engine runs in it without a worker. Answers follow OpenAI's chat API, as in
+MLflow's `llm/v1/chat`. pandas and mlflow must never be imported here.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class _Load(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def read_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A model_config as arguments of the load and defaults of the calls.
+    """Split a model_config into load arguments and default call parameters.
 
     Raises:
-        ModelError: A setting is not usable; it would otherwise only show with the first call.
+        ModelError: A setting is invalid, which would otherwise only show on the first call.
     """
     load = {name: config[name] for name in _Load.__struct_fields__ if config.get(name) is not None}
     defaults = {name: value for name, value in config.items() if name not in _Load.__struct_fields__}
@@ -47,9 +47,9 @@ def read_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, An
 
 
 class ChatModel:
-    """A loaded model; what `edgechat.flavor.load_model` returns.
+    """A loaded model, as returned by `edgechat.flavor.load_model`.
 
-    It may be called from several threads: the model writes one reply at a time, or one batch, and the others wait.
+    It is thread-safe: the model generates one reply or one batch at a time, and other callers wait.
     """
 
     def __init__(self, model: GenaiModel, defaults: Mapping[str, Any] | None = None) -> None:
@@ -57,7 +57,7 @@ class ChatModel:
 
         Args:
             model: The loaded engine.
-            defaults: Parameters for calls that do not set them; see `calls.Parameters`.
+            defaults: Default parameters for calls; see `requests.Parameters`.
         """
         self._model = model
         self._defaults = defaults
@@ -72,16 +72,16 @@ class ChatModel:
         """Answer every prompt and every conversation.
 
         Args:
-            data: {"prompt": text or texts}, {"messages": [...]}, a list of such, or a frame with such columns. A row
-                may also hold the parameters, which win over `params`.
-            params: See `calls.Parameters`.
+            data: {"prompt": text or texts}, {"messages": [...]}, a list of these, or a frame with such columns. A row
+                may also contain parameters, which override `params`.
+            params: See `requests.Parameters`.
 
         Returns:
-            In order, a text for each prompt and for each conversation an answer of the chat API: `id`, `object`,
-            `created`, `model`, `choices` (n of them) and `usage`. Always a list, also for one.
+            In order, a text for each prompt, and for each conversation an answer in the chat API's format: `id`,
+            `object`, `created`, `model`, `choices` (n of them) and `usage`. Always a list, even for a single row.
 
         Raises:
-            RequestError: A row holds no prompt, or one that cannot be answered.
+            RequestError: A row has no prompt, or one that cannot be answered.
             EngineError: The engine failed.
         """
         calls = read_calls(data, self._defaults, params)
@@ -91,15 +91,15 @@ class ChatModel:
         return [self._answer(call, [next(replies) for _ in range(call.n)]) for call in calls]
 
     def predict_stream(self, data: Any, params: Mapping[str, Any] | None = None) -> Iterator[Any]:
-        """The same for one prompt or one conversation, as it is written.
+        """Answer a single prompt or conversation as a stream.
 
         Returns:
-            Pieces of text for a prompt; for a conversation chunks of the chat API, the last of each choice with its
-            `finish_reason` and the very last with the `usage`. With n > 1 one choice follows the other.
+            Pieces of text for a prompt; for a conversation, chunks in the chat API's format, where the last one of each
+            choice has its `finish_reason` and the final one the `usage`. With n > 1, choices follow one another.
 
         Raises:
             RequestError: There is not exactly one prompt, or see `predict`.
-            EngineError: The engine failed; also while the pieces are read.
+            EngineError: The engine failed, possibly during iteration.
         """
         calls = read_calls(data, self._defaults, params)
         if len(calls) != 1:
@@ -112,7 +112,7 @@ class ChatModel:
                 yield event.text
 
     def _events(self, request: Request) -> Iterator[Event]:
-        """Write a reply in a thread, as fast as it comes: the model is free again however slowly somebody reads."""
+        """Generate a reply in a thread at full speed, so that a slow consumer does not block the model."""
         events: SimpleQueue[Event | Exception] = SimpleQueue()
         left = threading.Event()
 
@@ -174,7 +174,7 @@ class ChatModel:
 
 
 def _usage(usages: list[Usage]) -> dict[str, Any]:
-    """Tokens of all choices of one answer; their common prompt is counted once, as the chat API does."""
+    """Return the token counts over all choices of an answer; their common prompt counts once, as in the chat API."""
     prompt, completion = usages[0].prompt, sum(usage.completion for usage in usages)
     return {
         "prompt_tokens": prompt,

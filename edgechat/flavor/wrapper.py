@@ -1,8 +1,8 @@
-"""The custom Python wrapper of the Phi-3 cookbook: an `mlflow.pyfunc.PythonModel` around an ONNX GenAI folder.
+"""The custom Python wrapper from the Phi-3 cookbook: an `mlflow.pyfunc.PythonModel` around an ONNX GenAI folder.
 
-It takes a prompt and gives a text. MLflow pickles an instance of it, which holds nothing; the model is an artifact
-beside it, so that edgechat opens the logged folder without unpickling anything. New models are better saved with
-`edgechat.flavor`, which needs no pickle and answers the chat API too.
+It maps a prompt to text. MLflow pickles an empty instance of it; the model is a separate artifact, so edgechat opens
+the logged folder without unpickling anything. New models are better saved with `edgechat.flavor`, which needs no pickle
+and also supports the chat API.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from mlflow.pyfunc import PythonModel
 from edgechat.chat.conversation import Message
 from edgechat.engine.protocol import Request, Sampling
 from edgechat.errors import ModelError, RequestError
-from edgechat.flavor.pyfunc import told_by_mlflow
+from edgechat.flavor.pyfunc import mlflow_errors
 from edgechat.settings.loader import ContextTokens, Temperature
 
 ARTIFACT = "phi3-mini-onnx"
-"""The artifact that holds the ONNX GenAI folder, by the cookbook's name."""
+"""The artifact with the ONNX GenAI folder, named as in the cookbook."""
 
 
 class _Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,20 +33,19 @@ class _Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Phi3Model(PythonModel):  # type: ignore[misc]  # mlflow carries no types
     """Answers prompts, each a string or a list of strings.
 
-    A prompt that ends by opening the model's reply, as the cookbook's do, is taken as it stands, with control tokens:
-    `<|system|>You are kind.<|end|><|user|>Hello<|end|><|assistant|>`. Any other is put into the model's form as the
-    message of a user. Whoever passes on what strangers type should do so through `edgechat.flavor`, where no typed text
-    becomes a control token.
+    A prompt that ends by opening the model's reply, as in the cookbook, is used as it is, including control tokens:
+    `<|system|>You are kind.<|end|><|user|>Hello<|end|><|assistant|>`. Any other is formatted as a user message. For
+    untrusted input use `edgechat.flavor`, where typed text never becomes a control token.
 
     Settings come from `model_config`: `max_length`, the tokens of prompt and answer together (300), and `temperature`
     (0.2; 0 is greedy).
     """
 
     def load_context(self, context: Any) -> None:
-        """Load the model; MLflow calls this once. Raises MlflowException."""
+        """Load the model; called once by MLflow. Raises MlflowException."""
         from edgechat.engine.genai import GenaiModel
 
-        with told_by_mlflow():
+        with mlflow_errors():
             settings = _settings(context.model_config or {})
             folder = context.artifacts.get(ARTIFACT)
             if folder is None:
@@ -60,16 +59,16 @@ class Phi3Model(PythonModel):  # type: ignore[misc]  # mlflow carries no types
             pieces = self._model.form.pieces([Message("user", "a")])
             control = max(place for place, piece in enumerate(pieces) if piece.kind == "control")
             self._opening = "".join(piece.text for piece in pieces[control:]).strip()
-            self._busy = threading.Lock()  # a server calls from several threads, and the model has one KV cache
+            self._busy = threading.Lock()  # servers call from several threads, but the model has one KV cache
 
-    # MLflow reads a type hint of the input as a schema, of which there is none for what this takes.
+    # MLflow interprets a type hint of the input as a schema, and there is none for this input.
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Answer every prompt, in order.
 
         Args:
-            context: MLflow's; not used.
+            context: MLflow's context; not used.
             model_input: A frame or dictionary with `prompt`, or the prompts themselves.
-            params: Not used; the settings are the model's.
+            params: Not used; settings come from the model.
 
         Returns:
             A text for each prompt.
@@ -80,7 +79,7 @@ class Phi3Model(PythonModel):  # type: ignore[misc]  # mlflow carries no types
         from edgechat.engine.detokenizer import collect
         from edgechat.flavor.requests import read_calls
 
-        with told_by_mlflow():
+        with mlflow_errors():
             calls = read_calls(model_input, {"temperature": self._sampling.temperature})
             if any(call.chat for call in calls):
                 raise RequestError("This model takes prompts", "Messages were given.", 'Give {"prompt": "..."}.')

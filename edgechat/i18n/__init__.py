@@ -1,1 +1,1 @@
-"""The interface's words in the user's language."""
+"""Translation of the interface."""

@@ -1,9 +1,8 @@
-"""The interface's words in the user's language: gettext, and the one place that chooses.
+"""Translates the interface into the user's language with gettext, and selects that language.
 
-Source texts are English and are the keys of the catalogues in `edgechat/i18n/locale`. What is written where no
-language is chosen yet (class bodies, constants) is marked with `N_` and translated with `_` where it is shown. Text
-of a user or a model must never come here. In English nothing is read and nothing imported: the start must not pay for
-translation.
+Source texts are English and are the keys of the catalogues in `edgechat/i18n/locale`. Text in class bodies and
+constants, where no language is selected yet, is marked with `N_` and translated with `_` where it is shown. Text from a
+user or a model must never come here. In English nothing is read or imported: startup must not pay for translation.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ VARIABLES = ("EDGECHAT_LANGUAGE", "LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
 _RIGHT_TO_LEFT = {"ar", "fa", "he", "ur", "yi"}
 
 
-class _Spoken:
-    """The language in use; it is asked of the locale when the first text is wanted, unless one was chosen before."""
+class _Current:
+    """The current language; determined from the locale when the first text is needed, unless selected before."""
 
     language = ""
     catalogue: gettext.GNUTranslations | None = None
@@ -37,142 +36,145 @@ class _Spoken:
 
 
 def use(language: str | None = None) -> str:
-    """Choose the language for the whole process.
+    """Select the language for the whole process.
 
     Args:
-        language: A code such as "he" or "pt_BR"; None or "auto" asks the variables (EDGECHAT_LANGUAGE, LANGUAGE,
-            LC_ALL, LC_MESSAGES, LANG) and, on Windows without them, the system.
+        language: A code such as "he" or "pt_BR"; None or "auto" uses the variables (EDGECHAT_LANGUAGE, LANGUAGE,
+            LC_ALL, LC_MESSAGES, LANG) and, on Windows without them, the system's language.
 
     Returns:
-        The code of the language in use: the first wanted one that there is a catalogue of, else "en".
+        The code of the selected language: the first requested one with a catalogue, else "en".
     """
-    wanted = [language] if language and language != "auto" else list(_of_the_user(os.environ))
-    _Spoken.language, path = _first_known(wanted)
-    _Spoken.catalogue = _Spoken.templates = _Spoken.sources = None
+    requested = [language] if language and language != "auto" else list(_requested_languages(os.environ))
+    _Current.language, path = _first_known(requested)
+    _Current.catalogue = _Current.templates = _Current.sources = None
     if path is not None:
-        import gettext  # only who reads another language pays for it
+        import gettext  # not needed in English
 
         with path.open("rb") as file:
-            _Spoken.catalogue = gettext.GNUTranslations(file)
-    return _Spoken.language
+            _Current.catalogue = gettext.GNUTranslations(file)
+    return _Current.language
 
 
 def language() -> str:
-    """The code of the language in use."""
-    return _Spoken.language or use()
+    """Return the code of the current language."""
+    return _Current.language or use()
 
 
 def right_to_left() -> bool:
-    """Whether the interface's words are written from right to left."""
+    """Whether the interface is written from right to left."""
     return language().partition("_")[0] in _RIGHT_TO_LEFT
 
 
 def languages() -> list[str]:
-    """The codes of all languages there are, English first."""
+    """Return the codes of all available languages, English first."""
     return [SOURCE, *sorted(path.parent.parent.name for path in FOLDER.glob(f"*/LC_MESSAGES/{DOMAIN}.mo"))]
 
 
 def is_known(code: str) -> bool:
-    """Whether there are words in that language."""
+    """Whether a language is available."""
     return code.replace("-", "_").partition("_")[0].lower() == SOURCE or _first_known([code])[1] is not None
 
 
 def is_chosen() -> bool:
-    """Whether a language was chosen or asked for already."""
-    return bool(_Spoken.language)
+    """Whether a language has been selected or determined."""
+    return bool(_Current.language)
 
 
 def _(text: str) -> str:
-    """A source text in the language in use."""
-    if not _Spoken.language:
+    """Translate a source text."""
+    if not _Current.language:
         use()
-    catalogue = _Spoken.catalogue
+    catalogue = _Current.catalogue
     return catalogue.gettext(text) if catalogue is not None and text else text
 
 
 def ngettext(one: str, many: str, count: int) -> str:
-    """The form for a number of things."""
-    if not _Spoken.language:
+    """Translate a text that depends on a number."""
+    if not _Current.language:
         use()
-    if _Spoken.catalogue is not None:
-        return _Spoken.catalogue.ngettext(one, many, count)
+    if _Current.catalogue is not None:
+        return _Current.catalogue.ngettext(one, many, count)
     return one if count == 1 else many
 
 
 def counted(number: int, one: str, many: str = "") -> str:
-    """A number of things in English, for what is not translated: "1 chat", "2,000 chats".
+    """Format a number of things in English, for untranslated text: "1 chat", "2,000 chats".
 
     Args:
-        number: How many.
-        one: What one is called.
-        many: What several are called, if it is not that with an s.
+        number: The number.
+        one: The singular.
+        many: The plural, if it is not formed with an s.
     """
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def told(text: str) -> str:
-    """A text that is put together already, such as an error's words, in the language in use; as it is if unknown.
+def translate_error(text: str) -> str:
+    """Translate an already formatted text, such as an error message; unchanged if unknown.
 
-    Errors are raised, logged, sent between processes and kept in English; here, where one is shown, its source text is
-    recognised and what stands in it goes into the translation. It is for errors: `_` costs less and is never wrong.
+    Errors are raised, logged, sent between processes and stored in English. When one is shown, its source text is
+    recognised and the values in it are inserted into the translation. Only for errors: `_` is cheaper and always exact.
     """
-    if not _Spoken.language:
+    if not _Current.language:
         use()
-    if _Spoken.catalogue is None or not text:
+    if _Current.catalogue is None or not text:
         return text
-    if _Spoken.templates is None:
+    if _Current.templates is None:
         from edgechat.i18n.error_messages import (
             Templates,  # regular expressions that only errors in another language need
         )
 
-        _Spoken.templates = Templates(_Spoken.catalogue)
-    return _Spoken.templates.translate(text)
+        _Current.templates = Templates(_Current.catalogue)
+    return _Current.templates.translate(text)
 
 
 def source_of(text: str) -> str:
-    """The English text behind one that is put together already, for what is kept; as it is if unknown.
+    """Return the English source of an already formatted text, for storing it; unchanged if unknown.
 
-    Some errors are put into words where they are raised. Kept like that, they would speak that language for ever.
+    Some errors are formatted in the user's language where they are raised. Stored like that, they could not be
+    translated to another one later.
     """
-    if not _Spoken.language:
+    if not _Current.language:
         use()
-    if _Spoken.catalogue is None or not text:
+    if _Current.catalogue is None or not text:
         return text
-    if _Spoken.sources is None:
+    if _Current.sources is None:
         from edgechat.i18n.error_messages import Templates
 
-        _Spoken.sources = Templates(_Spoken.catalogue, back=True)
-    return _Spoken.sources.translate(text)
+        _Current.sources = Templates(_Current.catalogue, back=True)
+    return _Current.sources.translate(text)
 
 
-def retold(kept: str) -> str:
-    """The words of an error that was kept, a title and a message, in the language in use."""
+def translate_stored_error(stored: str) -> str:
+    """Translate a stored error, consisting of a title and a message."""
     at = -1
-    while (at := kept.find(". ", at + 1)) >= 0:
-        title = kept[:at]
-        if (words := told(title)) != title:
-            return f"{words}. {told(kept[at + 2 :])}"
-    whole = told(kept.removesuffix("."))
-    return f"{whole}." if kept.endswith(".") and not whole.endswith(".") else whole
+    while (at := stored.find(". ", at + 1)) >= 0:
+        title = stored[:at]
+        if (translated := translate_error(title)) != title:
+            return f"{translated}. {translate_error(stored[at + 2 :])}"
+    whole = translate_error(stored.removesuffix("."))
+    return f"{whole}." if stored.endswith(".") and not whole.endswith(".") else whole
 
 
-def in_words(title: str, message: str = "", hint: str = "") -> str:
-    """The words of an error in one line, in the language in use."""
-    return " ".join(part for part in (f"{told(title)}.", told(message), told(hint)) if part)
+def format_error(title: str, message: str = "", hint: str = "") -> str:
+    """Format an error on one line in the current language."""
+    return " ".join(
+        part for part in (f"{translate_error(title)}.", translate_error(message), translate_error(hint)) if part
+    )
 
 
 def N_(text: str) -> str:  # noqa: N802 - the name gettext's tools look for
-    """Mark a source text that is translated later."""
+    """Mark a source text for translation later."""
     return text
 
 
-def _of_the_user(variables: Mapping[str, str]) -> Iterator[str]:
-    """The languages that the environment asks for, the wanted one first."""
+def _requested_languages(variables: Mapping[str, str]) -> Iterator[str]:
+    """Yield the languages requested by the environment, preferred first."""
     if own := variables.get(VARIABLES[0]):
         yield own
         return
     locale = next((value for name in VARIABLES[2:] if (value := variables.get(name))), "")
-    if locale.partition(".")[0] in ("C", "POSIX"):  # asks for no language at all, as gettext has it
+    if locale.partition(".")[0] in ("C", "POSIX"):  # requests no language, as in gettext
         return
     if several := variables.get(VARIABLES[1]):
         yield from several.split(":")
@@ -185,14 +187,14 @@ def _of_the_user(variables: Mapping[str, str]) -> Iterator[str]:
         yield windows_locale.get(ctypes.windll.kernel32.GetUserDefaultUILanguage(), "")
 
 
-def _first_known(wanted: Sequence[str]) -> tuple[str, Path | None]:
-    """The first language there is, from "he_IL.UTF-8@euro" or "he-IL", and its catalogue; English has none."""
-    for name in wanted:
+def _first_known(requested: Sequence[str]) -> tuple[str, Path | None]:
+    """Return the first available language, from "he_IL.UTF-8@euro" or "he-IL", and its catalogue; English has none."""
+    for name in requested:
         code = name.partition(".")[0].partition("@")[0].replace("-", "_")
         base = code.partition("_")[0].lower()
         if base == SOURCE:
             break
-        base = {"iw": "he"}.get(base, base)  # what Hebrew was called once, and still is by some systems
+        base = {"iw": "he"}.get(base, base)  # an old code for Hebrew that some systems still use
         for known in (code, base):
             path = FOLDER / known / "LC_MESSAGES" / f"{DOMAIN}.mo"
             if known.replace("_", "").isalnum() and path.is_file():

@@ -1,8 +1,8 @@
-"""Texts that are put together already, found again among their source texts.
+"""Translates texts that are already formatted, by finding their source texts.
 
-An error is raised in English, a hundred calls below whoever shows it and often in another process; it is kept in the
-history in English too. Its source text stands in the catalogue with its places in braces, so that it can be recognised
-where it is shown. This must never fail: a text that is not recognised is shown as it is.
+An error is raised in English, far from where it is shown and often in another process, and stored in the history in
+English too. The catalogue has its source text with placeholders in braces, so it can be recognised when it is shown.
+This must never fail: an unrecognised text is shown unchanged.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ PLACE = re.compile(r"\{(\w+)(?::[^{}]*)?\}")
 
 
 class Templates:
-    """The texts with places of one catalogue."""
+    """The texts with placeholders in one catalogue."""
 
     def __init__(self, catalogue: GNUTranslations, *, back: bool = False) -> None:
-        """Find them.
+        """Collect the texts.
 
         Args:
-            catalogue: Whose texts are looked for.
-            back: Go from the catalogue's language to the source texts.
+            catalogue: The catalogue.
+            back: Translate from the catalogue's language to the source texts.
         """
         entries = [(words, text) if back else (text, words) for text, words in _entries(catalogue)]
         self._whole = dict(entries)
-        # Of several that fit, the one that says most is the right one.
+        # If several match, the most specific one is right.
         self._known = sorted(
             ((max(PLACE.split(text)[::2], key=len), text, words) for text, words in entries if PLACE.search(text)),
             key=lambda known: -len("".join(PLACE.split(known[1])[::2])),
         )
 
     def translate(self, text: str) -> str:
-        """The text in the catalogue's language, or as it is if it is none of its texts.
+        """Translate a text; unchanged if it is not in the catalogue.
 
-        Places within it that are texts of the catalogue themselves are translated too.
+        Values inserted into it are translated too if they are in the catalogue.
         """
         if (whole := self._whole.get(text)) is not None:
             return whole
         for longest, source, words in self._known:
-            if len(longest) < 3 or longest not in text:  # a few letters fit everything
+            if len(longest) < 3 or longest not in text:  # a few letters match anything
                 continue
             found = _pattern(source).fullmatch(text)
             if found is not None:
@@ -58,21 +58,21 @@ class Templates:
 
 
 def _entries(catalogue: GNUTranslations) -> list[tuple[str, str]]:
-    # The one thing gettext does not offer: which texts it has. The attribute is as old as the module.
+    # gettext does not offer a way to list its texts. The attribute is as old as the module.
     table: dict[object, str] = getattr(catalogue, "_catalog", {})
     return [(text, words) for text, words in table.items() if isinstance(text, str) and text and words]
 
 
 def _pattern(source: str) -> re.Pattern[str]:
-    seen: set[str] = set()
+    used: set[str] = set()
 
     def part(number: int, piece: str) -> str:
         if not number % 2:
             return re.escape(piece)
         name = f"p_{piece}"
-        if name in seen:
+        if name in used:
             return f"(?P={name})"
-        seen.add(name)
+        used.add(name)
         return f"(?P<{name}>.+?)"
 
     return re.compile("".join(part(number, piece) for number, piece in enumerate(PLACE.split(source))), re.DOTALL)

@@ -32,9 +32,9 @@ def history_for(config: Config, tell: Callable[[str], None]) -> HistoryStore:
         try:
             return open_history(tell)
         except StorageError as error:
-            from edgechat.i18n.catalog import _, in_words
+            from edgechat.i18n.catalog import _, format_error
 
-            tell(in_words(error.title, error.message, error.hint))
+            tell(format_error(error.title, error.message, error.hint))
             tell(_("Until then nothing of this chat is kept: it is gone when you quit."))
     return HistoryStore.in_memory()
 

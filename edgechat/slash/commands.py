@@ -1,7 +1,7 @@
-"""Slash commands: their names, what they take, how a line is understood and how it is completed.
+"""The table of slash commands: names and arguments, parsing and completion.
 
-The terminal interface and the plain mode share this table, and neither keeps a list of its own. Nothing here runs a
-command (see `slash.runner`) or knows an interface.
+The terminal interface and the plain mode share this table, and neither has a list of its own. Nothing here runs a
+command (see `slash.handlers`) or depends on an interface.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from edgechat.i18n.catalog import N_, _
 from edgechat.slash import is_command
 
 MOST_OFFERED = 50
-"""Completions that are offered at a time."""
+"""Maximum number of completions offered at a time."""
 
 EXPORT_FORMATS = {"markdown": ".md", "json": ".json", "openai": ".jsonl", "phi3": ".txt"}
-"""Forms in which a chat can be written, and how their files end."""
+"""Export formats and their file suffixes."""
 
 POLICIES = ("ask", "oldest", "summarise")
 SETTINGS = tuple(setting.name for setting in fields(ChatSettings))
-"""What one chat may have otherwise than the user's settings."""
+"""Settings that a single chat can override."""
 
 
 class Takes(Enum):
-    """What the first word after a command is, for completing it."""
+    """The type of a command's first argument, for completion."""
 
     NOTHING = auto()
     WORDS = auto()
@@ -46,10 +46,10 @@ class Command:
     """One command.
 
     Attributes:
-        name: Without the slash.
-        arguments: What follows it, as help shows it; optional parts are in square brackets.
+        name: Name without the slash.
+        arguments: Its arguments as shown in help; optional ones are in square brackets.
         help: What it does, in English; translated where it is shown.
-        takes: How the argument is completed.
+        takes: The type of its argument, for completion.
         aliases: Other names.
     """
 
@@ -61,12 +61,12 @@ class Command:
 
     @property
     def usage(self) -> str:
-        """The command as it is written."""
+        """The command line syntax."""
         return f"/{self.name} {self.arguments}".rstrip()
 
     @property
     def needs_more(self) -> bool:
-        """Whether it can do nothing without an argument."""
+        """Whether it requires an argument."""
         return bool(self.arguments) and not self.arguments.startswith("[")
 
 
@@ -127,17 +127,17 @@ _BY_NAME = {name: command for command in COMMANDS for name in (command.name, *co
 
 
 class SlashError(EdgechatError):
-    """A command cannot be understood."""
+    """A command is not understood."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A command that was written.
+    """A parsed command line.
 
     Attributes:
-        command: Which.
-        argument: All that follows its name, without the white space around it.
-        line: The command as it was written.
+        command: The command.
+        argument: Everything after its name, stripped.
+        line: The line as typed.
     """
 
     command: Command
@@ -146,10 +146,10 @@ class Call:
 
 
 def parse(text: str) -> Call:
-    """Understand a command.
+    """Parse a command line.
 
     Raises:
-        SlashError: There is no such command, or it lacks what it needs.
+        SlashError: There is no such command, or an argument is missing.
     """
     word, _space, argument = _split(text)
     command = find(word)
@@ -172,19 +172,19 @@ def parse(text: str) -> Call:
 
 
 def find(word: str) -> Command | None:
-    """The command of that name, with or without its slash."""
+    """Return the command with that name, with or without its slash."""
     return _BY_NAME.get(word.removeprefix("/").lower())
 
 
 def _split(text: str) -> tuple[str, str, str]:
-    """The command's name, the white space after it, and the rest."""
+    """Split into the command's name, the white space after it, and the rest."""
     rest = text[1:]
     end = next((n for n, character in enumerate(rest) if character.isspace()), len(rest))
     return rest[:end], rest[end : end + 1], rest[end + 1 :]
 
 
 def _unknown(word: str) -> SlashError:
-    import difflib  # for those who err
+    import difflib  # only needed for errors
 
     near = difflib.get_close_matches(word.lower(), _BY_NAME, n=1, cutoff=0.5)
     hint = _("Did you mean /{name}?").format(name=near[0]) if near else _("/help shows all commands.")
@@ -197,12 +197,12 @@ def _unknown(word: str) -> SlashError:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One way to go on.
+    """One completion.
 
     Attributes:
-        text: What comes in the place of what is being completed; a space at its end waits for more.
-        help: A few words about it; may be empty.
-        whole: Whether nothing more can follow, so that it may be obeyed at once.
+        text: The replacement for what is being completed; a trailing space means that more follows.
+        help: A short explanation; may be empty.
+        whole: Whether the command is complete, so that it can be run immediately.
     """
 
     text: str
@@ -212,11 +212,11 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Completions:
-    """Ways to go on with a line.
+    """Completions of a line.
 
     Attributes:
-        start: Where in the line what they replace begins; it ends where the cursor is.
-        items: The best first; empty where there are none.
+        start: Start of the replaced part of the line; it ends at the cursor.
+        items: Best first; empty if there are none.
     """
 
     start: int = 0
@@ -224,7 +224,7 @@ class Completions:
 
 
 def complete(line: str) -> Completions:
-    """Ways to go on with the line in front of the cursor. Looks into folders where a file is named; see `is_quick`."""
+    """Complete the line before the cursor. File arguments are looked up on disk; see `is_quick`."""
     if not is_command(line) or "\n" in line:
         return Completions()
     word, space, argument = _split(line)
@@ -238,7 +238,7 @@ def complete(line: str) -> Completions:
 
 
 def is_quick(line: str) -> bool:
-    """Whether completing the line asks neither the disk nor the model store."""
+    """Whether completing the line accesses neither the disk nor the model store."""
     word, space, _argument = _split(line)
     command = find(word)
     return not space or command is None or command.takes not in (Takes.FILE, Takes.MODEL, Takes.PERSONA)
@@ -253,28 +253,28 @@ def _names(word: str) -> Iterable[Completion]:
         yield Completion(f"/{command.name}{space}", _(command.help), whole=not space)
 
 
-def _arguments(takes: Takes, begun: str) -> Iterable[Completion]:
+def _arguments(takes: Takes, typed: str) -> Iterable[Completion]:
     match takes:
         case Takes.COMMAND:
-            begun = begun.removeprefix("/")
-            return (Completion(c.name, _(c.help), whole=True) for c in COMMANDS if c.name.startswith(begun))
+            typed = typed.removeprefix("/")
+            return (Completion(c.name, _(c.help), whole=True) for c in COMMANDS if c.name.startswith(typed))
         case Takes.FILE:
-            return _files(begun)
+            return _files(typed)
         case Takes.MODEL:
-            return (Completion(name, whole=True) for name in _models() if name.startswith(begun))
+            return (Completion(name, whole=True) for name in _models() if name.startswith(typed))
         case Takes.PERSONA:
-            return (Completion(name, title, whole=True) for name, title in _personas() if name.startswith(begun))
+            return (Completion(name, title, whole=True) for name, title in _personas() if name.startswith(typed))
         case Takes.SETTING:
-            return _words(begun, SETTINGS)
+            return _matching(typed, SETTINGS)
         case Takes.POLICY:
-            return _words(begun, POLICIES, whole=True)
+            return _matching(typed, POLICIES, whole=True)
         case Takes.FORMAT:
-            return _words(begun, tuple(EXPORT_FORMATS))
+            return _matching(typed, tuple(EXPORT_FORMATS))
     return ()
 
 
-def _words(begun: str, words: Sequence[str], *, whole: bool = False) -> Iterable[Completion]:
-    return (Completion(word if whole else f"{word} ", whole=whole) for word in words if word.startswith(begun))
+def _matching(typed: str, words: Sequence[str], *, whole: bool = False) -> Iterable[Completion]:
+    return (Completion(word if whole else f"{word} ", whole=whole) for word in words if word.startswith(typed))
 
 
 def _models() -> tuple[str, ...]:
@@ -292,9 +292,9 @@ def _personas() -> Iterable[tuple[str, str]]:
     return [(persona.name, persona.title) for persona in all_personas()[0]]
 
 
-def _files(begun: str) -> Iterable[Completion]:
-    """The files and folders whose path begins so; folders end with a slash. Hidden ones only where a dot is written."""
-    folder, slash, name = begun.rpartition("/")
+def _files(typed: str) -> Iterable[Completion]:
+    """Complete a path; folders end with a slash. Hidden entries are included only after a dot."""
+    folder, slash, name = typed.rpartition("/")
     try:
         where = Path(folder + slash).expanduser() if slash else Path()
         with_hidden = name.startswith(".")
@@ -306,5 +306,5 @@ def _files(begun: str) -> Iterable[Completion]:
     except (OSError, RuntimeError, ValueError):
         return
     for is_file, entry in found[:MOST_OFFERED]:
-        if entry.isprintable():  # a name with control characters is attached by dropping it
+        if entry.isprintable():  # names with control characters can only be attached by dropping them
             yield Completion(f"{folder}{slash}{entry}{'' if is_file else '/'}", whole=is_file)

@@ -1,4 +1,4 @@
-"""The commands about edgechat itself: its log, and the check of everything."""
+"""Commands about edgechat itself: its log, and the doctor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgechat.runtime import logs
 from edgechat.slash.interface import Front
 
 MOST_LOGGED = 50
-"""Lines of the log that are told."""
+"""Maximum number of log lines shown."""
 
 
 async def show_log(front: Front, _argument: str) -> None:

@@ -1,4 +1,4 @@
-"""The commands about files: what goes along with a message, and what a chat is written to."""
+"""Commands about files: attaching to a message, and exporting a chat."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ async def read(front: Front, argument: str) -> None:
 
 
 async def read_for(session: Session, path: Path) -> tuple[Attachment, int | None]:
-    """A text file and its tokens, for the next message; None where the model cannot be asked just now.
+    """Read a text file for the next message and count its tokens; None if the model is not available.
 
     Raises:
-        AttachmentError: It cannot be read, is not text, or no context of this model could hold it.
+        AttachmentError: It cannot be read, is not text, or exceeds any context of this model.
     """
     attachment = await asyncio.to_thread(read_file, path)
     tokens, info = await session.count(attachment.block), session.info
@@ -37,13 +37,13 @@ async def read_for(session: Session, path: Path) -> tuple[Attachment, int | None
 
 
 def parsed_path(argument: str) -> Path:
-    """A path as a person writes it: as it is, or in quotes."""
+    """Return a path as typed, with or without quotes."""
     for quote in ("'", '"'):
         if len(argument) > 1 and argument[0] == argument[-1] == quote:
             argument = argument[1:-1]
     try:
         return Path(argument).expanduser()
-    except RuntimeError as error:  # a ~ without a home
+    except RuntimeError as error:  # ~ without a home
         raise StorageError(_("There is no such folder"), f"{argument}: {error}.", _("Write the whole path.")) from error
 
 
@@ -69,7 +69,7 @@ async def export(front: Front, argument: str) -> None:
 
 
 def export_target(argument: str) -> tuple[Format, Path | None]:
-    """The form and the file of `/export`: each may be left out, and a file's ending tells the form."""
+    """Return format and file of `/export`, both optional; a file's suffix determines the format."""
     word, _space, rest = argument.partition(" ")
     path = parsed_path(rest.strip() if word in EXPORT_FORMATS else argument) if argument else None
     if path is not None and not path.name:
@@ -90,5 +90,5 @@ def _write_new(path: Path, text: str) -> None:
     except FileExistsError:
         raise
     except BaseException:
-        path.unlink(missing_ok=True)  # half a chat, which would stand in the way of the whole one
+        path.unlink(missing_ok=True)  # a partial file would block the next attempt
         raise

@@ -1,7 +1,7 @@
-"""What each slash command does, for any interface: it asks the session and tells what came of it.
+"""Implements the slash commands for any interface: calls the session and reports the results.
 
-An interface is a `Front`. What it does in a way of its own it overtakes before it calls `obey`. Nothing here prints,
-and no failure leaves as anything but an EdgechatError.
+An interface is a `Front`. It handles commands it implements itself before calling `run_command`. Nothing here prints,
+and every failure is an EdgechatError.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from edgechat.history.feedback import Rating
 
 _LONGEST_ID = 18
-"""Digits that a number of a chat can have."""
+"""Maximum number of digits in a chat's number."""
 
 
-async def obey(front: Front, call: Call) -> None:
-    """Do what a command asks for.
+async def run_command(front: Front, call: Call) -> None:
+    """Run a command.
 
     Raises:
-        EdgechatError: It cannot be done; the words are for the user.
+        EdgechatError: It failed; the text is for the user.
     """
     await _DOERS[call.command.name](front, call.argument)
 
 
-# Telling
+# Information
 
 
 async def _help(front: Front, argument: str) -> None:
@@ -56,7 +56,7 @@ async def _stats(front: Front, _argument: str) -> None:
 
 
 def stats_lines(session: Session) -> Iterator[str]:
-    """The numbers of the chat that is held, of the branch that is shown."""
+    """Yield the statistics of the current chat's active branch."""
     chat, info = session.conversation, session.info
     replies = [turn.reply for turn in chat.turns if turn.reply is not None]
     yield ngettext("{n} message", "{n} messages", len(chat.turns)).format(n=f"{len(chat.turns):,}")
@@ -146,12 +146,12 @@ async def _step(front: Front, by: int) -> None:
 
 
 async def _change(front: Front, change: Awaitable[object], otherwise: str) -> bool:
-    done = bool(await change)
-    if done:
+    changed = bool(await change)
+    if changed:
         await front.show_chat()
     else:
         await front.say(otherwise)
-    return done
+    return changed
 
 
 # Chats
@@ -174,15 +174,15 @@ async def _new(front: Front, _argument: str) -> None:
 
 
 async def _chats(front: Front, _argument: str) -> None:
-    await _tell_found(front, _("Chats"), _("There is no chat yet."), "")
+    await _list_chats(front, _("Chats"), _("There is no chat yet."), "")
 
 
 async def _search(front: Front, argument: str) -> None:
     title = _("Found for {words}").format(words=argument)
-    await _tell_found(front, title, _("Nothing was found."), argument)
+    await _list_chats(front, title, _("Nothing was found."), argument)
 
 
-async def _tell_found(front: Front, title: str, otherwise: str, words: str) -> None:
+async def _list_chats(front: Front, title: str, otherwise: str, words: str) -> None:
     found = await front.session.chats(words)
     lines = []
     for item in found:
@@ -201,27 +201,27 @@ async def _open(front: Front, argument: str) -> None:
 
 
 async def _rename(front: Front, argument: str) -> None:
-    _begun_chat(front)
+    _started_chat(front)
     await front.session.rename(argument)
     await front.refresh()
     await front.say(_("The chat is called {title} now.").format(title=front.session.conversation.title))
 
 
 async def _pin(front: Front, _argument: str) -> None:
-    chat = _begun_chat(front)
+    chat = _started_chat(front)
     await front.session.pin(chat.id, not chat.pinned)
     await front.refresh()
     await front.say(_("The chat is no longer pinned.") if chat.pinned else _("The chat is pinned."))
 
 
 async def _archive(front: Front, _argument: str) -> None:
-    chat = _begun_chat(front)
+    chat = _started_chat(front)
     await front.session.archive(chat.id, not chat.archived)
     await front.refresh()
     await front.say(_("The chat is no longer archived.") if chat.archived else _("The chat is archived."))
 
 
-def _begun_chat(front: Front) -> Conversation:
+def _started_chat(front: Front) -> Conversation:
     if not front.session.conversation.id:
         raise SlashError(_("The chat has no message yet"), "", _("Write one."))
     return front.session.conversation
@@ -232,7 +232,7 @@ async def _delete_chat(front: Front, _argument: str) -> None:
         await front.say(_("The chat is deleted. /undo restores it, for 30 days."))
 
 
-# The rest
+# Other
 
 
 async def _copy(front: Front, _argument: str) -> None:

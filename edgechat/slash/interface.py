@@ -1,4 +1,4 @@
-"""What commands ask of the interface they are written in."""
+"""The interface that slash commands run in, as a protocol."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from edgechat.session.session import Session, SessionEvent
 
 
 class Front(Protocol):
-    """An interface that commands are written in."""
+    """An interface that commands can be typed in."""
 
     @property
     def session(self) -> Session:
-        """What is talked to."""
+        """The session."""
 
     async def tell(self, title: str, lines: Sequence[str]) -> None:
-        """Show an answer of several lines; they may hold words of users and models."""
+        """Show a result of several lines; they may contain text from users and models."""
 
     async def say(self, words: str) -> None:
-        """Show one line that tells what was done."""
+        """Show a one-line confirmation."""
 
-    async def follow(self, told: AsyncGenerator[SessionEvent, None]) -> None:
-        """Show a reply as it is written, to its end."""
+    async def follow(self, stream: AsyncGenerator[SessionEvent, None]) -> None:
+        """Show a reply while it is generated, to its end."""
 
     async def show_chat(self) -> None:
-        """Show the chat and the branch that the session holds now."""
+        """Show the session's current chat and branch."""
 
     async def refresh(self) -> None:
-        """Show anew what is known about the chat that is shown, such as its title and marks."""
+        """Refresh what is shown about the current chat, such as its title and marks."""
 
     async def switch(self, uri: str) -> None:
-        """Go on with another model. Raises EdgechatError where it cannot be used."""
+        """Switch to another model. Raises EdgechatError if it cannot be used."""
 
     async def attach(self, path: Path) -> None:
-        """Let a text file go along with the next message. Raises AttachmentError."""
+        """Attach a text file to the next message. Raises AttachmentError."""
 
     async def copy(self, text: str) -> None:
-        """Put a text into the clipboard."""
+        """Copy text to the clipboard."""
 
     async def leave(self) -> None:
-        """End the interface."""
+        """Exit the interface."""

@@ -1,4 +1,4 @@
-"""The commands about how replies are made: model, system message, sampling, and what happens when a chat is full."""
+"""Commands about generation: model, system message, sampling, and what happens when a chat is full."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgechat.slash.commands import POLICIES, SETTINGS, SlashError
 from edgechat.slash.interface import Front
 
 DEFAULT = "default"
-"""The word that takes a setting of the chat back."""
+"""The argument that resets a setting of the chat."""
 
 
 async def model(front: Front, argument: str) -> None:
@@ -96,7 +96,7 @@ async def change(front: Front, argument: str) -> None:
 
 
 def settings_lines(session: Session) -> Iterator[str]:
-    """What applies to the next reply of the chat, and which of it the chat has of its own."""
+    """Yield the settings for the chat's next reply, marking those the chat overrides."""
     own = session.conversation.settings
     for key in SETTINGS:
         mine = getattr(own, key)

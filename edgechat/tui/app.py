@@ -20,7 +20,7 @@ from textual.binding import Binding, BindingType
 
 from edgechat.chat.sanitize import printable
 from edgechat.errors import EdgechatError, ExitCode
-from edgechat.i18n.catalog import N_, _, in_words
+from edgechat.i18n.catalog import N_, _, format_error
 from edgechat.runtime import crash_handler, shutdown_deadline
 from edgechat.settings.loader import Settings, load_settings
 from edgechat.tui import clipboard
@@ -210,7 +210,7 @@ class EdgechatApp(ToolsApp):
             try:
                 await self.session.configure(persona.text, self.session.conversation.settings)
             except EdgechatError as error:
-                self.notify(in_words(error.title, error.message), severity="error", markup=False)
+                self.notify(format_error(error.title, error.message), severity="error", markup=False)
             else:
                 self.notify(_("{title}, from the next message on.").format(title=persona.title), markup=False)
 

@@ -20,7 +20,7 @@ from textual.filter import Monochrome, NoColor
 from textual.screen import Screen
 
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import _, in_words, right_to_left
+from edgechat.i18n.catalog import _, format_error, right_to_left
 from edgechat.settings.loader import Settings
 from edgechat.tui import glyphs, rtl
 from edgechat.tui.minimum_width import allow_any_width
@@ -206,7 +206,7 @@ class LookApp(App[None]):
         try:
             save({"theme": name})
         except EdgechatError as error:
-            self.call_from_thread(self._warn, in_words(error.title, error.message))
+            self.call_from_thread(self._warn, format_error(error.title, error.message))
 
     def search_themes(self) -> None:
         """Show a list of all themes."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 
 from edgechat.chat.conversation import ChatSettings
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import N_, _, told
+from edgechat.i18n.catalog import N_, _, translate_error
 from edgechat.settings.descriptions import WORDS
 from edgechat.settings.loader import PREFIX, Config, Settings, Source, check_value, config_path, device_path
 from edgechat.tui import glyphs
@@ -140,7 +140,7 @@ class SettingsDraft:
             try:
                 value = check_value(key, text)
             except EdgechatError as error:
-                self.faults[key] = told(error.message)
+                self.faults[key] = translate_error(error.message)
         self.edit(key, value)
 
     def edit(self, key: str, value: Any) -> None:
@@ -181,13 +181,13 @@ class SettingsDraft:
 
         path = await asyncio.to_thread(save, edits)
         settings = await asyncio.to_thread(self._app.read_settings)
-        told = [_("Saved in {path}.").format(path=path)]
+        lines = [_("Saved in {path}.").format(path=path)]
         over = [key for key in edits if settings.source(key) in ("flag", "environment")]
         if over:
-            told.append(_("The command line or a variable still goes before: {keys}.").format(keys=", ".join(over)))
+            lines.append(_("The command line or a variable still goes before: {keys}.").format(keys=", ".join(over)))
         edits.clear()
         self._app.apply(settings)
-        return told
+        return lines
 
     async def _save_for_one(self) -> list[str]:
         edits = self._edits[True]

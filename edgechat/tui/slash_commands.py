@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edgechat.chat.sanitize import printable
 from edgechat.errors import EngineError
 from edgechat.i18n.catalog import _
-from edgechat.slash.handlers import obey
+from edgechat.slash.handlers import run_command
 from edgechat.tui.clipboard import EXPORT, copy
 from edgechat.tui.model_switch import ToolsApp
 
@@ -61,7 +61,7 @@ class ScreenFront:
         elif call.command.name == "search":
             await self._screen.search_chats(call.argument)
         else:
-            await obey(self, call)
+            await run_command(self, call)
 
     async def tell(self, title: str, lines: Sequence[str]) -> None:
         """See `Front`."""

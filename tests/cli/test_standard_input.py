@@ -14,7 +14,7 @@ from edgechat.cli.standard_input import LARGEST, piped_text
 from edgechat.errors import ConfigError
 
 READS = "from edgechat.cli.standard_input import piped_text; import sys; tell = lambda w: print(w, file=sys.stderr); "
-COMMAND = f"{sys.executable} -c '{READS} print(ascii(piped_text(tell, question=True, wanted=WANTED)))'"
+COMMAND = f"{sys.executable} -c '{READS} print(ascii(piped_text(tell, question=True, use_stdin=WANTED)))'"
 
 
 def shell(script: str, cwd: Path, wanted: bool | None = None) -> subprocess.CompletedProcess[str]:
@@ -109,7 +109,7 @@ def test_a_pipe_that_nobody_waits_for_is_read_all_the_same(monkeypatch: pytest.M
     os.close(write)
     with os.fdopen(read) as stream:
         monkeypatch.setattr(sys, "stdin", stream)
-        assert piped_text(print, question=False, wanted=None) == "words\n"
+        assert piped_text(print, question=False, use_stdin=None) == "words\n"
     writer.wait()
 
 
@@ -118,7 +118,7 @@ def told_of(data: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tup
     (tmp_path / "in").write_bytes(data)
     with (tmp_path / "in").open() as stream:
         monkeypatch.setattr(sys, "stdin", stream)
-        return piped_text(told.append, question=True, wanted=None), told
+        return piped_text(told.append, question=True, use_stdin=None), told
 
 
 PUMP = "Pump 3 error: Überdruck\n"

@@ -43,9 +43,9 @@ class Accented:
 
 @pytest.fixture(autouse=True)
 def accented(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog._Spoken, "language", "xx")
-    monkeypatch.setattr(catalog._Spoken, "catalogue", Accented())
-    monkeypatch.setattr(catalog._Spoken, "templates", type("Told", (), {"translate": Accented().gettext})())
+    monkeypatch.setattr(catalog._Current, "language", "xx")
+    monkeypatch.setattr(catalog._Current, "catalogue", Accented())
+    monkeypatch.setattr(catalog._Current, "templates", type("Told", (), {"translate": Accented().gettext})())
 
 
 def english(pilot: Pilot[None], *also: str) -> set[str]:

@@ -15,7 +15,7 @@ from textual.binding import Binding, BindingType
 from edgechat.chat.conversation import ReplyState
 from edgechat.chat.sanitize import printable
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import N_, _, in_words
+from edgechat.i18n.catalog import N_, _, format_error
 from edgechat.tui.chat.reply_controller import ChatScreen
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class BranchingScreen(ChatScreen):
         try:
             return await change
         except EdgechatError as error:
-            self._tell(in_words(error.title, error.message, error.hint), "error")
+            self._tell(format_error(error.title, error.message, error.hint), "error")
             return None
 
     def _free(self) -> bool:

@@ -12,7 +12,7 @@ from textual.binding import Binding
 
 from edgechat.chat.context_window import ContextFullError, Policy
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import N_, _, in_words
+from edgechat.i18n.catalog import N_, _, format_error
 from edgechat.tui.messages import PromptCame, PromptFailed
 from edgechat.tui.rtl import DirectedScreen
 
@@ -91,7 +91,7 @@ class ContextScreen(DirectedScreen):
         try:
             self.session.choose_policy(policy)
         except EdgechatError as error:
-            self.notify(in_words(error.title, error.message), severity="error", markup=False)
+            self.notify(format_error(error.title, error.message), severity="error", markup=False)
             return
         if self._full and policy != "ask":
             self._full = False
@@ -128,4 +128,4 @@ class ContextScreen(DirectedScreen):
     @on(PromptFailed)
     def _show_failed_prompt(self, message: PromptFailed) -> None:
         error = message.error
-        self.notify(in_words(error.title, error.message), severity="error", markup=False)
+        self.notify(format_error(error.title, error.message), severity="error", markup=False)

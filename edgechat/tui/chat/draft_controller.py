@@ -21,7 +21,7 @@ from textual.widgets._text_area import TextArea
 from edgechat.chat.sanitize import printable
 from edgechat.errors import EdgechatError
 from edgechat.history.drafts import Draft
-from edgechat.i18n.catalog import N_, _, in_words, ngettext
+from edgechat.i18n.catalog import N_, _, format_error, ngettext
 from edgechat.slash import is_command
 from edgechat.tui import glyphs
 from edgechat.tui.chat.context_notices import ContextScreen
@@ -324,7 +324,7 @@ class WritingScreen(ContextScreen):
         try:
             after = await edited(self.app, before)
         except EdgechatError as error:
-            words = in_words(error.title, error.message, error.hint)
+            words = format_error(error.title, error.message, error.hint)
             self.notify(printable(words), severity="error", markup=False)
             return
         if after != before:

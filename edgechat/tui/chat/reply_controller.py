@@ -25,7 +25,7 @@ from edgechat.chat.context_window import moved_notice
 from edgechat.chat.conversation import ReplyState
 from edgechat.engine.protocol import Progress, TextDelta
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import N_, _, told
+from edgechat.i18n.catalog import N_, _, translate_error
 from edgechat.runtime import logs
 from edgechat.session.context_manager import WindowMoved
 from edgechat.session.session import Session, SessionEvent, TurnClosed, TurnSaved
@@ -141,11 +141,11 @@ class ChatScreen(StartingScreen):
         """What the session does with a message that is sent."""
         return self.session.send(text)
 
-    def hold(self, told: AsyncGenerator[SessionEvent, None], text: str = "") -> None:
+    def hold(self, stream: AsyncGenerator[SessionEvent, None], text: str = "") -> None:
         """Follow a reply from its begin to its end; nothing else may be running.
 
         Args:
-            told: What the session yields.
+            stream: What the session yields.
             text: The message, to be given back if it cannot be saved.
         """
         self.composer.accepting = False
@@ -158,7 +158,7 @@ class ChatScreen(StartingScreen):
             self._show(Activity.LOADING)
         else:
             self._show(Activity.READING)
-        self.run_worker(self._send(told, text), name="send", group="send")
+        self.run_worker(self._send(stream, text), name="send", group="send")
 
     @on(Composer.Refused)
     def _refuse(self) -> None:
@@ -169,12 +169,12 @@ class ChatScreen(StartingScreen):
         words, short = _("a reply is being written; Esc stops it"), _("Esc stops the reply")
         self.composer.hint(words, short=short, urgent=True)
 
-    async def _send(self, told: AsyncGenerator[SessionEvent, None], text: str) -> None:
+    async def _send(self, stream: AsyncGenerator[SessionEvent, None], text: str) -> None:
         failure: EdgechatError | None = None
         try:
             # Closed on every way out: leaving the generator to the collector would leave the reply running.
-            async with aclosing(told):
-                async for event in told:
+            async with aclosing(stream):
+                async for event in stream:
                     self.post_message(SessionYielded(event))
         except EdgechatError as error:
             failure = error
@@ -226,7 +226,7 @@ class ChatScreen(StartingScreen):
             await self._begin_chat()
 
     async def _fail(self, text: str, error: EdgechatError) -> None:
-        self._show(Activity.ERROR, told(error.title))
+        self._show(Activity.ERROR, translate_error(error.title))
         shown = self.explain_full(error)
         # If the model was still being loaded, the chat has the message already; it is to be sent again all the same.
         if not self._saved and self.composer.take_back():
@@ -281,7 +281,7 @@ class ChatScreen(StartingScreen):
 
     @on(StopFailed)
     def _show_failed_stop(self, message: StopFailed) -> None:
-        self._show(Activity.ERROR, told(message.error.title))
+        self._show(Activity.ERROR, translate_error(message.error.title))
 
     async def action_new_chat(self) -> None:
         """Begin a new chat; a reply that is being written is stopped first and stays in the old one."""

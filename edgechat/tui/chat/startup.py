@@ -15,7 +15,7 @@ from textual.worker import Worker
 from edgechat.chat.sanitize import printable
 from edgechat.engine.protocol import Progress
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import in_words, told
+from edgechat.i18n.catalog import format_error, translate_error
 from edgechat.tui.chat.draft_controller import WritingScreen
 from edgechat.tui.gc_control import Pauses
 from edgechat.tui.messages import ModelFailed, ModelProgressed, ModelStarted
@@ -87,7 +87,7 @@ class StartingScreen(WritingScreen):
         try:
             await self.session.housekeep()
         except EdgechatError as error:  # the chat goes on without a backup, and says so
-            words = in_words(error.title, error.message, error.hint)
+            words = format_error(error.title, error.message, error.hint)
             self.notify(printable(words), severity="warning", markup=False)
 
     def start_model(self) -> None:
@@ -131,7 +131,7 @@ class StartingScreen(WritingScreen):
             welcome.failed = True
         if self._sending:  # the message waits for the same load, and tells of it under its own turn
             return
-        self._show(Activity.ERROR, told(message.error.title))
+        self._show(Activity.ERROR, translate_error(message.error.title))
         await self.view.show_error(message.error)
 
     def _tidy(self) -> None:

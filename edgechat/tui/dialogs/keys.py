@@ -17,7 +17,7 @@ from textual.widgets import OptionList, Static
 
 from edgechat.chat.sanitize import printable
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import N_, _, in_words
+from edgechat.i18n.catalog import N_, _, format_error
 from edgechat.tui.dialogs.base import Card
 from edgechat.tui.keys import Entry, entries, key_words, keys_of, problems
 
@@ -97,7 +97,9 @@ class KeysScreen(Card[None]):
             await asyncio.to_thread(save, {"keys": keys})
             self.app.apply(await asyncio.to_thread(self.app.read_settings))
         except EdgechatError as error:
-            self.app.notify(printable(in_words(error.title, error.message)), severity="error", timeout=20, markup=False)
+            self.app.notify(
+                printable(format_error(error.title, error.message)), severity="error", timeout=20, markup=False
+            )
             return
         for lines in self.query(OptionList):  # none where the card was closed meanwhile
             lines.replace_option_prompt_at_index(self._entries.index(entry), self._line(entry))

@@ -15,7 +15,7 @@ from textual.worker import Worker
 
 from edgechat.chat.sanitize import printable
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import N_, _, in_words
+from edgechat.i18n.catalog import N_, _, format_error
 from edgechat.runtime import logs, paths
 from edgechat.tui.clipboard import copy
 from edgechat.tui.dialogs.base import Card
@@ -62,7 +62,7 @@ class LogScreen(Card[None]):
         try:
             found = (await asyncio.to_thread(logs.read, self._lowest, self._file))[-MOST:]
         except EdgechatError as error:
-            self.query_one("#log-lines", Static).update(Content(printable(in_words(error.title, error.message))))
+            self.query_one("#log-lines", Static).update(Content(printable(format_error(error.title, error.message))))
             return
         if found != self._shown:
             self._shown = found

@@ -20,7 +20,7 @@ from textual.widgets import Input, Static
 from edgechat.chat.sanitize import printable
 from edgechat.errors import EdgechatError
 from edgechat.i18n import catalog
-from edgechat.i18n.catalog import N_, _, in_words
+from edgechat.i18n.catalog import N_, _, format_error
 from edgechat.settings.descriptions import WORDS
 from edgechat.settings.loader import Config
 from edgechat.settings.personas import all_personas
@@ -297,7 +297,7 @@ class SettingsScreen(Card[None]):
             reload, other = self._draft.wants_reload, self._draft.changes_model
             told = await self._draft.save()
         except EdgechatError as error:
-            words = in_words(error.title, error.message, error.hint)
+            words = format_error(error.title, error.message, error.hint)
             self.app.notify(printable(words), severity="error", timeout=20, markup=False)
             return
         finally:

@@ -13,7 +13,7 @@ from textual.widgets import Static
 from edgechat.chat.conversation import Reply, ReplyState, Turn
 from edgechat.chat.sanitize import printable
 from edgechat.errors import EdgechatError, EngineError, FaultError, ModelError, RequestError
-from edgechat.i18n.catalog import N_, _, retold, told
+from edgechat.i18n.catalog import N_, _, translate_error, translate_stored_error
 from edgechat.tui import glyphs
 from edgechat.tui.rtl import DirectedText
 from edgechat.tui.themes import MUTED
@@ -38,11 +38,11 @@ class ErrorCard(DirectedText):
             error: The failure.
             passing: Whether the card goes away once something works again.
         """
-        lines = [Content.styled(printable(told(error.title)), "bold $text-error")]
+        lines = [Content.styled(printable(translate_error(error.title)), "bold $text-error")]
         if error.message:
-            lines.append(Content(printable(told(error.message))))
+            lines.append(Content(printable(translate_error(error.message))))
         if error.hint:
-            lines.append(Content.styled(printable(told(error.hint)), MUTED))
+            lines.append(Content.styled(printable(translate_error(error.hint)), MUTED))
         links = [
             Content.styled(_(words), Style.from_meta({"@click": action}) + Style(underline=True))
             for kind, words, action in _ACTIONS
@@ -83,15 +83,15 @@ def facts_of(turn: Turn) -> str:
     if len(turn.replies) > 1:
         place = turn.active % len(turn.replies) + 1
         parts.append(_("reply {n} of {total}").format(n=place, total=len(turn.replies)))
-    told = [f"{glyphs.PREVIOUS} {', '.join(parts)} {glyphs.NEXT}"] if parts else []
+    marks = [f"{glyphs.PREVIOUS} {', '.join(parts)} {glyphs.NEXT}"] if parts else []
     if (reply := turn.reply) is not None:
         if reply.rating:
-            told.append(f"{glyphs.LIKED} {_('liked')}" if reply.rating > 0 else f"{glyphs.DISLIKED} {_('disliked')}")
+            marks.append(f"{glyphs.LIKED} {_('liked')}" if reply.rating > 0 else f"{glyphs.DISLIKED} {_('disliked')}")
         if reply.note:
-            told.append(f"{glyphs.NOTE} {' '.join(reply.note.split())}")
+            marks.append(f"{glyphs.NOTE} {' '.join(reply.note.split())}")
     if turn.pinned:
-        told.append(f"{glyphs.PIN} {_('always sent')}")
-    return f" {glyphs.DOT} ".join(told)
+        marks.append(f"{glyphs.PIN} {_('always sent')}")
+    return f" {glyphs.DOT} ".join(marks)
 
 
 def mark_of(reply: Reply) -> str:
@@ -100,12 +100,14 @@ def mark_of(reply: Reply) -> str:
         case ReplyState.STOPPED:
             return _("stopped")
         case ReplyState.INTERRUPTED if reply.error:
-            return _("interrupted: {cause}").format(cause=retold(reply.error))
+            return _("interrupted: {cause}").format(cause=translate_stored_error(reply.error))
         case ReplyState.INTERRUPTED | ReplyState.STREAMING:
             return _("interrupted: the program ended while this was written")
         case ReplyState.LENGTH:
             return _("cut at the length limit")
         case ReplyState.FAILED:
-            return _("failed: {cause}").format(cause=retold(reply.error)) if reply.error else _("failed")
+            return (
+                _("failed: {cause}").format(cause=translate_stored_error(reply.error)) if reply.error else _("failed")
+            )
         case ReplyState.COMPLETE:
             return "" if reply.text.strip() else _("the model answered with nothing")

@@ -23,7 +23,7 @@ from edgechat.chat.sanitize import printable
 from edgechat.errors import EdgechatError
 from edgechat.history.search import SearchHit
 from edgechat.history.store import ConversationSummary
-from edgechat.i18n.catalog import N_, _, in_words
+from edgechat.i18n.catalog import N_, _, format_error
 from edgechat.tui import glyphs
 from edgechat.tui.themes import MUTED
 
@@ -210,7 +210,7 @@ class ChatList(Vertical):
         try:
             found = await self._chats.chats(words, self._limit + 1, archived=self._archived)
         except EdgechatError as error:
-            self._put([None], [Option(Content(printable(in_words(error.title, error.message))), disabled=True)])
+            self._put([None], [Option(Content(printable(format_error(error.title, error.message))), disabled=True)])
             return
         hits = [item for item in found if isinstance(item, SearchHit)]
         chats = [item for item in found if isinstance(item, ConversationSummary)]

@@ -15,7 +15,7 @@ import pytest
 
 from edgechat.errors import EdgechatError
 from edgechat.i18n import catalog
-from edgechat.i18n.catalog import _, counted, ngettext, told
+from edgechat.i18n.catalog import _, counted, ngettext, translate_error
 
 ROOT = Path(__file__).resolve().parents[3]
 PLACE = re.compile(r"\{[^{}]*\}")
@@ -98,17 +98,17 @@ def test_an_error_is_told_in_the_language_of_whoever_reads_it() -> None:
         "Another program has kept /home/me/history.db locked for 5 seconds.",
         "Close that program, then try again.",
     )
-    assert told(error.message) == error.message
+    assert translate_error(error.message) == error.message
     catalog.use("he")
-    assert told(error.title) == "היסטוריית השיחות תפוסה"
-    assert told(error.message) == "תוכנית אחרת נועלת את /home/me/history.db כבר 5 שניות."
-    assert told("What no source says: {x}") == "What no source says: {x}"
-    assert told("") == ""
+    assert translate_error(error.title) == "היסטוריית השיחות תפוסה"
+    assert translate_error(error.message) == "תוכנית אחרת נועלת את /home/me/history.db כבר 5 שניות."
+    assert translate_error("What no source says: {x}") == "What no source says: {x}"
+    assert translate_error("") == ""
 
 
 def test_what_stands_in_an_error_is_taken_as_it_is() -> None:
     catalog.use("he")
-    assert told('No model called "{root} \\1" is installed.') == 'לא מותקן מודל בשם "{root} \\1".'
+    assert translate_error('No model called "{root} \\1" is installed.') == 'לא מותקן מודל בשם "{root} \\1".'
 
 
 @pytest.mark.parametrize("path", CATALOGUES, ids=lambda path: path.parent.parent.name)
