@@ -4,8 +4,8 @@
 is still to be translated; `--add CODE` begins another language. Translations are written into the .po files by hand.
 
 Beside what is marked with `_`, `N_` and `ngettext`, the words of errors and of key bindings are found where they stand:
-errors are raised in English and translated where they are shown (`i18n.told`), so an f-string's places become places in
-braces here. The command line's help stays English, as click's own words in it do.
+errors are raised in English and translated where they are shown (`i18n.catalog.translate_error`), so an f-string's
+places become places in braces here. The command line's help stays English, as click's own words in it do.
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ def test_numbers_have_their_forms() -> None:
 def test_english_imports_nothing() -> None:
     code = """
 import sys
-from edgechat.i18n.catalog import _, told
-assert _("New chat") == told("New chat") == "New chat"
+from edgechat.i18n.catalog import _, translate_error
+assert _("New chat") == translate_error("New chat") == "New chat"
 print(sorted({"gettext", "locale", "edgechat.i18n.error_messages"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
