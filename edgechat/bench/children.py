@@ -21,7 +21,9 @@ def tui(out: str, task: str) -> int:
     Returns:
         The exit code.
     """
-    from edgechat.bench.tui_child import BenchApp, TimedSession
+    from edgechat.bench.stopwatch_engine import StopwatchEngine
+    from edgechat.bench.tui_child import BenchApp
+    from edgechat.session.session import Session
 
     options = json.loads(task)
     store = HistoryStore.open(Path(options["history"]))
@@ -34,14 +36,15 @@ def tui(out: str, task: str) -> int:
         conversation = store.conversation(scripted["chat"])
     else:
         engine, conversation = engine_for(load_config(model_uri=options["model_uri"])), None
-    session = TimedSession(
-        engine,
+    stopwatch = StopwatchEngine(engine)
+    session = Session(
+        stopwatch,
         store,
         conversation=conversation,
         sampling=Sampling(temperature=0, repetition_penalty=1),
         max_tokens=options["tokens"],
     )
-    app = BenchApp(session, options["prompt"])
+    app = BenchApp(session, stopwatch, options["prompt"])
     app.run()
     Path(out).write_text(json.dumps(app.result), encoding="utf-8")
     return app.return_code or 0

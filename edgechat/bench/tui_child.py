@@ -9,39 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
 from typing import Any
 
-from edgechat.engine.protocol import TextDelta
-from edgechat.session.session import Session, SessionEvent, TurnClosed
+from edgechat.bench.stopwatch_engine import StopwatchEngine
+from edgechat.session.session import Session
 from edgechat.tui.app import EdgechatApp
 from edgechat.tui.widgets.composer import Composer
 from edgechat.tui.widgets.turn_view import TurnView
 
 LAG_SLEEP = 0.02
 """Seconds between checks of the event loop's latency; each check takes some CPU time."""
-
-
-class TimedSession(Session):
-    """A session that records when text arrives."""
-
-    first = last = 0.0
-    tokens = 0
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.writing = asyncio.Event()
-
-    async def send(self, text: str) -> AsyncGenerator[SessionEvent, None]:
-        """Send a message, recording the times of its events."""
-        async for event in super().send(text):
-            if isinstance(event, TextDelta):
-                self.last = time.perf_counter()
-                self.first = self.first or self.last
-                self.writing.set()
-            elif isinstance(event, TurnClosed):
-                self.tokens = event.finished.usage.completion
-            yield event
 
 
 class BenchApp(EdgechatApp):
@@ -53,9 +30,16 @@ class BenchApp(EdgechatApp):
             reply in seconds.
     """
 
-    def __init__(self, session: TimedSession, prompt: str | None) -> None:
+    def __init__(self, session: Session, stopwatch: StopwatchEngine, prompt: str | None) -> None:
+        """Make the app.
+
+        Args:
+            session: Talks to the engine of `stopwatch`.
+            stopwatch: Notes when the words come.
+            prompt: The one message to send; None sends none.
+        """
         super().__init__(session)
-        self._timed = session
+        self._stopwatch = stopwatch
         self._prompt = prompt
         self.result: dict[str, Any] = {}
 
@@ -72,7 +56,7 @@ class BenchApp(EdgechatApp):
 
     async def _shown(self) -> None:
         """Exit when the end of the chat is on the screen."""
-        last = next(reversed(self._timed.conversation.turns), None)
+        last = next(reversed(self.session.conversation.turns), None)
         while last is not None and not self._sees(last.id):  # noqa: ASYNC110 - nothing tells of it, in the real chat
             await asyncio.sleep(0.005)
         self.call_after_refresh(self._opened)
@@ -85,18 +69,18 @@ class BenchApp(EdgechatApp):
         self.exit()
 
     async def _hold(self, prompt: str) -> None:
-        await self._timed.start()
+        await self.session.start()
         await asyncio.sleep(1.0)  # exclude startup work such as background imports
         self.chat.post_message(Composer.Submitted(prompt))
-        await self._timed.writing.wait()
+        await self._stopwatch.writing.wait()
         worst = 0.0
-        while not self._timed.tokens:
+        while not self._stopwatch.tokens or self.session.busy:
             before = time.perf_counter()
             await asyncio.sleep(LAG_SLEEP)
             worst = max(worst, time.perf_counter() - before - LAG_SLEEP)
         self.result |= {
-            "tokens": self._timed.tokens,
-            "decode": self._timed.last - self._timed.first,
+            "tokens": self._stopwatch.tokens,
+            "decode": self._stopwatch.last - self._stopwatch.first,
             "lag": worst,
         }
         self.exit()

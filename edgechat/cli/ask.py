@@ -136,13 +136,13 @@ async def _ask(session: Session, text: str, *, show_prompt: bool) -> Finished:
                 elif isinstance(event, TurnClosed):
                     _write(end)
                     if show_prompt:
-                        _show(await session.prompt_parts())
+                        _show(await session.prompts.parts())
                     return event.finished
         raise AssertionError("a reply ends with TurnClosed or an error")
     except EdgechatError:
         if not any(turn.reply is not None and turn.reply.text for turn in session.conversation.turns):
             with suppress(EdgechatError):  # report the first error
-                await session.delete_chat()  # it contains nothing the shell does not have
+                await session.library.delete_chat()  # it contains nothing the shell does not have
         raise
     except asyncio.CancelledError:
         _write(end)

@@ -108,7 +108,7 @@ class PlainChat:
                 _("Write a message and press Enter. A line that ends with a backslash goes on in the next one.")
             )
             self._narrate(_("/help shows the commands. Ctrl+C stops a reply, Ctrl+D leaves."))
-            use_readline(self._finish(self._session.sent_before()))
+            use_readline(self._finish(self._session.library.sent_messages()))
             if left := self._finish(self._draft()).text:
                 self._narrate(_("Written and not sent: {text}").format(text=left))
             bracket_pastes(True)
@@ -123,7 +123,7 @@ class PlainChat:
 
     async def _housekeep(self) -> None:
         try:
-            await self._session.housekeep()
+            await self._session.library.housekeep()
         except EdgechatError as error:  # the chat continues without a backup
             self._narrate(format_error(error.title, error.message))
 
@@ -198,7 +198,7 @@ class PlainChat:
 
     async def _hold_draft(self, text: str) -> None:
         """Make entered text the draft until it is stored, preceding the previous draft."""
-        self._before = chat, before = self._session.conversation_id, await self._draft()
+        self._before = chat, before = self._session.chat.id, await self._draft()
         await self._save_draft(chat, joined(Draft(text), before))
 
     async def _release_draft(self) -> None:
@@ -209,13 +209,13 @@ class PlainChat:
 
     async def _draft(self) -> Draft:
         try:
-            return await self._session.draft()
+            return await self._session.chat.draft()
         except StorageError:  # reported when a message is sent
             return Draft()
 
     async def _save_draft(self, chat: int, draft: Draft) -> None:
         with suppress(StorageError):  # as above
-            await self._session.keep_draft(chat, draft)
+            await self._session.library.save_draft(chat, draft)
 
     def _finish(self, work: Coroutine[Any, Any, T], *, whole: bool = False) -> T:
         """Wait for work in the session's thread; Ctrl+C stops the reply but continues to wait.
@@ -327,12 +327,12 @@ class PlainChat:
 
     async def switch(self, uri: str) -> None:
         """Switch to another model."""
-        self._session.check_switch(uri)
+        self._session.models.check(uri)
         await asyncio.to_thread(_require, uri)  # before the current model is released
         self._last_progress = ""
-        before = self._session.model_uri or _("the default model")
+        before = self._session.models.uri or _("the default model")
         try:
-            info = await self._session.switch(uri, self._progressed)
+            info = await self._session.models.switch(uri, self._progressed)
         except (EdgechatError, asyncio.CancelledError):
             self._narrate(_("The chat goes on with {name}.").format(name=before))
             raise

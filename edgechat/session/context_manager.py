@@ -1,7 +1,7 @@
-"""Keeps each chat within the context of an engine: counts, moves the window, has what goes summed up.
+"""Keeps each chat within the context of the model: counts, moves the window, has what goes summed up.
 
-What is sent is decided here for every reply. The conversation is only read: whoever asked for a window keeps the one
-that was found with the turn it was found for. The rules are `chat.window`'s.
+What is sent is decided here for every reply. The conversation is only read: whoever asked for a window stores the one
+that was found with the turn it was found for. The rules are those of `chat.context_window`.
 """
 
 from __future__ import annotations
@@ -10,16 +10,25 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from edgechat.chat.context_window import ContextFullError, Policy, fit, room_for_reply, window_over, windowed
+from edgechat.chat.context_window import (
+    ContextFullError,
+    Policy,
+    fit,
+    fullness_notice,
+    room_for_reply,
+    window_over,
+    windowed,
+)
 from edgechat.chat.conversation import Conversation, Message, Turn, Window
 from edgechat.engine.protocol import Engine, Finished, Progress, Request, Sampling, TextDelta
 from edgechat.errors import EngineError
+from edgechat.session.current_model import CurrentModel
 
 SUMMARY_TOKENS = 256
 """A summary's length, at the most; an eighth of a small context."""
 
 _FORM_TOKENS = 64
-"""More than any prompt form puts around one message and before the reply."""
+"""More than any chat template puts around one message and before the reply."""
 
 _INSTRUCTION = (
     "Sum up our conversation so far in a few sentences: the facts, names, numbers and decisions that matter for going "
@@ -42,35 +51,60 @@ class WindowMoved:
     window: Window
 
 
-class WindowKeeper:
-    """The windows over the chats that are held on one engine.
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """How many tokens a chat had, as its engine counted it.
+
+    Attributes:
+        engine: Who counted.
+        path: What was counted.
+        tokens: The count.
+    """
+
+    engine: Engine
+    path: object
+    tokens: int
+
+
+class ContextManager:
+    """The windows over the chats that are sent to the current model.
+
+    State: the token count of each chat after its last reply.
 
     Attributes:
         policy: What happens when a chat no longer fits; may be set between replies.
     """
 
-    def __init__(self, engine: Engine, policy: Policy = "ask") -> None:
-        self._engine = engine
+    def __init__(self, model: CurrentModel, policy: Policy = "ask") -> None:
+        self._model = model
         self.policy: Policy = policy
-        self._known: dict[int, tuple[object, int]] = {}
-
-    def use(self, engine: Engine) -> None:
-        """Keep chats within the context of another engine from now on."""
-        self._engine = engine
-        self._known.clear()
+        self._counts: dict[int, _Count] = {}
 
     def window(self, conversation: Conversation) -> Window:
         """The window in use over a chat."""
-        info = self._engine.info
+        info = self._model.info
         return window_over(conversation, info.context if info is not None else 0)
 
     def messages(self, conversation: Conversation) -> tuple[Message, ...]:
         """What is sent of a chat."""
         return windowed(conversation, self.window(conversation))
 
+    def used(self, conversation: Conversation) -> int:
+        """Tokens of the context in use after a chat's last reply; 0 in a new chat."""
+        for turn in reversed(conversation.turns):
+            if turn.reply is not None and turn.reply.prompt_tokens:
+                return turn.reply.prompt_tokens + turn.reply.completion_tokens
+        return 0
+
+    def fullness(self, conversation: Conversation) -> str:
+        """What the user is to know of how full the context is, or is about to be; "" for nothing."""
+        info = self._model.info
+        return fullness_notice(self.used(conversation), info.context, self.policy, info.longrope_limit) if info else ""
+
     def note(self, conversation: Conversation, finished: Finished) -> None:
         """Remember how many tokens a chat has now, so that most messages need not be counted."""
-        self._known[conversation.id] = self._path(conversation), finished.usage.context
+        count = _Count(self._model.engine, self._path(conversation), finished.usage.context)
+        self._counts[conversation.id] = count
 
     async def check(self, conversation: Conversation, max_tokens: int | None) -> None:
         """Ask before a message is taken, where the policy is to ask.
@@ -90,7 +124,7 @@ class WindowKeeper:
     async def fit(
         self, conversation: Conversation, max_tokens: int | None, stopped: Callable[[], bool] = lambda: False
     ) -> AsyncGenerator[Progress | WindowMoved, None]:
-        """Find another window over a chat where it has to move. The caller keeps it with the last turn.
+        """Find another window over a chat where it has to move. The caller stores it with the last turn.
 
         Args:
             conversation: Its last turn is the one to be answered.
@@ -125,7 +159,7 @@ class WindowKeeper:
         Raises:
             ContextFullError: It is another one, and the policy is to ask.
         """
-        info = self._engine.info
+        info = self._model.info
         before = window or self.window(conversation)
         if info is None:
             return before
@@ -140,7 +174,7 @@ class WindowKeeper:
             except StopIteration as end:
                 found: Window | None = end.value
                 break
-            tokens = await self._engine.count(messages)
+            tokens = await self._model.engine.count(messages)
         if found is not None and found != before and self.policy == "ask":
             raise ContextFullError(conversation, found, info.context)
         return found
@@ -148,9 +182,9 @@ class WindowKeeper:
     def _surely_fits(self, conversation: Conversation, window: Window, most: int) -> bool:
         """Whether it has no more tokens than `most` even if each byte of what was not counted yet were a token."""
         prior, last = replace(conversation, turns=conversation.turns[:-1]), conversation.turns[-1]
-        path, tokens = self._known.get(conversation.id, (None, 0))
-        if path == self._path(prior):
-            bound = tokens + len(last.user.encode()) + _FORM_TOKENS
+        count = self._counts.get(conversation.id)
+        if count is not None and count.engine is self._model.engine and count.path == self._path(prior):
+            bound = count.tokens + len(last.user.encode()) + _FORM_TOKENS
         else:
             messages = windowed(conversation, window)
             bound = sum(len(message.content.encode()) + _FORM_TOKENS for message in messages) + _FORM_TOKENS
@@ -158,7 +192,7 @@ class WindowKeeper:
 
     def _path(self, conversation: Conversation) -> object:
         """What was counted; a reply that was gone on with since, or another system message, is not."""
-        info, window = self._engine.info, self.window(conversation)
+        info, window = self._model.info, self.window(conversation)
         sent = [turn for turn in conversation.turns if not window.leaves_out(turn)]
         replies = [
             (turn.id, turn.reply.id, len(turn.reply.text)) if turn.reply is not None else turn.id for turn in sent
@@ -172,23 +206,23 @@ class WindowKeeper:
 
         It reads them after what it holds already, so that most of this is computed.
         """
-        assert self._engine.info is not None
-        most = min(SUMMARY_TOKENS, self._engine.info.context // 8)
+        assert self._model.info is not None
+        most = min(SUMMARY_TOKENS, self._model.info.context // 8)
         answered = [turn for turn in gone if turn.reply is not None and turn.reply.text]
         while answered:
             read = windowed(replace(conversation, turns=tuple(answered)), window)
             messages = (*read, Message("user", _INSTRUCTION))
-            if await self._engine.count(messages) + most <= self._engine.info.context:
+            if await self._model.engine.count(messages) + most <= self._model.info.context:
                 break
             answered = answered[(len(answered) + 1) // 2 :]  # the newest half
         if not answered:
             return ""
         text = ""
         request = Request(messages, Sampling(temperature=0), most)
-        async with aclosing(self._engine.stream(request)) as events:
+        async with aclosing(self._model.engine.stream(request)) as events:
             async for event in events:
                 if stopped():
-                    await self._engine.stop()
+                    await self._model.engine.stop()
                 if isinstance(event, TextDelta):
                     text += event.text
                 elif isinstance(event, Finished) and event.reason == "cancelled":

@@ -1,7 +1,7 @@
 """A streaming reply on its way to the store.
 
-It is apart from the session because it alone knows of the store's pace: whatever the disk does, the words on the screen
-go on, and all of them are in the store when the reply is closed.
+It is apart from the reply runner because it alone knows of the store's pace: whatever the disk does, the words on the
+screen go on, and all of them are in the store when the reply is closed.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ JOURNAL_SECONDS = 0.25
 """Text waits no longer than this before it is in the store, so that a kill loses less than half a second of it."""
 
 
-class Journal:
+class ReplyJournal:
     """Writes a streaming reply to the store, a quarter of a second at a time.
 
-    A store that cannot take the text must not end the reply on the screen: the error is kept for the end.
+    A store that cannot take the text must not end the reply on the screen: the error is there to be raised at the end.
 
     Attributes:
-        parts: What the reply consists of so far.
         failure: Why the store did not take a piece; None if it took all.
     """
 
@@ -32,12 +31,17 @@ class Journal:
         self._reply = reply
         self._waiting: list[str] = []
         self._flusher: asyncio.Task[None] | None = None
-        self.parts: list[str] = [reply.text] if reply.text else []
+        self._parts: list[str] = [reply.text] if reply.text else []
         self.failure: StorageError | None = None
+
+    @property
+    def text(self) -> str:
+        """The whole reply so far, what is not in the store yet included."""
+        return "".join(self._parts)
 
     def add(self, text: str) -> None:
         """Take the next characters; they are in the store within a moment."""
-        self.parts.append(text)
+        self._parts.append(text)
         self._waiting.append(text)
         if self._flusher is None or self._flusher.done():
             self._flusher = asyncio.create_task(self._flush_soon(), name="journal")
@@ -54,21 +58,31 @@ class Journal:
                 self.failure = error
 
     async def close(self, state: ReplyState, finished: Finished | None, ttft: float | None, error: str = "") -> Reply:
-        """Write the whole reply and end it. The text itself is the caller's truth, so nothing need be flushed first."""
+        """Write the whole reply and end it; nothing need be flushed first.
+
+        Args:
+            state: How it ended.
+            finished: Its usage and timings; None where it was not measured.
+            ttft: Seconds until its first text; None where there was none.
+            error: Why it failed, in English.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
         if self._flusher is not None:
             self._flusher.cancel()
             await asyncio.wait({self._flusher})  # a write under way must not land after the closing one
         before = self._reply
         prompt, cached, completion = before.prompt_tokens, before.cached_tokens, before.completion_tokens
         if finished is not None and finished.usage.prompt:
-            # A reply that was gone on with is one reply: what it had said itself of its second prompt is completion.
+            # A resumed reply is one reply: what it had said itself is completion, and not part of its prompt.
             prompt = prompt or finished.usage.prompt
             cached, completion = finished.usage.cached, finished.usage.context - prompt
         return await asyncio.to_thread(
             self._store.close_reply,
             before.id,
             state,
-            text="".join(self.parts),
+            text=self.text,
             prompt_tokens=prompt,
             cached_tokens=cached,
             completion_tokens=completion,

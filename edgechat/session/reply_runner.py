@@ -1,254 +1,250 @@
 """The writing of one reply: from a turn that is saved to a reply that is closed in the store.
 
-The session decides what is answered; here the reply is begun, journalled while it streams, and closed on every way it
+What is answered is decided elsewhere; here the reply is begun, journalled while it streams, and closed on every way it
 can end, whoever stopped waiting for it. Nothing here takes a message or chooses a chat.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
 
-from edgechat.chat.conversation import Conversation, Reply, ReplyState, Turn
-from edgechat.engine.protocol import Finished, Progress, StoppedError, TextDelta, Timings, Usage
+from edgechat.chat.conversation import ReplyState, Turn
+from edgechat.engine.protocol import Finished, StoppedError, TextDelta, Timings, Usage
 from edgechat.errors import EdgechatError, StorageError
+from edgechat.history.store import HistoryStore
 from edgechat.i18n.catalog import _, source_of
 from edgechat.models import speed_history
 from edgechat.runtime.logs import log
-from edgechat.session.context_manager import WindowMoved
-from edgechat.session.prompt_builder import PromptedChat
-from edgechat.session.reply_journal import Journal
-
-_Result = TypeVar("_Result")
+from edgechat.session.activity import Activity
+from edgechat.session.cancellation import run_to_completion
+from edgechat.session.context_manager import ContextManager, WindowMoved
+from edgechat.session.current_chat import CurrentChat
+from edgechat.session.current_model import CurrentModel
+from edgechat.session.events import SessionEvent, TurnClosed, TurnSaved
+from edgechat.session.prompt_builder import PromptBuilder
+from edgechat.session.reply_journal import ReplyJournal
+from edgechat.session.turn_preparer import ReplyTask
 
 _STATES = {"stop": ReplyState.COMPLETE, "length": ReplyState.LENGTH, "cancelled": ReplyState.STOPPED}
 
-
-@dataclass(frozen=True, slots=True)
-class TurnSaved:
-    """What is to be answered is in the store; always the first event of a reply.
-
-    Attributes:
-        turn: The turn, without a reply yet; in `Session.resume` with the one that is gone on with.
-        notices: Words for the user about the message, such as characters that had to be replaced.
-    """
-
-    turn: Turn
-    notices: tuple[str, ...] = ()
+_NOT_STARTED = Finished("cancelled", Usage(0, 0, 0), Timings(0.0, 0.0, 0.0))
+"""The end of a reply that was stopped before the engine said anything of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class TurnClosed:
-    """The reply is closed in the store; the last event of a reply that did not raise.
+@dataclass(slots=True)
+class _Run:
+    """One reply while it is written.
 
     Attributes:
-        turn: The turn with its reply, `turn.reply.state` being COMPLETE, LENGTH or STOPPED.
-        finished: Usage and timings.
+        task: What is answered.
+        started: When, by the event loop's clock.
+        journal: Its way to the store; None until the store has begun it.
+        ttft: Seconds from the start to the first text; None before it.
     """
 
-    turn: Turn
-    finished: Finished
+    task: ReplyTask
+    started: float
+    journal: ReplyJournal | None = None
+    ttft: float | None = None
 
 
-SessionEvent = TurnSaved | Progress | WindowMoved | TextDelta | TurnClosed
+class ReplyRunner:
+    """Writes replies to turns of the open chat, one at a time.
 
+    Invariant: a reply that the store has begun is closed there when `run` is over, also where it was cancelled or its
+    reader left; only a store that fails can leave one open.
 
-class AnsweringChat(PromptedChat):
-    """The chat that is held, and the reply that is being written in it."""
+    Attributes:
+        leaving: Set when the program ends: an engine that fails a reply then was ended by the user's wish.
+    """
 
-    _journal: Journal | None = None
-    _live: Turn | None = None
-    _leaving = False
-    _closing: asyncio.Task[Turn] | None = None
+    def __init__(
+        self,
+        model: CurrentModel,
+        store: HistoryStore,
+        chat: CurrentChat,
+        context: ContextManager,
+        prompts: PromptBuilder,
+        activity: Activity,
+    ) -> None:
+        self._model = model
+        self._store = store
+        self._chat = chat
+        self._context = context
+        self._prompts = prompts
+        self._activity = activity
+        self._closing: asyncio.Task[Turn] | None = None
+        self.leaving = False
 
-    @property
-    def conversation(self) -> Conversation:
-        """The conversation as it is now, the reply being streamed included. `id` is 0 until the first message."""
-        if self._journal is None or self._live is None or self._live.reply is None:
-            return self._conversation
-        reply = replace(self._live.reply, text="".join(self._journal.parts))
-        return self._with(replace(self._live, replies=_with_reply(self._live, reply)))
+    async def run(self, prepare: Callable[[], Awaitable[ReplyTask]]) -> AsyncGenerator[SessionEvent, None]:
+        """Prepare a turn and answer it.
 
-    async def _hold(
-        self, turn: Turn, shown: Turn, begun: Reply | None = None, notices: tuple[str, ...] = ()
-    ) -> AsyncGenerator[SessionEvent, None]:
-        """Answer a turn that is saved, after `_begin`."""
+        If the model is still loading, the turn is saved at once and the reply begins when it is loaded. Closing the
+        iterator early or cancelling the task stops the reply and keeps its text.
+
+        Args:
+            prepare: Saves the turn; called when no other chat is being opened and nothing else can begin any more.
+
+        Yields:
+            TurnSaved; Progress and WindowMoved; TextDelta; TurnClosed at last.
+
+        Raises:
+            EngineError: A reply is running already; or this one failed, and the store has its text so far and why.
+            ModelError: The model could not be loaded; the turn is saved.
+            ContextFullError: Something would have to leave the context, and the policy is to ask.
+            StorageError: The reply could not be saved.
+        """
+        await self._chat.settled()
+        self._activity.begin("reply")
         try:
-            yield TurnSaved(shown, (*notices, *self._other_model()))
-            answer = self._answer(turn, begun)
+            task = await prepare()
+            yield TurnSaved(_as_saved(task), (*task.notices, *self._model_notice()))
+            run = _Run(task, asyncio.get_running_loop().time())
+            finished = _NOT_STARTED
             try:
-                async for event in answer:
-                    yield event
-            finally:
-                await answer.aclose()
+                if await self._open(run):
+                    fitting = self._context.fit(
+                        self._prompts.to_answer(task.resumed),
+                        self._prompts.chat_max_tokens,
+                        self._activity.stop_requested,
+                    )
+                    async with aclosing(fitting) as moves:
+                        async for move in moves:
+                            if isinstance(move, WindowMoved):
+                                await self._chat.move_window(task.turn.id, move.window)
+                            yield move
+                if not self._activity.stop_requested():
+                    # Each generator between the engine and the reader costs time for every token, so there is one.
+                    async with aclosing(self._model.engine.stream(self._prompts.request(task.resumed))) as events:
+                        async for event in events:
+                            if self._activity.stop_requested():
+                                await self._model.engine.stop()  # again: the first may have come before the reply
+                            if isinstance(event, Finished):
+                                finished = event
+                                break
+                            if isinstance(event, TextDelta):
+                                self._add(run, event.text)
+                            yield event
+            except StoppedError:
+                pass  # what has come stays
+            except (Exception, asyncio.CancelledError, GeneratorExit) as error:
+                await self._close_after(run, error)
+                raise
+            yield TurnClosed(await self._finish(run, finished), finished)
         finally:
-            self._journal = self._live = None
-            self._idle.set()
+            self._chat.drop_reply()
+            self._activity.end()
 
-    def _begin(self) -> None:
-        """From here on a stop counts, and nothing else begins."""
-        self._stopping.clear()
-        self._idle.clear()
+    async def stop(self) -> None:
+        """Stop the reply being written and keep its text."""
+        self._activity.request_stop()
+        await self._model.engine.stop()
 
-    def _other_model(self) -> tuple[str, ...]:
+    async def wait_until_closed(self) -> None:
+        """Wait until the store has the end of the last reply."""
+        if self._closing is not None:
+            await asyncio.wait({self._closing})
+
+    def _model_notice(self) -> tuple[str, ...]:
         """Tells, once a chat, that another model goes on with it."""
-        info, before = self._engine.info, self._conversation.model
-        if info is None or not before or before == info.name:
+        if not (before := self._chat.adopt_model(self._model.name)):
             return ()
-        self._conversation = replace(self._conversation, model=info.name)
         words = _("This chat was held with {before}; {now} goes on with it.")
-        return (words.format(before=before, now=info.name),)
+        return (words.format(before=before, now=self._model.name),)
 
-    async def _answer(self, turn: Turn, begun: Reply | None) -> AsyncGenerator[SessionEvent, None]:
-        clock = asyncio.get_running_loop().time
-        began = clock()
-        ready, failure = False, None
+    async def _open(self, run: _Run) -> bool:
+        """Wait for the model and begin the reply in the store; False if the user stopped it before that."""
+        failure: EdgechatError | None = None
         try:
-            ready = await self._ready()
+            await self._wait_for_model()
         except EdgechatError as error:
-            failure = error  # told below, where the reply that it ended can be marked
-        ttft: float | None = None
-        finished = Finished("cancelled", Usage(0, 0, 0), Timings(0.0, 0.0, 0.0))
-        try:
-            # To the end: a reply that the store has and nobody knows of would be written for ever.
-            journal = await to_the_end(self._open_reply(turn, begun))
-            if failure is not None:
-                raise failure
-            if ready:
-                fitting = self.window.fit(self._asked(begun), self._max_tokens, self._stopping.is_set)
-                async with aclosing(fitting) as moves:
-                    async for move in moves:
-                        if isinstance(move, WindowMoved):
-                            await self._keep_window(turn.id, move.window)
-                        yield move
-                ready = not self._stopping.is_set()
-            if ready:
-                async with aclosing(self._engine.stream(self._request(begun))) as events:
-                    async for event in events:
-                        if self._stopping.is_set():
-                            await self._engine.stop()  # again: the first word may have come before the reply began
-                        if isinstance(event, Finished):
-                            finished = event
-                            break
-                        if isinstance(event, TextDelta):
-                            ttft = ttft or clock() - began
-                            journal.add(event.text)
-                        yield event
-        except StoppedError:  # what has come stays
-            ready = False
-        except EdgechatError as error:
-            words = " ".join(part for part in (f"{source_of(error.title)}.", source_of(error.message)) if part)
-            log.warning("a reply failed: %s", type(error).__name__)
-            if self._leaving:  # it is the end of the engine that failed the reply, and the user's wish
-                await self._close(ReplyState.STOPPED, None, ttft)
-            else:
-                await self._close(ReplyState.FAILED, None, ttft, words)
-            raise
-        except (asyncio.CancelledError, GeneratorExit):
-            await self._close(ReplyState.STOPPED, None, ttft)
-            raise
-        except Exception as error:  # not foreseen; its words may quote what was said
-            words = f"Something went wrong in edgechat itself: {type(error).__name__}."
-            await self._close(ReplyState.FAILED, None, ttft, words)
-            raise
-        measured = finished if ready and finished.usage.prompt else None
-        closed = await self._close(_STATES[finished.reason], measured, ttft)
-        assert closed is not None
-        if finished.usage.prompt:
-            self.window.note(self._conversation, finished)
-        if journal.failure is not None:
-            raise journal.failure
-        log.info("a reply ended: %s, %d tokens", finished.reason, finished.usage.completion)
-        if info := self._engine.info:
-            await asyncio.to_thread(
-                speed_history.record, info.name, finished.usage.completion, finished.tokens_per_second
-            )
-        yield TurnClosed(closed, finished)
+            failure = error  # raised below, where the reply that it ended can be marked
+        # To completion: a reply that the store has and nobody knows of would be written for ever.
+        await run_to_completion(self._begin(run))
+        if failure is not None:
+            raise failure
+        return not self._activity.stop_requested()
 
-    async def _open_reply(self, turn: Turn, begun: Reply | None) -> Journal:
-        """Begin a reply in the store, or go on with that one."""
-        turn = next(one for one in self._conversation.turns if one.id == turn.id)  # it may have been rated meanwhile
-        if begun is not None:
-            reply = await asyncio.to_thread(self._store.resume_reply, begun.id)
-            self._live = replace(turn, replies=_with_reply(turn, reply))
-            self._conversation = self._with(self._live)
-        else:
-            info = self._engine.info
-            reply = await asyncio.to_thread(self._store.add_reply, turn.id, info.name if info else "")
-            self._live = replace(turn, replies=(*turn.replies, reply), active=len(turn.replies))
-        self._journal = Journal(self._store, reply)
-        return self._journal
-
-    async def _ready(self) -> bool:
-        """Wait for the model; False if the user stopped before it was there."""
-        start = asyncio.ensure_future(self._engine.start())
-        stop = asyncio.ensure_future(self._stopping.wait())
+    async def _wait_for_model(self) -> None:
+        """Wait until the model is loaded or the user stops."""
+        start = asyncio.ensure_future(self._model.engine.start())
+        stop = asyncio.ensure_future(self._activity.wait_for_stop())
         try:
             await asyncio.wait({start, stop}, return_when=asyncio.FIRST_COMPLETED)
             if start.done():
                 await start
-            return not self._stopping.is_set()
         finally:
             start.cancel()  # only this wait for it: the load itself goes on
             stop.cancel()
 
+    async def _begin(self, run: _Run) -> None:
+        turn, resumed = run.task.turn, run.task.resumed
+        if resumed is not None:
+            reply = await asyncio.to_thread(self._store.resume_reply, resumed.id)
+        else:
+            reply = await asyncio.to_thread(self._store.add_reply, turn.id, self._model.name)
+        journal = ReplyJournal(self._store, reply)
+        self._chat.begin_reply(turn.id, reply, lambda: journal.text)
+        run.journal = journal
+
+    def _add(self, run: _Run, text: str) -> None:
+        assert run.journal is not None
+        if run.ttft is None:
+            run.ttft = asyncio.get_running_loop().time() - run.started
+        run.journal.add(text)
+
+    async def _finish(self, run: _Run, finished: Finished) -> Turn:
+        """Close a reply that did not fail."""
+        assert run.journal is not None
+        measured = bool(finished.usage.prompt)
+        turn = await self._close(run.journal, _STATES[finished.reason], finished if measured else None, run.ttft)
+        if measured:
+            self._context.note(self._chat.committed, finished)
+        if run.journal.failure is not None:
+            raise run.journal.failure
+        log.info("a reply ended: %s, %d tokens", finished.reason, finished.usage.completion)
+        if name := self._model.name:
+            await asyncio.to_thread(speed_history.record, name, finished.usage.completion, finished.tokens_per_second)
+        return turn
+
+    async def _close_after(self, run: _Run, error: BaseException) -> None:
+        """Close a reply that an error or its reader's leaving ended; the store may not even have begun it."""
+        state, words = ReplyState.STOPPED, ""
+        if isinstance(error, EdgechatError):
+            log.warning("a reply failed: %s", type(error).__name__)
+            if not self.leaving:
+                state = ReplyState.FAILED
+                words = " ".join(part for part in (f"{source_of(error.title)}.", source_of(error.message)) if part)
+        elif isinstance(error, Exception):  # a bug; its words may quote what was said
+            state = ReplyState.FAILED
+            words = f"Something went wrong in edgechat itself: {type(error).__name__}."
+        if run.journal is not None:
+            await self._close(run.journal, state, None, run.ttft, words)
+
     async def _close(
-        self, state: ReplyState, finished: Finished | None, ttft: float | None, error: str = ""
-    ) -> Turn | None:
-        """Close the reply in the store, even if whoever waits for it is cancelled once more, and in its turn.
+        self, journal: ReplyJournal, state: ReplyState, finished: Finished | None, ttft: float | None, error: str = ""
+    ) -> Turn:
+        """Close the reply in the store and in its turn, even if whoever waits for it is cancelled once more."""
+        closing = self._write_end(journal, state, finished, ttft, error)
+        self._closing = asyncio.create_task(closing, name="close")
+        return await run_to_completion(self._closing)
 
-        Nothing happens where the store did not even take its beginning.
-        """
-        if self._journal is None:
-            return None
-        self._closing = asyncio.create_task(
-            self._closed(self._journal.close(state, finished, ttft, error)), name="close"
-        )
-        return await to_the_end(self._closing)
-
-    async def _closed(self, closing: Coroutine[None, None, Reply]) -> Turn:
-        assert self._live is not None
+    async def _write_end(
+        self, journal: ReplyJournal, state: ReplyState, finished: Finished | None, ttft: float | None, error: str
+    ) -> Turn:
         try:
-            reply = await closing
+            reply = await journal.close(state, finished, ttft, error)
         except StorageError:  # what was written is still true here, and is sent with the next message
-            assert self._live.reply is not None
-            text = "".join(self._journal.parts) if self._journal is not None else ""
-            reply = replace(self._live.reply, text=text, state=ReplyState.INTERRUPTED)
-            self._conversation = self._with(replace(self._live, replies=_with_reply(self._live, reply)))
+            live = self._chat.live_reply
+            assert live is not None
+            self._chat.end_reply(replace(live, text=journal.text, state=ReplyState.INTERRUPTED))
             raise
-        closed = replace(self._live, replies=_with_reply(self._live, reply))
-        self._conversation = self._with(closed)
-        return closed
-
-    def _change_turns(self, change: Callable[[Turn], Turn]) -> None:
-        super()._change_turns(change)
-        if self._live is not None:
-            self._live = change(self._live)
-
-    def _with(self, turn: Turn) -> Conversation:
-        turns = tuple(turn if old.id == turn.id else old for old in self._conversation.turns)
-        return replace(self._conversation, turns=turns)
+        return self._chat.end_reply(reply)
 
 
-async def to_the_end(work: Coroutine[Any, Any, _Result] | asyncio.Task[_Result]) -> _Result:
-    """Have some work done whole, also where whoever waits for it is cancelled meanwhile, however often.
-
-    Raises:
-        CancelledError: The caller was cancelled; the work is over by then.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait({task})
-        raise
-
-
-def _with_reply(turn: Turn, reply: Reply) -> tuple[Reply, ...]:
-    """The replies of a turn, that one in the place of the one that is shown."""
-    return (*turn.replies[: turn.active], reply, *turn.replies[turn.active + 1 :])
+def _as_saved(task: ReplyTask) -> Turn:
+    """The turn as it is shown while its reply is awaited."""
+    return task.turn if task.resumed is not None else replace(task.turn, replies=(), active=-1)

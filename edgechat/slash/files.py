@@ -30,7 +30,7 @@ async def read_for(session: Session, path: Path) -> tuple[Attachment, int | None
         AttachmentError: It cannot be read, is not text, or exceeds any context of this model.
     """
     attachment = await asyncio.to_thread(read_file, path)
-    tokens, info = await session.count(attachment.block), session.info
+    tokens, info = await session.prompts.count(attachment.block), session.info
     if tokens is not None and info is not None and tokens >= info.context:
         raise too_large(attachment.name, tokens, info.context)
     return attachment, tokens
@@ -50,7 +50,7 @@ def parsed_path(argument: str) -> Path:
 async def export(front: Front, argument: str) -> None:
     """`/export [FORMAT] [FILE]`."""
     form, path = export_target(argument)
-    text = await front.session.export(form)
+    text = await front.session.chat.export(form)
     if not text:
         raise SlashError(_("The chat has no message yet"), "", _("Write one, then export it."))
     if path is None:

@@ -90,7 +90,7 @@ def stats_lines(session: Session) -> Iterator[str]:
 
 
 async def _prompt(front: Front, _argument: str) -> None:
-    prompt = await front.session.prompt_parts()
+    prompt = await front.session.prompts.parts()
     lines = [f"{line.sign} {line.text}  {line.ids}".rstrip() for line in part_lines(prompt)]
     await front.tell(_("The prompt: {summary}").format(summary=format_summary(prompt)), lines)
 
@@ -129,7 +129,7 @@ async def _rate(front: Front, rating: Rating, note: str) -> None:
     replies = [turn.reply for turn in front.session.conversation.turns if turn.reply is not None]
     if not replies:
         raise SlashError(_("There is no reply to rate"), "", _("Write a message first."))
-    await front.session.rate(replies[-1].id, rating, note or None)
+    await front.session.chat.rate(replies[-1].id, rating, note or None)
     await front.refresh()
 
 
@@ -142,7 +142,7 @@ async def _next(front: Front, _argument: str) -> None:
 
 
 async def _step(front: Front, by: int) -> None:
-    await _change(front, front.session.step(by), _("There is no other version in that direction."))
+    await _change(front, front.session.chat.step(by), _("There is no other version in that direction."))
 
 
 async def _change(front: Front, change: Awaitable[object], otherwise: str) -> bool:
@@ -158,13 +158,15 @@ async def _change(front: Front, change: Awaitable[object], otherwise: str) -> bo
 
 
 async def _delete_message(front: Front, _argument: str) -> None:
-    if await _change(front, front.session.delete_turn(), _("There is no message to delete.")):
+    if await _change(front, front.session.library.delete_turn(), _("There is no message to delete.")):
         await front.say(_("The last message is deleted. /undo restores it."))
 
 
 async def _undo(front: Front, _argument: str) -> None:
     await _change(
-        front, front.session.undelete(), _("Nothing was deleted here. /delete-message deletes the last message.")
+        front,
+        front.session.library.undelete(),
+        _("Nothing was deleted here. /delete-message deletes the last message."),
     )
 
 
@@ -183,7 +185,7 @@ async def _search(front: Front, argument: str) -> None:
 
 
 async def _list_chats(front: Front, title: str, otherwise: str, words: str) -> None:
-    found = await front.session.chats(words)
+    found = await front.session.library.chats(words)
     lines = []
     for item in found:
         if isinstance(item, SearchHit):
@@ -202,21 +204,21 @@ async def _open(front: Front, argument: str) -> None:
 
 async def _rename(front: Front, argument: str) -> None:
     _started_chat(front)
-    await front.session.rename(argument)
+    await front.session.library.rename(argument)
     await front.refresh()
     await front.say(_("The chat is called {title} now.").format(title=front.session.conversation.title))
 
 
 async def _pin(front: Front, _argument: str) -> None:
     chat = _started_chat(front)
-    await front.session.pin(chat.id, not chat.pinned)
+    await front.session.library.pin(chat.id, not chat.pinned)
     await front.refresh()
     await front.say(_("The chat is no longer pinned.") if chat.pinned else _("The chat is pinned."))
 
 
 async def _archive(front: Front, _argument: str) -> None:
     chat = _started_chat(front)
-    await front.session.archive(chat.id, not chat.archived)
+    await front.session.library.archive(chat.id, not chat.archived)
     await front.refresh()
     await front.say(_("The chat is no longer archived.") if chat.archived else _("The chat is archived."))
 
@@ -228,7 +230,7 @@ def _started_chat(front: Front) -> Conversation:
 
 
 async def _delete_chat(front: Front, _argument: str) -> None:
-    if await _change(front, front.session.delete_chat(), _("There is no chat to delete.")):
+    if await _change(front, front.session.library.delete_chat(), _("There is no chat to delete.")):
         await front.say(_("The chat is deleted. /undo restores it, for 30 days."))
 
 

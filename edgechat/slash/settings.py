@@ -46,7 +46,7 @@ async def system(front: Front, argument: str) -> None:
         await front.tell(_("System message of this chat"), chat.system.split("\n") if chat.system else [_("(none)")])
         return
     system = "" if argument == "-" else storable(argument)[0]
-    await front.session.configure(system, chat.settings)
+    await front.session.chat.configure(system, chat.settings)
     await front.say(
         _("This chat has another system message from its next reply on.")
         if system
@@ -64,7 +64,7 @@ async def persona(front: Front, argument: str) -> None:
         await front.tell(_("Personas"), [*lines, *(str(fault) for fault in faults)])
         return
     persona = await asyncio.to_thread(find, argument)
-    await front.session.configure(persona.text, front.session.conversation.settings)
+    await front.session.chat.configure(persona.text, front.session.conversation.settings)
     await front.say(_("From the next reply on this chat has the persona {title}.").format(title=persona.title))
 
 
@@ -90,25 +90,25 @@ async def change(front: Front, argument: str) -> None:
         changes: dict[str, Any] = {key: None if value == DEFAULT else check_value(key, value)}
     except ConfigError as error:
         raise SlashError(_("Setting not usable"), error.message, _("Nothing was changed.")) from error
-    await session.configure(session.conversation.system, replace(settings, **changes))
+    await session.chat.configure(session.conversation.system, replace(settings, **changes))
     shown = next(line for line in settings_lines(session) if line.startswith(f"{key} "))
     await front.say(_("From the next reply on: {setting}").format(setting=shown))
 
 
 def settings_lines(session: Session) -> Iterator[str]:
     """Yield the settings for the chat's next reply, marking those the chat overrides."""
-    own = session.conversation.settings
+    own, prompts = session.conversation.settings, session.prompts
     for key in SETTINGS:
         mine = getattr(own, key)
-        value = getattr(session.sampling, key, getattr(session, key, None)) if mine is None else mine
+        value = getattr(prompts.sampling, key, getattr(prompts, key, None)) if mine is None else mine
         yield f"{key} = {'-' if value is None else value}" + (f"  {_('(this chat only)')}" if mine is not None else "")
 
 
 async def context_policy(front: Front, argument: str) -> None:
     """`/context-policy [POLICY]`."""
-    window = front.session.window
+    context = front.session.context
     if argument and argument not in POLICIES:
         raise SlashError(_("There is no such way"), "", _("They are: {names}.").format(names=", ".join(POLICIES)))
     if argument:
         front.session.choose_policy(argument)  # type: ignore[arg-type]  # one of POLICIES
-    await front.say(_("When a chat is full: {way}.").format(way=window.policy))
+    await front.say(_("When a chat is full: {way}.").format(way=context.policy))

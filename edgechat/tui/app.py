@@ -208,7 +208,7 @@ class EdgechatApp(ToolsApp):
             if persona is None:
                 return
             try:
-                await self.session.configure(persona.text, self.session.conversation.settings)
+                await self.session.chat.configure(persona.text, self.session.conversation.settings)
             except EdgechatError as error:
                 self.notify(format_error(error.title, error.message), severity="error", markup=False)
             else:
@@ -228,11 +228,11 @@ class EdgechatApp(ToolsApp):
         config, before = settings.config, self.settings.config
         system = system_message(settings)
         super().apply(settings)
-        self.session.sampling = sampling_of(config)
-        self.session.max_tokens = config.max_tokens
+        self.session.prompts.sampling = sampling_of(config)
+        self.session.prompts.max_tokens = config.max_tokens
         if config.context_policy != before.context_policy:  # else it may have been chosen for this run
-            self.session.window.policy = config.context_policy
-        self.session.use_system(system)
+            self.session.context.policy = config.context_policy
+        self.session.chat.use_system(system)
 
     def action_help_quit(self) -> None:
         """Ctrl+C without a selection: people expect it to quit, and would lose nothing, but not by accident."""

@@ -110,16 +110,16 @@ class ToolsApp(LookApp):
 
     async def _switch_to(self, uri: str | None) -> None:
         chat = self.chat
-        before = self.session.model_uri
+        before = self.session.models.uri
         told: EdgechatError | None = None
         try:
             if chat.sending:
                 raise EngineError(_("A reply is being written"), "", _("Stop it with Esc, or wait."))
-            self.session.check_switch(uri)
+            self.session.models.check(uri)
             await asyncio.to_thread(_require, uri)
             self._progressed(Progress("load", 0, 0))
             chat.composer.hint(_("Esc goes back to the model before"))
-            await self.session.switch(uri, self._progressed)
+            await self.session.models.switch(uri, self._progressed)
         except EdgechatError as error:
             told = error
         except asyncio.CancelledError:
@@ -130,7 +130,7 @@ class ToolsApp(LookApp):
             chat.status_line.status = replace(chat.status_line.status, speed=0.0)  # it was the other one's
             chat.post_message(ModelStarted())
             self.notify(_("The chat goes on with {name}.").format(name=self._loaded_name()), markup=False)
-        elif self.session.info is not None and self.session.model_uri == before:  # it was never let go
+        elif self.session.info is not None and self.session.models.uri == before:  # it was never let go
             await chat.show_error(told)
         else:
             await self._back(told)

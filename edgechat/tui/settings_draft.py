@@ -196,7 +196,7 @@ class SettingsDraft:
         chat = self._app.session.conversation
         system = edits.get("system", chat.system) or ""
         own = {field.name: edits.get(field.name, getattr(chat.settings, field.name)) for field in fields(ChatSettings)}
-        await self._app.session.configure(system, ChatSettings(**own))
+        await self._app.session.chat.configure(system, ChatSettings(**own))
         edits.clear()
         return [_("Saved for this chat.")]
 

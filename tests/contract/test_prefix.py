@@ -117,10 +117,10 @@ async def test_what_is_written_is_read_before_it_is_sent(engine: EngineClient, t
         await asyncio.sleep(0.05)
         session.warm(words)
         async with asyncio.timeout(60):
-            prompt = await session.prompt_parts(words)
+            prompt = await session.prompts.parts(words)
             while prompt.cached < prompt.tokens:
                 await asyncio.sleep(0.01)
-                prompt = await session.prompt_parts(words)
+                prompt = await session.prompts.parts(words)
         async with aclosing(session.send(words)) as events:
             told = [event async for event in events]
         assert isinstance(told[-1], TurnClosed)

@@ -323,7 +323,7 @@ async def test_what_a_stuck_worker_had_written_stays(home_with_model: Path) -> N
         async for event in session.send("Tell me a very long story about a lighthouse keeper."):
             if isinstance(event, TextDelta):
                 text += event.text
-                if len(text) > 40 and not session._stopping.is_set():
+                if len(text) > 40 and not session._activity.stop_requested():
                     for worker in workers():
                         worker.suspend()
                     await session.stop()
@@ -334,7 +334,7 @@ async def test_what_a_stuck_worker_had_written_stays(home_with_model: Path) -> N
         assert closed.turn.reply.state is ReplyState.STOPPED
         assert closed.turn.reply.text == text
         assert workers() == []
-        session.max_tokens = 4
+        session.prompts.max_tokens = 4
         events = [event async for event in session.send("And now?")]
         assert isinstance(events[-1], TurnClosed)
     finally:

@@ -46,12 +46,12 @@ async def test_another_reply_takes_the_place_of_the_one_before(make_app: MakeApp
 async def test_a_stopped_reply_goes_on_in_its_place(make_app: MakeApp) -> None:
     engine = ScriptedEngine(["one two three", "four five", "never"])
     app = make_app(engine)
-    app.session.max_tokens = 2
+    app.session.prompts.max_tokens = 2
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await ready(pilot)
         await say(pilot, "count")
         assert "cut at the length limit" in chat_text(pilot)
-        app.session.max_tokens = None
+        app.session.prompts.max_tokens = None
         await pilot.press("f7")
         await until(pilot, lambda: not app.chat.sending and "one two four five" in chat_text(pilot))
         assert not app.query(Mark)

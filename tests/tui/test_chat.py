@@ -321,7 +321,7 @@ async def test_a_message_that_cannot_be_saved_comes_back(make_app: MakeApp, monk
 
 async def test_the_length_limit_is_told(make_app: MakeApp) -> None:
     app = make_app(ScriptedEngine(["one two three"]))
-    app.session.max_tokens = 2
+    app.session.prompts.max_tokens = 2
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot)
         await say(pilot, "a")

@@ -288,7 +288,7 @@ async def test_nothing_is_asked_of_a_model_that_writes(make_app: MakeApp) -> Non
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot)
         await ask(pilot, "go")
-        assert await app.session.count("text") is None
+        assert await app.session.prompts.count("text") is None
         await pilot.press("escape")
         await until(pilot, lambda: not app.chat.sending)
 

@@ -117,7 +117,7 @@ async def test_the_policy_can_be_chosen_before_it_matters(make_app: MakeApp) -> 
         for choose in (lambda: pilot.press("f5"), lambda: pilot.press("f6"), commands["When the chat is full: ask"]):
             if (pressed := choose()) is not None:
                 await pressed
-            chosen.append(app.session.window.policy)
+            chosen.append(app.session.context.policy)
         assert chosen == ["oldest", "summarise", "ask"]
         assert not app.chat.sending
         await pilot.pause()

@@ -164,7 +164,7 @@ async def test_esc_goes_back_to_the_model_before(switching: Switching) -> None:
         assert app.chat.composer.text == "too early"
         await pilot.press("escape")
         await until(pilot, lambda: switching.asked == ["beta", "first"] and activity(pilot) is Activity.READY)
-        assert app.session.model_uri == "first"
+        assert app.session.models.uri == "first"
         assert "Esc goes back" not in screen_text(pilot)
         await pilot.press("enter")
         await until(pilot, lambda: "too early" in chat_text(pilot) and not app.chat.sending)

@@ -170,7 +170,7 @@ async def test_choices_go_by_the_arrows(make_app: MakeApp) -> None:
         await save(pilot)
         written = tomllib.loads(config_path().read_text())
         assert (written["context_policy"], written["spinning"]) == ("oldest", False)
-        assert app_of(pilot).session.window.policy == "oldest"
+        assert app_of(pilot).session.context.policy == "oldest"
         assert written["persona"] == "checklist"
         assert "SAFETY" in app_of(pilot).session.conversation.system
 
@@ -248,7 +248,7 @@ async def test_a_full_disk_is_told_and_nothing_typed_is_lost(
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "No space left" in told(pilot))
         assert screen(pilot).query_one("#set-seed", Input).value == "5"
-        assert app_of(pilot).session.sampling.seed is None
+        assert app_of(pilot).session.prompts.sampling.seed is None
 
 
 async def test_a_variable_that_still_goes_before_is_told(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,7 +259,7 @@ async def test_a_variable_that_still_goes_before_is_told(make_app: MakeApp, monk
         assert "EDGECHAT_SEED" in screen_text(pilot)
         await save(pilot)
         assert "still goes before: seed" in told(pilot)
-        assert app_of(pilot).session.sampling.seed == 1
+        assert app_of(pilot).session.prompts.sampling.seed == 1
 
 
 @pytest.mark.parametrize("size", [(40, 12), (80, 24), (300, 100)])

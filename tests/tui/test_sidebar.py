@@ -187,7 +187,7 @@ async def test_deleting_and_undoing(make_app: MakeApp, history: Path) -> None:
         await until(pilot, lambda: "first question" in listed(pilot) and "a wombat" in chat_text(pilot))
         await in_list(pilot)
         await pilot.press("delete")  # the one that is open now
-        await until(pilot, lambda: app.session.conversation_id == 0)
+        await until(pilot, lambda: app.session.chat.id == 0)
         assert "wombat" not in chat_text(pilot)
         await until(pilot, lambda: "first question" not in listed(pilot))
 

@@ -175,10 +175,10 @@ async def test_stepping_at_a_turn(make_app: MakeApp) -> None:
 
 async def test_going_on_with_a_reply_that_was_cut(make_app: MakeApp) -> None:
     app = make_app(ScriptedEngine(["one two three", "four five"]))
-    app.session.max_tokens = 2
+    app.session.prompts.max_tokens = 2
     async with app.run_test(size=(80, 24)) as pilot:
         await talked(pilot, "count")
-        app.session.max_tokens = None
+        app.session.prompts.max_tokens = None
         await pilot.press("o")
         await until(pilot, lambda: not app.chat.sending and "one two four five" in chat_text(pilot))
 

@@ -305,7 +305,7 @@ class SettingsScreen(Card[None]):
         self.app.notify(printable(" ".join(told) or _("Nothing was changed.")), timeout=10, markup=False)
         self.dismiss(None)
         if reload and self.app.session.info is not None:
-            uri = self.app.settings.config.model_uri if other else self.app.session.model_uri
+            uri = self.app.settings.config.model_uri if other else self.app.session.models.uri
             self.app.push_screen(ReloadScreen(), lambda now: self.app.switch_model(uri) if now else None)
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from textual.worker import WorkType
 
-    from edgechat.session.chat_library import KeptChat
+    from edgechat.session.session import Session
 
 PAGE = 100
 """Chats read at a time."""
@@ -151,14 +151,14 @@ class ChatList(Vertical):
     class Left(Message):
         """The user wants to write again."""
 
-    def __init__(self, chats: KeptChat) -> None:
+    def __init__(self, session: Session) -> None:
         """Make the list; it reads nothing before it is mounted.
 
         Args:
-            chats: Is asked for the chats.
+            session: Has the chats, and the one that is open.
         """
         super().__init__(id="chats")
-        self._chats = chats
+        self._session = session
         self._limit = PAGE
         self._archived = False
         self._wait = 0.0
@@ -208,7 +208,7 @@ class ChatList(Vertical):
     async def _fill(self) -> None:
         words = self.search.value
         try:
-            found = await self._chats.chats(words, self._limit + 1, archived=self._archived)
+            found = await self._session.library.chats(words, self._limit + 1, archived=self._archived)
         except EdgechatError as error:
             self._put([None], [Option(Content(printable(format_error(error.title, error.message))), disabled=True)])
             return
@@ -229,7 +229,7 @@ class ChatList(Vertical):
         shown: list[Choice | str | None] = []
         options: list[Option] = []
         more = len(chats) > self._limit
-        current = self._chats.conversation_id
+        current = self._session.chat.id
         for item in grouped(chats[: self._limit], datetime.now().astimezone().date()):
             if isinstance(item, str):
                 shown.append(None)
@@ -262,7 +262,7 @@ class ChatList(Vertical):
         places = [n for n, item in enumerate(shown) if item is not None]
         wanted: list[int] = []
         if not other_words:
-            held = self._chats.conversation_id, None, None
+            held = self._session.chat.id, None, None
             wanted += [n for n in places if before is not None and _key(shown[n]) == _key(before)]
             wanted += [n for n in places if before is not None and n >= at]  # it is gone: the one that was below it
             wanted += [n for n in places if _key(shown[n]) == held]

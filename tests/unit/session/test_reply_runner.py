@@ -92,9 +92,9 @@ async def test_cancelled_while_the_store_takes_its_beginning_it_is_closed(
 async def test_cancelled_while_it_is_taken_up_again_it_can_be_gone_on_with(
     session: Session, engine: ScriptedEngine, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session.max_tokens = 1
+    session.prompts.max_tokens = 1
     await said(session, "Hello")
-    session.max_tokens = None
+    session.prompts.max_tokens = None
     with monkeypatch.context() as patched:
         begun = slowed(patched, session._store, "resume_reply")
         await cancelled_in(begun, asyncio.create_task(gone_on(session)))

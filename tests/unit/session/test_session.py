@@ -252,12 +252,12 @@ async def test_going_on_with_a_chat(path: Path) -> None:
 
 
 async def test_max_tokens_and_sampling_reach_the_engine(session: Session, engine: ScriptedEngine) -> None:
-    session.max_tokens = 1
+    session.prompts.max_tokens = 1
     events = await held(session, "Hello")
     assert isinstance(events[-1], TurnClosed)
     assert events[-1].turn.reply is not None
     assert events[-1].turn.reply.state is ReplyState.LENGTH
-    assert engine.requests[0].sampling == session.sampling
+    assert engine.requests[0].sampling == session.prompts.sampling
 
 
 async def test_closing_while_a_reply_streams_keeps_it(engine: ScriptedEngine, path: Path) -> None:
@@ -346,19 +346,19 @@ async def test_what_the_device_locks_no_chat_has_of_its_own(session: Session) ->
     session.locked = frozenset({"system", "temperature"})
     own = session.conversation
     with pytest.raises(ConfigError, match="temperature"):
-        await session.configure(own.system, ChatSettings(temperature=1.0))
+        await session.chat.configure(own.system, ChatSettings(temperature=1.0))
     with pytest.raises(ConfigError, match="system"):
-        await session.configure("Be rude.", own.settings)
-    await session.configure(own.system, ChatSettings(seed=1))
+        await session.chat.configure("Be rude.", own.settings)
+    await session.chat.configure(own.system, ChatSettings(seed=1))
     assert session.conversation.settings == ChatSettings(seed=1)
 
 
 async def test_another_system_message_is_for_chats_that_have_not_begun(session: Session) -> None:
-    session.use_system("First.")
+    session.chat.use_system("First.")
     assert session.conversation.system == "First."
     async for _ in session.send("hello"):
         pass
-    session.use_system("Second.")
+    session.chat.use_system("Second.")
     assert session.conversation.system == "First."
     session.new()
     assert session.conversation.system == "Second."
@@ -366,27 +366,27 @@ async def test_another_system_message_is_for_chats_that_have_not_begun(session: 
 
 async def test_a_chat_that_was_begun_otherwise_obeys_what_is_locked_since(path: Path) -> None:
     before = Session(ScriptedEngine(), HistoryStore.open(path), system="Be rude.")
-    await before.configure("Be rude.", ChatSettings(temperature=1.5, max_tokens=1, seed=7))
+    await before.chat.configure("Be rude.", ChatSettings(temperature=1.5, max_tokens=1, seed=7))
     await held(before, "Hello")
     await before.aclose()
     engine, store = ScriptedEngine(), HistoryStore.open(path)
     session = Session(engine, store, conversation=store.latest(), system="Be kind.")
     session.locked = frozenset({"system", "temperature", "max_tokens"})
     await held(session, "And now?")
-    await session.open(session.conversation_id)
+    await session.open(session.chat.id)
     await held(session, "And then?")
     for request in engine.requests:
         assert request.messages[0].content == "Be kind."
-        assert (request.sampling.temperature, request.max_tokens) == (session.sampling.temperature, None)
+        assert (request.sampling.temperature, request.max_tokens) == (session.prompts.sampling.temperature, None)
         assert request.sampling.seed == 7
     await session.aclose()
 
 
 async def test_what_happens_when_a_chat_is_full_can_be_locked(session: Session) -> None:
     session.choose_policy("oldest")
-    assert session.window.policy == "oldest"
+    assert session.context.policy == "oldest"
     session.locked = frozenset({"context_policy"})
     session.choose_policy("oldest")
     with pytest.raises(ConfigError, match="context_policy"):
         session.choose_policy("summarise")
-    assert session.window.policy == "oldest"
+    assert session.context.policy == "oldest"

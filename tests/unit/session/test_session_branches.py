@@ -54,9 +54,9 @@ async def test_an_edited_message_is_a_sibling_and_the_old_branch_stays(
     assert shown(session) == ["one", "answer 1", "two, better", "answer 4"]
     assert [message.content for message in engine.requests[-1].messages] == ["one", "answer 1", "two, better"]
     assert session.conversation.turns[1].siblings == (second.id, session.conversation.turns[1].id)
-    assert await session.step(-1)
+    assert await session.chat.step(-1)
     assert shown(session) == ["one", "answer 1", "two", "answer 2", "three", "answer 3"]
-    assert not await session.step(-1)
+    assert not await session.chat.step(-1)
     await all_of(session.send("four"))
     assert shown(session)[-4:] == ["three", "answer 3", "four", "answer 5"]
     store = HistoryStore.open(path)
@@ -93,18 +93,18 @@ async def test_another_reply_is_a_sibling_and_sees_the_same_prompt(session: Sess
     assert [reply.text for reply in closed.turn.replies] == ["answer 1", "answer 2"]
     assert engine.requests[0].messages == engine.requests[1].messages
     assert shown(session) == ["one", "answer 2"]
-    assert await session.step(-1)
+    assert await session.chat.step(-1)
     assert shown(session) == ["one", "answer 1"]
-    assert await session.step(1)
-    assert not await session.step(1)
+    assert await session.chat.step(1)
+    assert not await session.chat.step(1)
     assert shown(session) == ["one", "answer 2"]
 
 
 async def test_a_reply_that_was_cut_goes_on_and_stays_one(session: Session, engine: ScriptedEngine, path: Path) -> None:
     engine.script = ["one two three four", "five six"]
-    session.max_tokens = 2
+    session.prompts.max_tokens = 2
     await all_of(session.send("count"))
-    session.max_tokens = None
+    session.prompts.max_tokens = None
     events = await all_of(session.resume())
     assert isinstance(events[0], TurnSaved)
     assert events[0].turn.reply is not None
@@ -125,7 +125,7 @@ async def test_a_reply_that_was_cut_goes_on_and_stays_one(session: Session, engi
 
 async def test_going_on_that_fails_keeps_what_was_there(session: Session, engine: ScriptedEngine) -> None:
     engine.script = ["one two three four", "five six"]
-    session.max_tokens = 2
+    session.prompts.max_tokens = 2
     await all_of(session.send("count"))
     engine.fail_after = 1
     with pytest.raises(EngineError, match="ended"):
@@ -154,12 +154,12 @@ async def test_nothing_is_changed_while_a_reply_is_written(session: Session, eng
     async with aclosing(session.send("two")) as events:
         await anext(events)
         for call in (
-            session.step(1),
-            session.delete_turn(),
-            session.delete_chat(),
-            session.undelete(),
+            session.chat.step(1),
+            session.library.delete_turn(),
+            session.library.delete_chat(),
+            session.library.undelete(),
             session.open(session.conversation.id),
-            session.configure("", ChatSettings()),
+            session.chat.configure("", ChatSettings()),
         ):
             with pytest.raises(EngineError, match="being written"):
                 await call
@@ -169,45 +169,45 @@ async def test_nothing_is_changed_while_a_reply_is_written(session: Session, eng
 
 
 async def test_deleting_is_undone_in_turn(session: Session) -> None:
-    assert not await session.delete_turn()
-    assert not await session.delete_chat()
-    assert not await session.undelete()
+    assert not await session.library.delete_turn()
+    assert not await session.library.delete_chat()
+    assert not await session.library.undelete()
     await all_of(session.send("one"))
     await all_of(session.send("two"))
     before = session.conversation
-    assert await session.delete_turn()
+    assert await session.library.delete_turn()
     assert shown(session) == ["one", "answer 1"]
-    assert await session.delete_chat()
+    assert await session.library.delete_chat()
     assert session.conversation.id == 0
-    assert await session.chats() == []
-    assert await session.undelete()
+    assert await session.library.chats() == []
+    assert await session.library.undelete()
     assert shown(session) == ["one", "answer 1"]
-    assert await session.undelete()
+    assert await session.library.undelete()
     assert session.conversation.turns == before.turns
 
 
 async def test_a_chat_has_a_name_a_system_message_and_settings_of_its_own(
     session: Session, engine: ScriptedEngine, path: Path
 ) -> None:
-    await session.rename("nothing to name yet")
-    await session.configure("Be brief.", ChatSettings(temperature=0.0, max_tokens=1))
+    await session.library.rename("nothing to name yet")
+    await session.chat.configure("Be brief.", ChatSettings(temperature=0.0, max_tokens=1))
     await all_of(session.send("one"))
     request = engine.requests[-1]
     assert request.messages[0].content == "Be brief."
     assert (request.sampling, request.max_tokens) == (Sampling(temperature=0.0), 1)
-    await session.rename("  a\nname ")
-    await session.configure("", ChatSettings(seed=7))
+    await session.library.rename("  a\nname ")
+    await session.chat.configure("", ChatSettings(seed=7))
     await all_of(session.send("two"))
     assert engine.requests[-1].sampling == Sampling(seed=7)
     first = session.conversation
     assert first.title == "a name"
     session.new()
     await all_of(session.send("three"))
-    assert engine.requests[-1].sampling == session.sampling
+    assert engine.requests[-1].sampling == session.prompts.sampling
     opened = await session.open(first.id)
     assert (opened.title, opened.settings, opened.turns) == (first.title, first.settings, first.turns)
-    assert [chat.title for chat in await session.chats()] == ["three", "a name"]
-    assert {hit.conversation for hit in await session.chats("two") if isinstance(hit, SearchHit)} == {first.id}
+    assert [chat.title for chat in await session.library.chats()] == ["three", "a name"]
+    assert {hit.conversation for hit in await session.library.chats("two") if isinstance(hit, SearchHit)} == {first.id}
 
 
 async def test_another_model_goes_on_with_a_chat_and_says_so_once(session: Session, path: Path) -> None:
@@ -240,7 +240,7 @@ async def test_a_message_goes_into_the_chat_that_is_being_opened(
     monkeypatch.setattr(session._store, "conversation", slowly)
     opening = asyncio.create_task(session.open(first))
     await asyncio.sleep(0)
-    stepping = asyncio.create_task(session.delete_turn())
+    stepping = asyncio.create_task(session.library.delete_turn())
     sending = asyncio.create_task(all_of(session.send("third")))
     await asyncio.sleep(0)
     assert not session.busy

@@ -83,7 +83,7 @@ async def test_a_full_chat_is_told_before_the_message_is_taken(
 async def test_the_oldest_turns_are_left_out_of_the_prompt_alone(
     session: Session, engine: ScriptedEngine, path: Path
 ) -> None:
-    session.window.policy = "oldest"
+    session.context.policy = "oldest"
     events = await held(session, f"m3 {LONGER}")
     moved = [event for event in events if isinstance(event, WindowMoved)]
     assert [[turn.user.split()[0] for turn in move.turns] for move in moved] == [["m0", "m1"]]
@@ -97,14 +97,14 @@ async def test_the_oldest_turns_are_left_out_of_the_prompt_alone(
 
 
 async def test_pinned_turns_are_always_sent(session: Session, engine: ScriptedEngine) -> None:
-    session.window.policy = "oldest"
-    await session.pin_turn(session.conversation.turns[0].id, True)
+    session.context.policy = "oldest"
+    await session.chat.pin_turn(session.conversation.turns[0].id, True)
     await held(session, f"m3 {LONGER}")
     assert sent(engine) == ["Be", "m0", "reply", "m3"]
 
 
 async def test_the_oldest_turns_are_summed_up(session: Session, engine: ScriptedEngine, path: Path) -> None:
-    session.window.policy = "summarise"
+    session.context.policy = "summarise"
     events = await held(session, f"m3 {LONGER}")
     assert [event.phase for event in events if isinstance(event, Progress)] == ["summarise"]
     assert [event.summary for event in events if isinstance(event, WindowMoved)] == ["They counted words."]
@@ -118,8 +118,8 @@ async def test_the_oldest_turns_are_summed_up(session: Session, engine: Scripted
 
 
 async def test_windows_and_pins_outlive_the_program(session: Session, engine: ScriptedEngine, path: Path) -> None:
-    session.window.policy = "summarise"
-    await session.pin_turn(session.conversation.turns[1].id, True)
+    session.context.policy = "summarise"
+    await session.chat.pin_turn(session.conversation.turns[1].id, True)
     await held(session, f"m3 {LONGER}")
     assert sent(engine) == ["Be", "m1", "reply", "m3"]
     await session.aclose()
@@ -143,7 +143,7 @@ async def test_windows_and_pins_outlive_the_program(session: Session, engine: Sc
 
 
 async def test_a_second_summary_stands_on_the_first(session: Session, engine: ScriptedEngine) -> None:
-    session.window.policy = "summarise"
+    session.context.policy = "summarise"
     for number in range(3, 8):
         await held(session, f"m{number} {LONG}")
     summaries = [request for request in engine.requests if "Sum up" in request.messages[-1].content]
@@ -153,7 +153,7 @@ async def test_a_second_summary_stands_on_the_first(session: Session, engine: Sc
 
 
 async def test_a_summary_can_be_stopped(session: Session, engine: ScriptedEngine) -> None:
-    session.window.policy = "summarise"
+    session.context.policy = "summarise"
     engine.delay = 0.05
     engine.script = lambda _: "sum " * 100
     events = []
@@ -172,7 +172,7 @@ async def test_a_summary_can_be_stopped(session: Session, engine: ScriptedEngine
 async def test_a_message_too_long_by_itself_is_told_as_such(session: Session) -> None:
     policies: tuple[Policy, ...] = ("ask", "oldest", "summarise")
     for policy in policies:
-        session.window.policy = policy
+        session.context.policy = policy
         with pytest.raises(RequestError, match="longer than the context") as caught:
             await held(session, "word " * 400)
         assert not isinstance(caught.value, ContextFullError)
@@ -191,7 +191,7 @@ async def test_a_full_chat_opened_anew_is_told_once_the_model_is_there(session: 
     assert last is not None
     assert last.state is ReplyState.FAILED
     assert "no longer fits" in last.error
-    again.window.policy = "oldest"
+    again.context.policy = "oldest"
     await held(again, f"m3 {LONGER}")
     assert again.conversation.turns[-1].reply is not None
     await again.aclose()
@@ -236,7 +236,7 @@ async def test_what_comes_into_view_is_computed_ahead(session: Session, engine: 
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert [message.content for message in fresh.prefills[-1]] == ["Be kind.", ""]
-    again.sampling = Sampling(seed=7)  # begins from nothing each time
+    again.prompts.sampling = Sampling(seed=7)  # begins from nothing each time
     again.new()
     await asyncio.sleep(0)
     assert len(fresh.prefills) == 2
@@ -246,13 +246,13 @@ async def test_what_comes_into_view_is_computed_ahead(session: Session, engine: 
 async def test_the_prompt_of_the_last_reply_and_of_a_draft(session: Session) -> None:
     reply = session.conversation.turns[-1].reply
     assert reply is not None
-    last = await session.prompt_parts()
+    last = await session.prompts.parts()
     assert (last.tokens, last.cached) == (reply.prompt_tokens, reply.cached_tokens)
-    draft = await session.prompt_parts("What now?")
+    draft = await session.prompts.parts("What now?")
     assert [part.text for part in draft.parts if part.kind == "text"][-1] == "What now?"
     assert draft.cached == session.context_used
     session.new()
-    assert [part.text for part in (await session.prompt_parts()).parts if part.kind == "text"] == ["Be brief.", ""]
+    assert [part.text for part in (await session.prompts.parts()).parts if part.kind == "text"] == ["Be brief.", ""]
 
 
 @pytest.mark.model
@@ -278,7 +278,7 @@ async def test_a_real_model_goes_on_past_its_context(path: Path, default_genai: 
         assert moves
         assert all(bool(move.summary) is (policy == "summarise") for move in moves)
         assert len(kept(path)) == 6
-        shown = await session.prompt_parts()
+        shown = await session.prompts.parts()
         assert session.conversation.turns[-1].reply is not None
         assert shown.tokens == session.conversation.turns[-1].reply.prompt_tokens
         assert not [part for part in shown.parts if part.kind == "text" and "My number 0" in part.text]
@@ -296,8 +296,8 @@ async def test_a_real_chat_opened_again_is_computed_while_the_user_writes(path: 
     again = Session(EngineClient(source, options), store, conversation=store.latest(), max_tokens=8)
     try:
         await again.start()
-        assert again._warming is not None
-        await again._warming
+        assert again._warmer._task is not None
+        await again._warmer._task
         closed = (await held(again, "And of lakes?"))[-1]
         assert isinstance(closed, TurnClosed)
         usage = closed.finished.usage
@@ -312,7 +312,7 @@ async def test_a_longer_system_message_counts(path: Path) -> None:
     session = Session(engine, HistoryStore.open(path), system="Be brief.", context_policy="oldest")
     for number in range(3):
         await held(session, f"m{number} {LONGER}")
-    await session.configure("Be brief. " * 850, session.conversation.settings)  # with all that was said, too much
+    await session.chat.configure("Be brief. " * 850, session.conversation.settings)  # with all that was said, too much
     assert isinstance((await held(session, "more"))[-1], TurnClosed)
     assert "m0" not in sent(engine)
     await session.aclose()

@@ -45,40 +45,40 @@ def feedback(replies: tuple[Reply, ...]) -> list[tuple[int, str]]:
 
 async def test_thumbs_and_a_note_are_kept_with_the_reply(session: Session, path: Path) -> None:
     first, second = session.conversation.turns[0].replies
-    await session.rate(first.id, 1, " Kurz und gut. ")
-    await session.rate(second.id, -1)
+    await session.chat.rate(first.id, 1, " Kurz und gut. ")
+    await session.chat.rate(second.id, -1)
     assert feedback(session.conversation.turns[0].replies) == [(1, "Kurz und gut."), (-1, "")]
     assert kept(path).turns == session.conversation.turns
 
 
 async def test_taking_thumbs_back_leaves_the_words(session: Session, path: Path) -> None:
     first, _ = session.conversation.turns[0].replies
-    await session.rate(first.id, 1, "Good.")
-    await session.rate(first.id, 0)
+    await session.chat.rate(first.id, 1, "Good.")
+    await session.chat.rate(first.id, 0)
     assert feedback(kept(path).turns[0].replies) == [(0, "Good."), (0, "")]
-    await session.rate(first.id, 0, "")
+    await session.chat.rate(first.id, 0, "")
     assert feedback(kept(path).turns[0].replies) == [(0, ""), (0, "")]
     assert kept(path).turns == session.conversation.turns
 
 
 async def test_a_note_that_cannot_be_stored_is_mended(session: Session, path: Path) -> None:
-    await session.rate(session.conversation.turns[0].replies[0].id, 0, "half \ud83d")
+    await session.chat.rate(session.conversation.turns[0].replies[0].id, 0, "half \ud83d")
     assert feedback(kept(path).turns[0].replies)[0] == (0, "half \ufffd")
     assert kept(path).turns == session.conversation.turns
 
 
 async def test_a_reply_that_is_not_there_is_told(session: Session) -> None:
     with pytest.raises(StorageError):
-        await session.rate(999, 1)
+        await session.chat.rate(999, 1)
 
 
 async def test_rated_and_pinned_while_another_reply_is_written(session: Session, path: Path) -> None:
     turn = session.conversation.turns[0]
     async for event in session.regenerate():
         if isinstance(event, TextDelta) and not session.conversation.turns[0].replies[0].rating:
-            await session.rate(turn.replies[0].id, 1, "The best.")
-            await session.rate(session.conversation.turns[0].replies[2].id, -1)
-            await session.pin_turn(turn.id, True)
+            await session.chat.rate(turn.replies[0].id, 1, "The best.")
+            await session.chat.rate(session.conversation.turns[0].replies[2].id, -1)
+            await session.chat.pin_turn(turn.id, True)
     assert feedback(session.conversation.turns[0].replies) == [(1, "The best."), (0, ""), (-1, "")]
     assert session.conversation.turns[0].pinned
     assert kept(path).turns == session.conversation.turns
@@ -88,7 +88,7 @@ async def test_pinned_while_the_next_message_is_saved(session: Session, path: Pa
     turn = session.conversation.turns[0]
     events = session.send("second")
     saved = asyncio.ensure_future(anext(events))
-    await session.pin_turn(turn.id, True)
+    await session.chat.pin_turn(turn.id, True)
     await saved
     [_ async for _ in events]
     assert [shown.pinned for shown in session.conversation.turns] == [True, False]
@@ -96,13 +96,13 @@ async def test_pinned_while_the_next_message_is_saved(session: Session, path: Pa
 
 
 async def test_chats_are_pinned_and_archived_by_their_id(session: Session, path: Path) -> None:
-    await session.pin(session.conversation.id, True)
+    await session.library.pin(session.conversation.id, True)
     assert kept(path).pinned
     assert session.conversation.pinned
-    await session.archive(session.conversation.id, True)
+    await session.library.archive(session.conversation.id, True)
     assert session.conversation.archived
-    await session.archive(session.conversation.id, False)
-    await session.pin(session.conversation.id, False)
+    await session.library.archive(session.conversation.id, False)
+    await session.library.pin(session.conversation.id, False)
     assert not kept(path).pinned
     assert not session.conversation.pinned
 

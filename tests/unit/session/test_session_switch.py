@@ -60,7 +60,7 @@ async def said(session: Session, text: str) -> str:
 async def begun_load(session: Session, engines: Engines) -> asyncio.Task[ModelInfo]:
     """A switch to a model that takes long to load, under way."""
     engines.slow.add("slow")
-    task = asyncio.create_task(session.switch("slow"))
+    task = asyncio.create_task(session.models.switch("slow"))
     while len(engines.made) < 2:
         await asyncio.sleep(0)
     return task
@@ -68,8 +68,8 @@ async def begun_load(session: Session, engines: Engines) -> asyncio.Task[ModelIn
 
 async def test_the_chat_goes_on_with_the_other_model(session: Session, engines: Engines) -> None:
     await said(session, "hello")
-    await session.switch("second")
-    assert session.model_uri == "second"
+    await session.models.switch("second")
+    assert session.models.uri == "second"
     assert engines.living == ["second"]
     assert await said(session, "again") == f"second {MORE}"
     assert [turn.user for turn in session.conversation.turns] == ["hello", "again"]
@@ -81,8 +81,8 @@ async def test_a_model_that_cannot_be_loaded_leaves_the_one_before(session: Sess
     await said(session, "hello")
     engines.fail["broken"] = ModelError("Model is damaged")
     with pytest.raises(ModelError):
-        await session.switch("broken")
-    assert session.model_uri == "first"
+        await session.models.switch("broken")
+    assert session.models.uri == "first"
     assert session.info is None
     assert engines.living == ["first"]
     assert await said(session, "again") == f"first {MORE}"
@@ -112,7 +112,7 @@ async def test_not_while_a_reply_is_written(session: Session) -> None:
     async for event in session.send("hello"):
         if isinstance(event, TurnSaved):
             with pytest.raises(EngineError, match="A reply is being written"):
-                await session.switch("second")
+                await session.models.switch("second")
     await session.aclose()
 
 
@@ -128,9 +128,9 @@ async def test_a_device_that_decides_the_model_has_no_other(session: Session, en
     session.locked = frozenset({"model_uri"})
     for uri in ("second", None):
         with pytest.raises(ConfigError, match="model_uri"):
-            await session.switch(uri)
+            await session.models.switch(uri)
     assert engines.living == ["first"]
-    await session.switch("first")  # to load it anew
+    await session.models.switch("first")  # to load it anew
     assert await said(session, "hello") == f"first {MORE}"
     await session.aclose()
 
@@ -153,7 +153,7 @@ async def test_given_up_twice_there_is_still_the_one_before(tmp_path: Path) -> N
     store = HistoryStore.open(tmp_path / "h.db")
     session = Session(engine_of("first"), store, engine_of=engine_of, model_uri="first")
     await session.start()
-    task = asyncio.create_task(session.switch("slow"))
+    task = asyncio.create_task(session.models.switch("slow"))
     while len(made) < 2:
         await asyncio.sleep(0.01)
     task.cancel()
@@ -161,6 +161,6 @@ async def test_given_up_twice_there_is_still_the_one_before(tmp_path: Path) -> N
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert session.model_uri == "first"
+    assert session.models.uri == "first"
     assert await said(session, "after") == f"first {MORE}"
     await session.aclose()
