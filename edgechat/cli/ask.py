@@ -28,16 +28,16 @@ from edgechat.settings.personas import system_message
 @click.argument("question", nargs=-1)
 @model_option
 @history_option
-@click.option("--system", metavar="TEXT", help="System message: who the model is to be.")
+@click.option("--system", metavar="TEXT", help="System message: the role the model plays.")
 @persona_option
-@click.option("--max-tokens", type=int, metavar="N", help="Upper bound of the answer's length.")
+@click.option("--max-tokens", type=int, metavar="N", help="Maximum length of the answer.")
 @click.option("--temperature", type=float, metavar="T", help="0 always takes the likeliest word; up to 2.")
 @click.option("--seed", type=int, metavar="N", help="Makes the answer repeatable.")
 @click.option(
     "--stdin/--no-stdin",
     "use_stdin",
     default=None,
-    help="Read standard input to its end, or leave it alone; without either it is looked at, see above.",
+    help="Read standard input to its end, or leave it alone; the default depends on what it is, see above.",
 )
 @click.option("--show-prompt", is_flag=True, help="Show what the model read, with its tokens, on standard error.")
 @click.pass_context
@@ -54,12 +54,12 @@ def ask(
     use_stdin: bool | None,
     show_prompt: bool,
 ) -> None:
-    """Ask one question and print the answer as it is written.
+    """Ask one question and print the answer as it is generated.
 
-    Text from a pipe or a file is put below the question; without a question it is the question. A file that something
-    else reads already, such as the loop this command stands in, is left alone; of a pipe nobody can tell, so add
-    --no-stdin in a loop over one. The exchange is kept in the history like any chat, unless --no-history is given.
-    Ctrl+C stops the answer.
+    Text from a pipe or a file is appended to the question; without a question it is the question. A file that something
+    else is already reading, such as the loop around this command, is left alone; with a pipe that cannot be detected,
+    so add --no-stdin in a loop over one. The exchange is saved in the history like any chat, unless --no-history is
+    given. Ctrl+C stops the answer.
 
     \b
     Examples:

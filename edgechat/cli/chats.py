@@ -41,9 +41,9 @@ id_argument = click.argument("chat", type=int, metavar="ID")
 
 @click.group(cls=HistoryGroup)
 def chats() -> None:
-    """Chats: list, show, search, carry.
+    """List, show, search, export and import chats.
 
-    Every chat has a number, its ID, which `list` and `search` show. Deleted chats can be had back for 30 days.
+    Every chat has a number, its ID, which `list` and `search` show. Deleted chats can be restored for 30 days.
 
     \b
     Examples:
@@ -76,7 +76,7 @@ def history(*, to_read: bool = False) -> Iterator[HistoryStore]:
 
 @chats.command("list")
 @click.option("--archived", is_flag=True, help="List the archived chats instead.")
-@click.option("--limit", type=click.IntRange(1), default=1_000, show_default=True, help="The most to list.")
+@click.option("--limit", type=click.IntRange(1), default=1_000, show_default=True, help="Maximum number to list.")
 @json_option
 def list_chats(archived: bool, limit: int, as_json: bool) -> None:
     """List the chats, pinned ones first, then the newest.
@@ -123,10 +123,10 @@ def show(chat: int, as_json: bool) -> None:
 
 @chats.command()
 @click.argument("words", nargs=-1, required=True)
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="The most to show.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Maximum number to show.")
 @json_option
 def search(words: tuple[str, ...], limit: int, as_json: bool) -> None:
-    """Find the chats, messages and replies that hold all the WORDS, titles first, then the best.
+    """Find the chats, messages and replies that contain all the WORDS, titles first, then the best.
 
     A word may be the beginning of one. Case and accents do not matter, and no character has a special meaning. Every
     branch of every chat is searched, archived ones too.
@@ -153,7 +153,7 @@ def search(words: tuple[str, ...], limit: int, as_json: bool) -> None:
 @id_argument
 @click.argument("title")
 def rename(chat: int, title: str) -> None:
-    """Give the chat ID another TITLE."""
+    """Rename the chat ID to TITLE."""
     words = storable(" ".join(title.split()))[0]
     if not words:
         raise click.UsageError("A title has at least one letter.")
@@ -170,15 +170,15 @@ def _toggle(name: str, text: str, act: Callable[[HistoryStore, int], None]) -> N
                 act(store, chat)
 
 
-_toggle("pin", "Let lists show chats before the others.", lambda store, chat: store.chats.pin(chat, True))
-_toggle("unpin", "No longer show chats before the others.", lambda store, chat: store.chats.pin(chat, False))
+_toggle("pin", "Pin chats to the top of lists.", lambda store, chat: store.chats.pin(chat, True))
+_toggle("unpin", "Unpin chats.", lambda store, chat: store.chats.pin(chat, False))
 _toggle(
     "archive",
-    "Let lists leave out chats; search still finds them.",
+    "Archive chats: lists leave them out, search still finds them.",
     lambda store, chat: store.chats.archive(chat, True),
 )
-_toggle("unarchive", "Let lists show chats again.", lambda store, chat: store.chats.archive(chat, False))
-_toggle("undelete", "Have back deleted chats that are not purged yet.", lambda store, chat: store.chats.undelete(chat))
+_toggle("unarchive", "Unarchive chats.", lambda store, chat: store.chats.archive(chat, False))
+_toggle("undelete", "Restore deleted chats that are not purged yet.", lambda store, chat: store.chats.undelete(chat))
 
 
 @chats.command()
@@ -196,12 +196,12 @@ def duplicate(chat: int, title: str) -> None:
 @click.option("--reply-id", type=int, metavar="ID", help="Any reply of the chat, by its id in `show --json`.")
 @click.option("--up", "rating", flag_value="up", help="It is good.")
 @click.option("--down", "rating", flag_value="down", help="It is bad.")
-@click.option("--none", "rating", flag_value="none", help="Take the thumb back.")
-@click.option("--note", metavar="TEXT", help="Words about it; empty to take them back.")
+@click.option("--none", "rating", flag_value="none", help="Remove the thumb.")
+@click.option("--note", metavar="TEXT", help="A note about it; empty to remove it.")
 def rate(chat: int, number: int | None, reply_id: int | None, rating: str | None, note: str | None) -> None:
-    """Say what you think of a reply in the chat ID: its last one, or the one named.
+    """Rate a reply in the chat ID: its last one, or the one named.
 
-    It is kept with the reply, shown and exported with it. Nothing is sent; `edgechat sync` does that when you call it.
+    The rating is saved, shown and exported with the reply. Nothing is sent; `edgechat sync` does that when you call it.
 
     \b
     Examples:
@@ -244,9 +244,9 @@ def _of_id(chat: Conversation, reply_id: int) -> Reply:
 @chats.command("pin-turn")
 @id_argument
 @click.argument("number", type=click.IntRange(1), metavar="N")
-@click.option("--off", is_flag=True, help="No longer.")
+@click.option("--off", is_flag=True, help="Unpin it.")
 def pin_turn(chat: int, number: int, off: bool) -> None:
-    """Let message N of the chat ID, and its reply, always be sent to the model.
+    """Always send message N of the chat ID, and its reply, to the model.
 
     Older messages leave the context before it when the chat no longer fits. N counts as `edgechat chats show` does.
     """
@@ -264,12 +264,12 @@ def pin_turn(chat: int, number: int, off: bool) -> None:
 @click.option("--top-p", type=SettingType("top_p"), help="Choose among words of this probability.")
 @click.option("--repetition-penalty", type=SettingType("repetition_penalty"), help="1 is none.")
 @click.option("--seed", type=SettingType("seed"), help="Makes replies repeatable.")
-@click.option("--max-tokens", type=SettingType("max_tokens"), help="Upper bound of a reply.")
-@click.option("--defaults", is_flag=True, help="First forget what was set for it before, but for the system message.")
+@click.option("--max-tokens", type=SettingType("max_tokens"), help="Maximum length of a reply.")
+@click.option("--defaults", is_flag=True, help="First reset what was set before, except the system message.")
 def set_chat(chat: int, system: str | None, defaults: bool, **options: Any) -> None:
     """Give the chat ID a system message and settings of its own.
 
-    Where nothing is given for a chat, the settings of edgechat hold.
+    Whatever is not set for a chat follows edgechat's settings.
 
     \b
     Example:
@@ -290,7 +290,7 @@ def set_chat(chat: int, system: str | None, defaults: bool, **options: Any) -> N
 def delete(ids: tuple[int, ...], yes: bool) -> None:
     """Delete chats.
 
-    `edgechat chats undelete ID` has them back for 30 days; `edgechat chats purge` takes them from the disk at once.
+    `edgechat chats undelete ID` restores them within 30 days; `edgechat chats purge` deletes them permanently at once.
 
     \b
     Examples:
@@ -309,9 +309,9 @@ def delete(ids: tuple[int, ...], yes: bool) -> None:
 @chats.command()
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def purge(yes: bool) -> None:
-    """Take from the disk what was deleted; it cannot be had back then.
+    """Permanently delete what was deleted; it cannot be restored afterwards.
 
-    Without this command it goes after 30 days. The daily backups of the last seven days keep theirs.
+    Without this command that happens after 30 days. The backups of the last seven days still contain it.
     """
     _confirm("Take all deleted chats and messages from the disk?", yes)
     with history() as store:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     type=click.Choice(["json", "markdown", "phi3", "openai"]),
     default="json",
     show_default=True,
-    help="json keeps everything; the others the branch that is shown.",
+    help="json keeps everything; the others only the branch that is shown.",
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE, replaced if it is there.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of the form json, and export nothing.")
@@ -107,13 +107,13 @@ def _write(out: Path, pieces: Iterable[str]) -> None:
 
 @click.command("import", cls=HistoryCommand)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--dry-run", is_flag=True, help="Only tell what would be imported.")
+@click.option("--dry-run", is_flag=True, help="Only report what would be imported.")
 def import_chats(file: Path, dry_run: bool) -> None:
     """Add the chats of FILE to the history; - is standard input.
 
-    FILE is what `edgechat chats export` wrote, ChatGPT's export (conversations.json, or the archive that holds it),
-    Open WebUI's export of chats, or the logs.db of `llm`. All of it is imported, or nothing. Chats that are there
-    already are told and left alone. The imported ones come below those that are there.
+    FILE is what `edgechat chats export` wrote, ChatGPT's export (conversations.json, or the archive that contains it),
+    Open WebUI's export of chats, or the logs.db of `llm`. All of it is imported, or nothing. Chats that exist already
+    are reported and left alone. Imported chats are listed below the existing ones.
 
     \b
     Examples:

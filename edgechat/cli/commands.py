@@ -71,8 +71,8 @@ def _version(ctx: click.Context, param: click.Parameter, requested: bool) -> Non
 
 @click.group(cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @model_option
-@click.option("-c", "--continue", "resume", is_flag=True, help="Go on with the last chat.")
-@click.option("--chat", "chat_id", type=int, metavar="ID", help="Go on with that chat of `edgechat chats list`.")
+@click.option("-c", "--continue", "resume", is_flag=True, help="Continue the last chat.")
+@click.option("--chat", "chat_id", type=int, metavar="ID", help="Continue that chat; see `edgechat chats list`.")
 @click.option("--system", metavar="TEXT", help="System message of new chats.")
 @persona_option
 @history_option
@@ -80,13 +80,13 @@ def _version(ctx: click.Context, param: click.Parameter, requested: bool) -> Non
 @click.option(
     "--context-policy",
     type=click.Choice(["ask", "oldest", "summarise"]),
-    help="When a chat no longer fits: stop and tell, leave out its oldest turns, or have them summed up.",
+    help="When a chat no longer fits: stop and ask, leave out its oldest turns, or summarise them.",
 )
 @click.option(
     "--plain",
     is_flag=True,
     default=None,
-    help="Chat line after line, for screen readers and pipes: nothing moves, nothing is coloured.",
+    help="Line-based chat for screen readers and pipes, without animation or colour.",
 )
 @click.option("--demo", is_flag=True, help="Show the interface with a scripted reply and no model.")
 @click.option("--self-test", is_flag=True, help="Load, answer, save, prove offline; print a line of JSON.")
@@ -115,8 +115,8 @@ def cli(
     \b
     Examples:
       edgechat                             chat
-      edgechat --continue                  go on with the last chat
-      edgechat --chat 12                   go on with that one; see edgechat chats list
+      edgechat --continue                  continue the last chat
+      edgechat --chat 12                   continue that one; see edgechat chats list
       edgechat --model-uri ./model         chat with an MLflow model folder
       edgechat ask "What is ONNX?"         one answer on standard output
       cat log.txt | edgechat ask Explain   with text from a pipe

@@ -89,15 +89,15 @@ def list_models(as_json: bool) -> None:
 @models.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--name", metavar="NAME", help="What to call it; the folder's own name if left out.")
-@click.option("--replace", is_flag=True, help="Put it in the place of the installed model of that name.")
+@click.option("--replace", is_flag=True, help="Replace the installed model of that name.")
 @click.option("--link", is_flag=True, help="Hard-link the files: no space is used, but they stay the same files.")
 @click.option("--trust", is_flag=True, help="Accept a model that loads native code of its own. It can do anything.")
 @json_option
 def add(folder: Path, name: str | None, replace: bool, link: bool, trust: bool, as_json: bool) -> None:
     """Install the model in FOLDER and print its name.
 
-    The folder is checked first, and copied. Nothing in it is run. A model is whole in the store or not there, even if
-    the power fails half-way.
+    The folder is checked first, and copied. Nothing in it is run. A model is installed completely or not at all, even
+    if the power fails halfway.
 
     \b
     Examples:

@@ -25,14 +25,14 @@ _server_option = click.option(
 @click.command()
 @click.argument("uri")
 @click.option("--name", metavar="NAME", help="What to call it; the registered model's name if left out.")
-@click.option("--replace", is_flag=True, help="Put it in the place of another model of that name.")
+@click.option("--replace", is_flag=True, help="Replace another model of that name.")
 @_server_option
 @json_option
 def pull(uri: str, name: str | None, replace: bool, tracking_uri: str | None, as_json: bool) -> None:
-    """Bring the model that URI names from an MLflow server, and print its name.
+    """Install the model that URI names from an MLflow server, and print its name.
 
-    From then on it is used without the server, by its name or by the same URI. A pull that was broken off goes on with
-    the files that are whole. A newer version takes the place of the older one, which stays usable until then.
+    From then on it is used without the server, by its name or by the same URI. An interrupted pull resumes with the
+    files that are complete. A newer version replaces the older one, which stays usable until then.
 
     URI is models:/NAME@ALIAS, models:/NAME/VERSION, models:/NAME/latest, models:/m-ID, runs:/RUN_ID/model, or a folder
     of artifacts (mlflow-artifacts:/... or its http address).
@@ -96,7 +96,7 @@ def pull(uri: str, name: str | None, replace: bool, tracking_uri: str | None, as
 @click.command()
 @click.argument("model", metavar="NAME_OR_FOLDER", shell_complete=complete_name)
 @click.option("--register", "register", metavar="NAME", required=True, help="The registered model to add a version to.")
-@click.option("--alias", metavar="ALIAS", help="An alias that is to mean the new version.")
+@click.option("--alias", metavar="ALIAS", help="An alias for the new version.")
 @_server_option
 @json_option
 def push(model: str, register: str, alias: str | None, tracking_uri: str | None, as_json: bool) -> None:
@@ -143,8 +143,8 @@ def push(model: str, register: str, alias: str | None, tracking_uri: str | None,
 def outdated(tracking_uri: str | None, as_json: bool) -> None:
     """Ask the servers whether there are newer versions of the models that were pulled.
 
-    For a model pulled by an alias: the version that the alias means now; else the newest. Each model's own server is
-    asked, or the one named by --tracking-uri. Ends with exit code 3 if one cannot be asked.
+    For a model pulled by an alias, that is the version the alias points to now; otherwise the newest. Each model's own
+    server is asked, or the one named by --tracking-uri. Ends with exit code 3 if one cannot be asked.
 
     \b
     Examples:

@@ -23,9 +23,9 @@ def model_option(command: F) -> F:
 
 def persona_option(command: F) -> F:
     """Add `--persona`."""
-    return click.option("--persona", metavar="NAME", help="A kept system message, by its name; see edgechat personas.")(
-        command
-    )
+    return click.option(
+        "--persona", metavar="NAME", help="A saved system message, by its name; see edgechat personas."
+    )(command)
 
 
 def log_option(command: F) -> F:
@@ -33,7 +33,7 @@ def log_option(command: F) -> F:
     return click.option(
         "--log-level",
         type=click.Choice(["debug", "info", "warning", "error"]),
-        help="How much the log tells (F12 shows it); nothing of a chat is in it at any level.",
+        help="How much to log (F12 shows the log); it never contains anything from chats.",
     )(command)
 
 
@@ -45,7 +45,7 @@ def history_option(command: F) -> F:
         flag_value=False,
         default=None,
         type=bool,
-        help="Keep nothing of what is said.",
+        help="Do not save the chat.",
     )(command)
 
 

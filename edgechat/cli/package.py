@@ -15,11 +15,11 @@ from edgechat.errors import ConfigError
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="The folder to write.")
 @click.option("--name", metavar="NAME", help="What to call the model; the folder's own name if left out.")
-@click.option("--link", is_flag=True, help="Hard-link the weights of an ONNX GenAI folder in place of copying them.")
+@click.option("--link", is_flag=True, help="Hard-link the weights of an ONNX GenAI folder instead of copying them.")
 @click.option("--trust", is_flag=True, help="Accept a model that loads native code of its own. It can do anything.")
 @click.option("--log", "logged", is_flag=True, help="Measure it, and log a run with the model to an MLflow server.")
 @click.option("--register", metavar="NAME", help="Register it under this name too; means --log.")
-@click.option("--alias", metavar="ALIAS", help="Let this alias mean the new version; goes with --register.")
+@click.option("--alias", metavar="ALIAS", help="Point this alias to the new version; requires --register.")
 @click.option("--tracking-uri", metavar="URI", help="The MLflow server; MLFLOW_TRACKING_URI if left out.")
 @click.option("--experiment", metavar="NAME", help="Where the run goes; MLFLOW_EXPERIMENT_NAME, else edgechat.")
 @json_option
@@ -43,7 +43,8 @@ def package(
     extra: pip install 'edgechat[convert-hf]'). The folder opens in edgechat, in mlflow.pyfunc.load_model and in `mlflow
     models serve`, and goes into a binary. It is whole or not there.
 
-    With --log a short bench is run, and a run with the model's parameters, speeds and card goes to the MLflow server.
+    With --log a short benchmark is run, and a run with the model's parameters, speeds and card goes to the MLflow
+    server.
 
     \b
     Examples:

@@ -13,9 +13,9 @@ from edgechat.errors import ExitCode
 @click.argument("name", required=False)
 @click.pass_context
 def personas(ctx: click.Context, name: str | None) -> None:
-    """List the personas, or show one: system messages that are kept under a name.
+    """List the personas, or show one: system messages that are saved under a name.
 
-    Your own go into the folder `personas` beside the settings: NAME.md, whose first line is `# Title`.
+    Put your own into the folder `personas` next to the settings: NAME.md, whose first line is `# Title`.
 
     \b
     Examples:

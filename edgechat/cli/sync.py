@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 @click.command(cls=HistoryCommand)
 @click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
 @click.option("--all", "everything", is_flag=True, help="Send all chats.")
-@click.option("--rated", is_flag=True, help="Send the chats with feedback on any reply; so it is without IDs or --all.")
+@click.option(
+    "--rated", is_flag=True, help="Send the chats with feedback on any reply; the default without IDs or --all."
+)
 @click.option("--tracking-uri", metavar="URI", help="The server; the variable MLFLOW_TRACKING_URI if left out.")
 @click.option(
     "--experiment", metavar="NAME", help='The experiment; MLFLOW_EXPERIMENT_NAME if left out, or else "edgechat".'
 )
-@click.option("--dry-run", is_flag=True, help="Print what would be sent, all of it, and speak to nobody.")
+@click.option("--dry-run", is_flag=True, help="Print everything that would be sent, and contact nobody.")
 @json_option
 def sync(
     ids: tuple[int, ...],
@@ -42,8 +44,8 @@ def sync(
     """Send chats to an MLflow server: only those with feedback, if none is named.
 
     Each reply becomes a trace: the messages, the reply, the model's name, token usage, timings, and your thumb and note
-    as an assessment. Archived chats count as well; deleted ones do not. What is there already is not sent again, what
-    has changed is put right there, and what was broken off goes on the next time.
+    as an assessment. Archived chats count as well; deleted ones do not. What is already there is not sent again, what
+    has changed is updated there, and an interrupted upload resumes the next time.
 
     Nothing is ever sent without this command.
 

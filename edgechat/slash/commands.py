@@ -71,24 +71,22 @@ class Command:
 
 
 COMMANDS: tuple[Command, ...] = (
-    Command("help", "[COMMAND]", N_("Show all commands, or tell about one"), Takes.COMMAND),
-    Command("model", "[NAME]", N_("Show the model, or go on with another one"), Takes.MODEL),
-    Command("system", "[TEXT]", N_("Show this chat's system message, or give it another; - for none"), Takes.WORDS),
+    Command("help", "[COMMAND]", N_("Show all commands, or explain one"), Takes.COMMAND),
+    Command("model", "[NAME]", N_("Show the model, or switch to another one"), Takes.MODEL),
+    Command("system", "[TEXT]", N_("Show this chat's system message, or set another; - for none"), Takes.WORDS),
     Command(
         "persona",
         "[NAME]",
         N_("Show the personas, or give this chat the system message of one"),
         Takes.PERSONA,
     ),
-    Command(
-        "set", "[KEY [VALUE]]", N_("Show this chat's settings, or change one; default takes it back"), Takes.SETTING
-    ),
+    Command("set", "[KEY [VALUE]]", N_("Show this chat's settings, or change one; default resets it"), Takes.SETTING),
     Command("read", "FILE", N_("Attach a text file to the next message"), Takes.FILE, ("attach",)),
-    Command("regen", "", N_("Answer the last message once more; the old reply stays"), aliases=("regenerate", "retry")),
+    Command("regen", "", N_("Answer the last message again; the old reply is kept"), aliases=("regenerate", "retry")),
     Command("continue", "", N_("Go on with a reply that was stopped or cut"), aliases=("resume",)),
     Command("good", "[NOTE]", N_("Mark the last reply as good, with a note if you like"), Takes.WORDS),
     Command("bad", "[NOTE]", N_("Mark the last reply as bad, with a note if you like"), Takes.WORDS),
-    Command("edit", "[TEXT]", N_("Say something else in place of the last message; the old one stays"), Takes.WORDS),
+    Command("edit", "[TEXT]", N_("Replace the last message; the old one is kept"), Takes.WORDS),
     Command("previous", "", N_("Show the version of the chat before this one"), aliases=("prev",)),
     Command("next", "", N_("Show the version of the chat after this one")),
     Command("delete-message", "", N_("Delete the last message with its replies; /undo restores it")),
@@ -97,8 +95,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("chats", "", N_("Show the other chats")),
     Command("open", "CHAT", N_("Go to a chat, by its number in /chats or /search"), Takes.WORDS),
     Command("search", "WORDS", N_("Search in all chats"), Takes.WORDS, ("find",)),
-    Command("pin", "", N_("Show this chat before the others, or no longer")),
-    Command("archive", "", N_("Leave this chat out of the lists, or no longer")),
+    Command("pin", "", N_("Pin this chat to the top of the list, or unpin it")),
+    Command("archive", "", N_("Archive this chat, or unarchive it")),
     Command("rename", "TITLE", N_("Give this chat another title"), Takes.WORDS, ("title",)),
     Command("delete", "", N_("Delete this chat; /undo restores it, for 30 days"), aliases=("forget",)),
     Command(
@@ -109,7 +107,7 @@ COMMANDS: tuple[Command, ...] = (
         ("save",),
     ),
     Command("copy", "", N_("Copy the last reply to the clipboard")),
-    Command("stats", "", N_("Tell the tokens, the speed and the model of this chat")),
+    Command("stats", "", N_("Show the tokens, speed and model of this chat")),
     Command("prompt", "", N_("Show what the model reads, with its tokens")),
     Command(
         "context-policy",
@@ -120,7 +118,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("log", "", N_("Show what edgechat logged; nothing of a chat is in it")),
     Command("doctor", "", N_("Check this machine, the model and the chats")),
-    Command("quit", "", N_("Leave; a reply is stopped and its text kept"), aliases=("exit", "q", "bye")),
+    Command("quit", "", N_("Quit; a reply is stopped and its text is kept"), aliases=("exit", "q", "bye")),
 )
 
 _BY_NAME = {name: command for command in COMMANDS for name in (command.name, *command.aliases)}
