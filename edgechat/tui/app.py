@@ -10,12 +10,12 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import SystemCommand
+from textual import events, on
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 
 from edgechat.chat.sanitize import printable
@@ -24,23 +24,26 @@ from edgechat.i18n.catalog import N_, _, format_error
 from edgechat.runtime import crash_handler, shutdown_deadline
 from edgechat.settings.loader import Settings, load_settings
 from edgechat.tui import clipboard
-from edgechat.tui.chat.screen import MainScreen
-from edgechat.tui.model_switch import TOOLS_BINDINGS, ToolsApp
-from edgechat.tui.themes import CONTRAST, DARK, LIGHT
+from edgechat.tui.appearance import Appearance
+from edgechat.tui.chat.screen import ChatScreen
+from edgechat.tui.faults import FaultHandler
+from edgechat.tui.live_settings import LiveSettings
+from edgechat.tui.minimum_width import allow_any_width
+from edgechat.tui.terminal.key_order import InputOrder
+from edgechat.tui.widget_removal import cancel_workers_of, remove_whole
 
 if TYPE_CHECKING:
+    from textual.await_remove import AwaitRemove
     from textual.command import Provider
     from textual.dom import DOMNode
+    from textual.driver import Driver
+    from textual.message import Message
     from textual.screen import Screen
+    from textual.theme import Theme
+    from textual.widget import Widget
 
-    from edgechat.chat.context_window import Policy
     from edgechat.session.session import Session
-
-_POLICIES: tuple[tuple[str, str, Policy], ...] = (
-    (N_("ask"), N_("Stop and tell what would no longer be sent"), "ask"),
-    (N_("leave out"), N_("The oldest messages are no longer sent; they stay in the history (F5)"), "oldest"),
-    (N_("sum up"), N_("The model sums up the oldest messages; they stay in the history (F6)"), "summarise"),
-)
+    from edgechat.tui.palette_commands import Command
 
 
 def _palette() -> type[Provider]:
@@ -49,11 +52,14 @@ def _palette() -> type[Provider]:
     return Commands
 
 
-class EdgechatApp(ToolsApp):
+class EdgechatApp(App[None]):
     """The terminal interface to one session.
 
     Attributes:
         session: What is talked to.
+        chat: The chat screen, also while another is over it.
+        live: The settings in force.
+        faults: What failed unforeseen.
         failure: Why the session could not be closed; None if it could.
     """
 
@@ -77,7 +83,15 @@ class EdgechatApp(ToolsApp):
             id="app.settings",
             tooltip=N_("Change the settings, of all chats or of this one"),
         ),
-        *TOOLS_BINDINGS,
+        Binding(
+            "f10",
+            "models",
+            N_("Models"),
+            id="app.models",
+            tooltip=N_("Look at the models, and go on with another one"),
+            priority=True,
+        ),
+        Binding("f12", "log", N_("Log"), id="app.log", tooltip=N_("Show what edgechat logged"), priority=True),
         Binding(
             "ctrl+q", "quit", "Quit", id="app.quit", tooltip="Quit; a reply is stopped and its text kept", priority=True
         ),
@@ -99,17 +113,58 @@ class EdgechatApp(ToolsApp):
             settings: Those in force; None for the defaults.
             read_settings: Reads them anew, with what the command line gave.
         """
-        super().__init__(settings or Settings())
+        allow_any_width()
+        remove_whole()
+        self._order = InputOrder(self, super().post_message)
+        super().__init__()
+        settings = settings or Settings()
         self.session = session
-        self._read_settings = read_settings
+        self._appearance = Appearance(self, settings.config)
+        self._appearance.start()
         self._parsed_for = self.get_css_variables()
+        self.live = LiveSettings(self, session, self._appearance, settings, read_settings)
+        self.chat = ChatScreen(session, notices)
+        self.faults = FaultHandler(self, self.chat.view.show_error)
         self.failure: EdgechatError | None = None
         self._last_words: asyncio.Future[None] | None = None
-        self._chat = MainScreen(session, notices)
 
-    def read_settings(self) -> Settings:
-        """See `ToolsApp`."""
-        return self._read_settings()
+    def get_driver_class(self) -> type[Driver]:
+        """Edgechat's own driver, where there is one for the system."""
+        if os.name != "posix" or os.environ.get("TEXTUAL_DRIVER"):
+            return super().get_driver_class()
+        from edgechat.tui.terminal.driver import TerminalDriver  # of modules that other systems do not have
+
+        return TerminalDriver
+
+    def get_default_screen(self) -> ChatScreen:
+        """The chat."""
+        return self.chat
+
+    # Input and looks
+
+    def post_message(self, message: Message) -> bool:
+        """Take a message; what comes from the terminal takes its turn."""
+        if self._order.takes(message):
+            self._order.add(message)
+            return True
+        return super().post_message(message)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Handle an event."""
+        if self._order.takes(event):
+            event = self._order.aim(event)
+        await super().on_event(event)
+
+    def _prune(self, *nodes: Widget, parent: DOMNode | None = None) -> AwaitRemove:
+        """Take parts of the interface away, and first end what they were finding out to show it."""
+        cancel_workers_of(nodes, self.workers)
+        return super()._prune(*nodes, parent=parent)
+
+    @property
+    def available_themes(self) -> dict[str, Theme]:
+        """Edgechat's own themes and those of Textual."""
+        appearance: Appearance | None = self.__dict__.get("_appearance")  # Textual asks before there is one
+        return {**(appearance.themes if appearance is not None else {}), **super().available_themes}
 
     def refresh_css(self, animate: bool = True) -> None:
         """Apply the style sheets again, which a start would do twice: parsing them is a tenth of the first paint."""
@@ -120,18 +175,24 @@ class EdgechatApp(ToolsApp):
         self._parsed_for = variables
         super().refresh_css(animate=animate)
 
-    def get_default_screen(self) -> MainScreen:
-        """The chat."""
-        return self._chat
-
-    @property
-    def chat(self) -> MainScreen:
-        """The chat screen, also while another is over it."""
-        return self._chat
+    @on(events.DescendantFocus)
+    def _calm_cursor(self, event: events.DescendantFocus) -> None:
+        self._appearance.calm(event.widget)
 
     def on_mount(self) -> None:
-        """Show what fails in tasks that nobody waits for."""
+        """Say what is wrong with the look, and show what fails in tasks that nobody waits for."""
         asyncio.get_running_loop().set_exception_handler(crash_handler.handle_task)
+        self._appearance.check()
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Live on where only a worker failed; else end, without drawing a traceback."""
+        if self._exception is None:  # for tests, which are to see it
+            self._exception = error
+            self._exception_event.set()
+        fatal = self.faults.handle(error)
+        if fatal is not None:
+            self._return_code = int(fatal.exit_code)
+            self._close_messages_no_wait()
 
     # The end
 
@@ -149,7 +210,7 @@ class EdgechatApp(ToolsApp):
     def _leave(self, code: int) -> None:
         if self._exit:
             return
-        self._last_words = asyncio.ensure_future(self.chat.keep_draft())  # should the orderly end be held up
+        self._last_words = asyncio.ensure_future(self.chat.drafts.save())  # should the orderly end be held up
         self.exit(None, code)
 
     def terminal_gone(self) -> None:
@@ -171,36 +232,68 @@ class EdgechatApp(ToolsApp):
         except EdgechatError as error:
             self.failure = error
 
+    # Cards
+
     def action_help(self) -> None:
         """Open the help, or close it."""
         from edgechat.tui.dialogs.help import HelpScreen
 
         if isinstance(self.screen, HelpScreen):
             self.screen.dismiss()
-            return
-        self.push_screen(HelpScreen(self.settings.config.keys))
+        else:
+            self.push_screen(HelpScreen(self.live.current.config.keys))
 
     def action_settings(self) -> None:
         """Open the settings."""
         from edgechat.tui.dialogs.settings import SettingsScreen
 
-        self.push_screen(SettingsScreen())
+        self.push_screen(SettingsScreen(self.live, self.session, self.chat.switch_model))
+
+    def action_models(self) -> None:
+        """Show the models; the one chosen goes on with the chat."""
+        from edgechat.tui.dialogs.models import ModelsScreen
+
+        if isinstance(self.screen, ModelsScreen):
+            self.screen.dismiss(None)
+            return
+
+        def switch(uri: str | None) -> None:
+            if uri is not None:
+                self.chat.switch_model(uri)
+
+        self.push_screen(ModelsScreen(self.session.info, self.live.current.config.context), switch)
+
+    def action_log(self) -> None:
+        """Show the log, or close it."""
+        from edgechat.tui.dialogs.log import LogScreen
+
+        if isinstance(self.screen, LogScreen):
+            self.screen.dismiss(None)
+        else:
+            self.push_screen(LogScreen())
+
+    def action_doctor(self) -> None:
+        """Check everything, and show what was found."""
+        from edgechat.tui.dialogs.doctor import DoctorScreen
+
+        if not isinstance(self.screen, DoctorScreen):
+            self.push_screen(DoctorScreen(self.live.read))
 
     def action_keys(self) -> None:
         """Give keys another meaning."""
         from edgechat.tui.dialogs.keys import KeysScreen
 
-        if "keys" in self.settings.locked:
+        if "keys" in self.live.current.locked:
             self.notify(_("This device decides the keys."), severity="warning", markup=False)
         else:
-            self.push_screen(KeysScreen())
+            self.push_screen(KeysScreen(self.live))
 
     def action_personas(self) -> None:
         """Choose who the model is to be in this chat."""
         from edgechat.settings.personas import Persona
         from edgechat.tui.dialogs.personas import PersonasScreen
 
-        if "system" in self.settings.locked:
+        if "system" in self.live.current.locked:
             self.notify(_("This device decides who the model is."), severity="warning", markup=False)
             return
 
@@ -216,78 +309,56 @@ class EdgechatApp(ToolsApp):
 
         self.push_screen(PersonasScreen(self.session.conversation.system), take)
 
-    def apply(self, settings: Settings) -> None:
-        """Take over changed settings: the look at once, sampling with the next reply, the system message in new chats.
-
-        Raises:
-            ConfigError: They name a persona that is not there.
-        """
-        from edgechat.session.prompt_builder import sampling_of
-        from edgechat.settings.personas import system_message
-
-        config, before = settings.config, self.settings.config
-        system = system_message(settings)
-        super().apply(settings)
-        self.session.prompts.sampling = sampling_of(config)
-        self.session.prompts.max_tokens = config.max_tokens
-        if config.context_policy != before.context_policy:  # else it may have been chosen for this run
-            self.session.context.policy = config.context_policy
-        self.session.chat.use_system(system)
-
     def action_help_quit(self) -> None:
         """Ctrl+C without a selection: people expect it to quit, and would lose nothing, but not by accident."""
         self.notify(_("Ctrl+Q quits. Esc stops a reply."), markup=False)
 
+    def action_load(self) -> None:
+        """Load the model again, if it is not there."""
+        if not self.chat.switch.active and self.session.info is None:
+            self.chat.loader.start()
+
+    # Commands and the clipboard
+
+    def action_command_palette(self) -> None:
+        """Open the palette, which asks in the interface's language."""
+        from edgechat.tui.dialogs.palette import Palette
+
+        if not any(isinstance(screen, Palette) for screen in self.screen_stack):
+            self.push_screen(Palette(id="--command-palette", placeholder=_("Search for commands")))
+
+    def search_themes(self) -> None:
+        """Show a list of all themes; the one chosen is saved."""
+        from edgechat.tui.dialogs.palette import theme_palette
+
+        self.push_screen(theme_palette(self.live.choose_theme))
+
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What the command palette offers: everything that a key would do where the focus is, and more."""
-        from edgechat.tui.keys import entries, key_words, keys_of
+        """What the command palette offers."""
+        from edgechat.tui.palette_commands import system_commands  # for those who open it
 
-        named = {_action_words(action): (title, words, action) for title, words, action in self._commands(screen)}
-        focused = screen.focused
-        places: list[DOMNode] = [*(focused.ancestors_with_self if focused is not None else [screen, self])]
-        for entry in entries():
-            place = next((place for place in places if isinstance(place, entry.owner)), None)
-            if place is None or entry.id == "app.commands":
-                continue
-            title, _words, _action = named.pop(entry.action, (_(entry.title), "", None))
-            keys = key_words(keys_of(entry, self.settings.config.keys))
-            yield SystemCommand(title, f"{_(entry.about)} ({keys})", partial(self.run_action, entry.action, place))
-        for title, words, action in named.values():
-            yield SystemCommand(title, words, action)
+        return system_commands(self, screen, self._commands(screen), self.live.current.config.keys)
 
-    def _commands(self, screen: Screen[object]) -> Iterable[tuple[str, str, Callable[[], object]]]:
+    def _commands(self, screen: Screen[object]) -> Iterator[Command]:
         """Commands by a better name than that of their key, and those that have no key."""
-        chat = self._chat
+        from edgechat.tui.palette_commands import chat_commands, reply_commands, theme_commands
+
+        chat = self.chat
         if screen is chat:
-            yield _("Stop the reply"), "", chat.action_stop
-            yield _("Copy the last reply"), _("Put it into the clipboard as Markdown"), chat.action_copy_reply
-            yield _("Show the prompt"), _("What the model reads, with its tokens"), chat.action_show_prompt
-            for title, words, policy in _POLICIES:
-                choose = partial(chat.action_choose_policy, policy)
-                yield _("When the chat is full: {what}").format(what=_(title)), _(words), choose
+            yield from reply_commands(chat)
             yield _("Keys"), _("Give them another meaning"), self.action_keys
             yield _("Persona"), _("Choose who the model is to be in this chat"), self.action_personas
-            yield from chat.commands()
-            yield from self.tools()
-        yield _("Dark colours"), _("Light text on ink"), lambda: self.keep_theme(DARK.name)
-        yield _("Light colours"), _("Dark text on paper"), lambda: self.keep_theme(LIGHT.name)
-        yield _("High contrast"), _("For those who need it"), lambda: self.keep_theme(CONTRAST.name)
-        yield _("Theme"), _("Choose from all themes"), self.action_change_theme
+            yield from chat_commands(chat)
+            yield _("Load the model again"), _("After it could not be loaded"), self.action_load
+            yield _("Doctor"), _("Check this machine, the model and the chats"), self.action_doctor
+        yield from theme_commands(self.live, self.action_change_theme)
         if screen is chat:
-            yield from chat.slash_commands()
+            yield from chat.commands.palette_commands()
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy what was selected or cut, to be pasted here as it is and elsewhere as it is seen."""
         self._clipboard = text
         self.run_worker(clipboard.copied(self, text), name="copy", exit_on_error=False)
-
-
-def _action_words(action: Callable[[], object]) -> object:
-    """A command as bindings name it, such as "step(1)"; the command itself where they cannot."""
-    if isinstance(action, partial):
-        return f"{action.func.__name__.removeprefix('action_')}({', '.join(map(repr, action.args))})"
-    name = getattr(action, "__name__", "")
-    return name.removeprefix("action_") if name.startswith("action_") else action
 
 
 def run_tui(
@@ -312,12 +383,15 @@ def run_tui(
         EdgechatError: The session could not be closed, or something unforeseen ended the interface.
     """
     app = EdgechatApp(session, notices=notices, settings=settings, read_settings=read_settings)
-    with shutdown_deadline.handle_signals(app.leave, app.give_back), crash_handler.reporting_to(app.show_fault):
+    with (
+        shutdown_deadline.handle_signals(app.leave, app.give_back),
+        crash_handler.reporting_to(app.faults.show_from_thread),
+    ):
         app.run()
-    if (unkept := app.chat.unkept) and sys.stderr is not None:
+    if (unsaved := app.chat.drafts.unsaved_text) and sys.stderr is not None:
         words = _("This was written and could not be kept:")
-        sys.stderr.write(f"{words}\n{printable(unkept)}\n")
-    if (fault := app.why_ended()) is not None:
+        sys.stderr.write(f"{words}\n{printable(unsaved)}\n")
+    if (fault := app.faults.reason_for_end()) is not None:
         raise fault
     if app.failure is not None:
         raise app.failure

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import groupby
 from typing import Literal
@@ -25,7 +26,7 @@ from textual.document._document_navigator import DocumentNavigator
 from textual.document._wrapped_document import WrappedDocument
 from textual.errors import NoWidget
 from textual.filter import LineFilter
-from textual.geometry import Offset, Region
+from textual.geometry import Offset
 from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
@@ -257,17 +258,14 @@ def _with_whole_signs(strip: Strip) -> Strip:
     return Strip(segments)
 
 
-class OverOthers:  # no widget: Textual would look for styles along the first base alone
-    """Mixed into a screen that lies over another one: what shows through is in order already."""
-
-    def render_lines(self, crop: Region) -> list[Strip]:
-        """See `Widget.render_lines`."""
-        _Mode.seen = True
-        try:
-            strips: list[Strip] = super().render_lines(crop)  # type: ignore[misc]
-            return strips
-        finally:
-            _Mode.seen = False
+@contextmanager
+def reordered_already() -> Iterator[None]:
+    """While a screen that lies over another one is drawn: what shows through is in order already."""
+    _Mode.seen = True
+    try:
+        yield
+    finally:
+        _Mode.seen = False
 
 
 class DirectedScreen(Screen[None]):

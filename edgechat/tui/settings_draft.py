@@ -18,7 +18,8 @@ from edgechat.settings.loader import PREFIX, Config, Settings, Source, check_val
 from edgechat.tui import glyphs
 
 if TYPE_CHECKING:
-    from edgechat.tui.app import EdgechatApp
+    from edgechat.session.session import Session
+    from edgechat.tui.live_settings import LiveSettings
 
 _SOURCES: dict[Source, str] = {
     "flag": N_("flag"),
@@ -45,13 +46,15 @@ class SettingsDraft:
         faults: Why what was typed is not usable, by key.
     """
 
-    def __init__(self, app: EdgechatApp) -> None:
+    def __init__(self, live: LiveSettings, session: Session) -> None:
         """Make a draft in which nothing is changed.
 
         Args:
-            app: Whose settings and chat they are.
+            live: The settings of all chats.
+            session: The chat that may have some of its own.
         """
-        self._app = app
+        self._live = live
+        self._session = session
         self._edits: dict[bool, dict[str, Any]] = {False: {}, True: {}}
         self.one_chat = False
         self.faults: dict[str, str] = {}
@@ -59,7 +62,7 @@ class SettingsDraft:
     @property
     def settings(self) -> Settings:
         """Those in force."""
-        return self._app.settings
+        return self._live.current
 
     @property
     def edits(self) -> dict[str, Any]:
@@ -84,7 +87,7 @@ class SettingsDraft:
     def now(self, key: str) -> Any:
         """What is in force; None where a field is left empty for the default."""
         if self.one_chat:
-            chat = self._app.session.conversation
+            chat = self._session.conversation
             return chat.system if key == "system" else getattr(chat.settings, key)
         value = getattr(self.settings.config, key)
         chosen = (*SWITCHES, *NAMED, "plain", "theme", "language", "persona")
@@ -101,7 +104,7 @@ class SettingsDraft:
         """Why a setting cannot be changed here; empty where it can."""
         if key in self.settings.locked:
             return _("locked by this device: {path}").format(path=device_path())
-        if key == "theme" and self._app.no_color:
+        if key == "theme" and self._live.colourless:
             return _("NO_COLOR asks for no colours")
         return ""
 
@@ -180,23 +183,23 @@ class SettingsDraft:
         from edgechat.settings.writer import save
 
         path = await asyncio.to_thread(save, edits)
-        settings = await asyncio.to_thread(self._app.read_settings)
+        settings = await asyncio.to_thread(self._live.read)
         lines = [_("Saved in {path}.").format(path=path)]
         over = [key for key in edits if settings.source(key) in ("flag", "environment")]
         if over:
             lines.append(_("The command line or a variable still goes before: {keys}.").format(keys=", ".join(over)))
         edits.clear()
-        self._app.apply(settings)
+        self._live.apply(settings)
         return lines
 
     async def _save_for_one(self) -> list[str]:
         edits = self._edits[True]
         if not edits:
             return []
-        chat = self._app.session.conversation
+        chat = self._session.conversation
         system = edits.get("system", chat.system) or ""
         own = {field.name: edits.get(field.name, getattr(chat.settings, field.name)) for field in fields(ChatSettings)}
-        await self._app.session.chat.configure(system, ChatSettings(**own))
+        await self._session.chat.configure(system, ChatSettings(**own))
         edits.clear()
         return [_("Saved for this chat.")]
 

@@ -11,14 +11,20 @@ and end over their having no parent. So the mouse finds what is there and no mor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from typing import Any
 
 from textual._callback import invoke
 from textual._compositor import Compositor
 from textual.await_remove import AwaitRemove
 from textual.errors import NoWidget
 from textual.geometry import Region
+from textual.screen import Screen
 from textual.widget import Widget
+from textual.worker import Worker
+
+SAVES = ("save", "keys")
+"""Workers of cards that write a file and then say so."""
 
 _all_at = Compositor.get_widgets_at
 
@@ -53,3 +59,25 @@ def remove_whole() -> None:
     AwaitRemove.__await__ = _await  # type: ignore[method-assign]
     Compositor.get_widgets_at = _present_at  # type: ignore[method-assign]
     Compositor.get_widget_at = _first_present_at  # type: ignore[method-assign]
+
+
+def cancel_workers_of(nodes: Iterable[Widget], workers: Iterable[Worker[Any]]) -> None:
+    """End what parts of the interface are finding out to show it, before any of them is gone.
+
+    Textual ends it when all within is gone already, and what came of it in between would find nothing to be shown in: a
+    fault, where somebody only left.
+
+    Args:
+        nodes: What is to be taken away, with all that is in it.
+        workers: All workers of the app.
+    """
+    going = {part for node in nodes for part in node.walk_children(with_self=True)}
+    ours = asyncio.current_task()
+    for worker in list(workers):
+        if worker.node in going and worker._task is not ours and not _outlasts(worker):
+            worker.cancel()
+
+
+def _outlasts(worker: Worker[Any]) -> bool:
+    """Whether something is done rather than found out: a chat goes on, and settings are written."""
+    return (isinstance(worker.node, Screen) and not worker.node.is_modal) or worker.name in SAVES

@@ -122,13 +122,13 @@ async def show(pilot: Pilot[Any], texts: list[str], shown: list[str]) -> None:
         await look(text)
         app.clear_notifications()
     for text in take(4):
-        await app.chat.show_error(EdgechatError(text, text, text))
+        await app.chat.view.show_error(EdgechatError(text, text, text))
         await look(text)
-    await until(pilot, lambda: app.chat.chats is not None)
-    assert app.chat.chats is not None
+    await until(pilot, lambda: app.chat.chat_list.chats is not None)
+    assert app.chat.chat_list.chats is not None
     for text in take(4):
-        app.chat.chats.search.value = text
-        app.chat.chats.search.cursor_position = 0
+        app.chat.chat_list.chats.search.value = text
+        app.chat.chat_list.chats.search.cursor_position = 0
         await look(text)
     for text in take(4):
         await app.push_screen(AskCard(text, text))

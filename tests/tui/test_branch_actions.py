@@ -10,6 +10,7 @@ from edgechat.chat.conversation import ReplyState
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.history.store import HistoryStore
 from edgechat.tui.dialogs.text_prompt import AskCard
+from edgechat.tui.palette_commands import chat_commands
 from edgechat.tui.widgets.notices import Facts, Mark
 from edgechat.tui.widgets.status import Activity
 from edgechat.tui.widgets.turn_view import TurnView
@@ -152,7 +153,7 @@ async def test_the_palette_has_every_command(make_app: MakeApp) -> None:
         await ready(pilot)
         await say(pilot, "a")
         titles = {command.title for command in app.get_system_commands(app.screen)}
-        assert {title for title, _, _ in app.chat.commands()} <= titles
+        assert {title for title, _, _ in chat_commands(app.chat)} <= titles
         await pilot.press("ctrl+p")
         await until(pilot, lambda: app.screen is not app.chat)
         await pilot.press(*"answer again")

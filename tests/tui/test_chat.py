@@ -113,8 +113,8 @@ async def test_letters_that_come_in_one_piece_are_written_with_few_changes(make_
         await until(pilot, lambda: isinstance(app.focused, Input))
         changes.clear()
         press(app, (events.Key("a", letter) for letter in text))
-        assert app.chat.chats is not None
-        search = app.chat.chats.search
+        assert app.chat.chat_list.chats is not None
+        search = app.chat.chat_list.chats.search
         await until(pilot, lambda: search.value == text)
         assert len(changes) < 50
 
@@ -520,8 +520,8 @@ async def test_what_is_looked_up_for_a_part_that_is_taken_away_ends_first(make_a
     app = make_app()
     async with app.run_test(size=(110, 24)) as pilot:
         await ready(pilot)
-        await until(pilot, lambda: app.chat.chats is not None)
-        chats = app.chat.chats
+        await until(pilot, lambda: app.chat.chat_list.chats is not None)
+        chats = app.chat.chat_list.chats
         assert chats is not None
         waiting = asyncio.Event()
         worker = chats.run_worker(waiting.wait())

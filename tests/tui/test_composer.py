@@ -15,7 +15,7 @@ from edgechat.history.drafts import Draft
 from edgechat.history.store import HistoryStore
 from edgechat.session.session import Session
 from edgechat.tui.app import EdgechatApp
-from edgechat.tui.chat.draft_controller import COUNT_AFTER
+from edgechat.tui.chat.draft_length import COUNT_AFTER
 from edgechat.tui.external_editor import EditorError, editor_command
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import ask, ready, say, screen_text, told, until, write
@@ -184,7 +184,7 @@ async def test_a_chat_that_is_not_kept_leaves_no_draft(tmp_path: Path) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(pilot)
         await pilot.press(*"secret")
-        await until(pilot, lambda: app.chat._kept.text == "secret")
+        await until(pilot, lambda: app.chat.drafts.saved.text == "secret")
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"secret" in path.read_bytes()]
 
 

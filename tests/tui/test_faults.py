@@ -44,7 +44,7 @@ async def test_a_fault_of_a_thread_is_a_card(make_app: MakeApp, monkeypatch: pyt
     app = make_app()
     async with app.run_test() as pilot:
         await ready(pilot)
-        with crash_handler.reporting_to(app.show_fault):
+        with crash_handler.reporting_to(app.faults.show_from_thread):
             await asyncio.to_thread(_start_and_join)
             await told(pilot, "Something went wrong in edgechat itself")
         assert FaultError.seen
@@ -54,7 +54,7 @@ async def test_a_fault_of_a_task_is_a_card(make_app: MakeApp) -> None:
     app = make_app()
     async with app.run_test() as pilot:
         await ready(pilot)
-        with crash_handler.reporting_to(app.show_fault):
+        with crash_handler.reporting_to(app.faults.show_from_thread):
             asyncio.get_running_loop().call_soon(_divide)
             await told(pilot, "Something went wrong in edgechat itself")
 

@@ -156,7 +156,7 @@ async def test_esc_goes_back_to_the_model_before(switching: Switching) -> None:
     async with app.run_test(size=(100, 40)) as pilot:
         await ready(pilot)
         await say(pilot, "hello")
-        app.switch_model("beta")
+        app.chat.switch_model("beta")
         await until(pilot, lambda: switching.asked == ["beta"] and activity(pilot) is Activity.LOADING)
         assert "Esc goes back" in screen_text(pilot)
         await send(pilot, "too early")
@@ -176,7 +176,7 @@ async def test_a_model_that_cannot_be_loaded_is_a_card_and_the_one_before_comes_
     app = switching.app()
     async with app.run_test(size=(100, 40)) as pilot:
         await ready(pilot)
-        app.switch_model("beta")
+        app.chat.switch_model("beta")
         await until(pilot, lambda: switching.asked == ["beta", "first"] and activity(pilot) is Activity.READY)
         for words in ("It is broken", "By a test.", "Mend it.", "Models (F10)"):
             assert words in chat_text(pilot)
@@ -284,7 +284,7 @@ async def test_a_worker_that_fails_is_a_card_and_the_chat_lives_on(make_app: Mak
             assert SECRET not in chat_text(pilot)
             await say(pilot, "hello")
             assert "You said" in chat_text(pilot)
-    assert app.fault is None
+    assert app.faults.fatal is None
     assert "RuntimeError" in logs.path().read_text()
     assert SECRET not in logs.path().read_text()
 
@@ -315,9 +315,9 @@ async def test_a_fault_of_the_screen_ends_the_app_without_a_traceback(
             await ready(pilot)
             await say(pilot, "hello")
             app.chat.call_later(broken)
-            await until(pilot, lambda: app.fault is not None)
-    assert app.fault is not None
-    assert str(logs.path()) in app.fault.hint
+            await until(pilot, lambda: app.faults.fatal is not None)
+    assert app.faults.fatal is not None
+    assert str(logs.path()) in app.faults.fatal.hint
     shown = capsys.readouterr()
     assert "Traceback" not in shown.out + shown.err
     store = HistoryStore.open(history)

@@ -112,7 +112,7 @@ async def with_chats(pilot: Pilot[Any]) -> None:
     await say(pilot, "How do I list files?")
     await pilot.press("ctrl+n")
     await say(pilot, "\u05d0\u05d9\u05da \u05de\u05d5\u05e0\u05d9\u05dd \u05e7\u05d1\u05e6\u05d9\u05dd?")
-    chats = app_of(pilot).chat.chats
+    chats = app_of(pilot).chat.chat_list.chats
     if chats is not None:
         await until(pilot, lambda: "How do I" in listed(pilot))
 

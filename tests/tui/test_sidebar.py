@@ -42,7 +42,7 @@ THREE = (("first question", "a wombat"), ("second question", "a quokka"), (HOSTI
 
 
 def listed(pilot: Pilot[Any]) -> str:
-    chats = app_of(pilot).chat.chats
+    chats = app_of(pilot).chat.chat_list.chats
     return "" if chats is None else "\n".join(str(option.prompt) for option in chats.rows.options)
 
 
@@ -50,8 +50,8 @@ async def in_list(pilot: Pilot[Any]) -> ChatList:
     """Go to the rows of the list."""
     if not app_of(pilot).chat.sidebar.display:
         await pilot.press("ctrl+b")
-    await until(pilot, lambda: app_of(pilot).chat.chats is not None and "question" in listed(pilot))
-    chats = app_of(pilot).chat.chats
+    await until(pilot, lambda: app_of(pilot).chat.chat_list.chats is not None and "question" in listed(pilot))
+    chats = app_of(pilot).chat.chat_list.chats
     assert chats is not None
     chats.rows.focus()
     await pilot.pause()
@@ -85,7 +85,7 @@ async def test_it_lies_over_a_narrow_conversation_and_closes_after_a_choice(
     app = make_app()
     async with app.run_test(size=size) as pilot:
         await ready(pilot)
-        assert app.chat.chats is None, "nothing is read for a list that is folded"
+        assert app.chat.chat_list.chats is None, "nothing is read for a list that is folded"
         width = app.chat.view.outer_size.width
         chats = await in_list(pilot)
         assert app.chat.view.outer_size.width == width

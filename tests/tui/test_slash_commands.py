@@ -11,9 +11,9 @@ from textual.pilot import Pilot
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.settings.personas import find
 from edgechat.slash import commands as table
+from edgechat.tui.chat.slash_commands import ACTIONS
 from edgechat.tui.dialogs.prompt import PromptScreen
 from edgechat.tui.dialogs.text import AnswerScreen
-from edgechat.tui.slash_commands import ACTIONS
 from edgechat.tui.widgets.notices import ErrorCard
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import app_of, ask, chat_text, ready, say, screen_text, told, until, write
@@ -229,7 +229,10 @@ async def test_chats_are_searched_opened_renamed_and_forgotten(make_app: MakeApp
         await command(pilot, "/rename My chat")
         await until(pilot, lambda: app.session.conversation.title == "My chat")
         await command(pilot, "/search lighthouse")
-        await until(pilot, lambda: app.chat.chats is not None and app.chat.chats.search.value == "lighthouse")
+        await until(
+            pilot,
+            lambda: app.chat.chat_list.chats is not None and app.chat.chat_list.chats.search.value == "lighthouse",
+        )
         await pilot.press("escape", "escape")  # the words, then the list
         await until(pilot, lambda: app.focused is app.chat.composer)
         await command(pilot, "/open 1")

@@ -1,30 +1,32 @@
-"""What is looked at when a chat comes into view: which model there is to answer, and whether the chat may go on.
+"""Whether the chat that comes into view may go on, and with which model.
 
-A chat that was held with a model that is not here is opened for reading: what is written stays in the composer, and one
-key goes on with the model that is loaded. Nothing here changes the chat.
+A chat that was written with a model that is not here is opened for reading: what is written stays in the composer, and
+one key goes on with the model that is loaded. Nothing here changes the chat.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from textual import on
 from textual.content import Content
 from textual.widgets import Static
 
 from edgechat.chat.sanitize import printable
 from edgechat.errors import EdgechatError
 from edgechat.i18n.catalog import _
-from edgechat.tui.chat.turn_actions import ReadingScreen
-from edgechat.tui.messages import ModelStarted
 from edgechat.tui.model_summary import find, installed
 from edgechat.tui.themes import MUTED
 from edgechat.tui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
+    from textual.containers import Vertical
+
     from edgechat.session.session import Session
+    from edgechat.tui.chat.host import ScreenHost
+    from edgechat.tui.chat.reply_controller import ReplyController
+    from edgechat.tui.widgets.composer import Composer
+    from edgechat.tui.widgets.conversation import ConversationView
 
 
 class ForReading(Static):
@@ -34,7 +36,7 @@ class ForReading(Static):
         """Make the card.
 
         Args:
-            before: The model the chat was held with.
+            before: The model the chat was written with.
             now: The one that is loaded.
         """
         why = _("This chat was held with {model}, which is not on this device.").format(model=printable(before))
@@ -43,92 +45,91 @@ class ForReading(Static):
         super().__init__(Content("\n").join(lines), id="for-reading")
 
 
-class OpenedScreen(ReadingScreen):
-    """The chat screen, and what it tells of the model.
+class ReadOnlyGuard:
+    """Keeps a chat from going on with another model unasked, and introduces the model where there is no chat yet.
 
     Attributes:
-        read_only: The model of the chat, if it is open for reading only; else empty.
+        model: The model of the chat, if the chat is open for reading only; else empty.
     """
 
-    def __init__(self, session: Session, notices: Sequence[str] = ()) -> None:
-        """Make the screen; see `ChatScreen`."""
-        super().__init__(session, notices)
-        self.read_only = ""
-        self._goes_on: set[int] = set()
-        self._looking = asyncio.Lock()
+    def __init__(
+        self,
+        session: Session,
+        host: ScreenHost,
+        composer: Composer,
+        view: ConversationView,
+        footer: Vertical,
+        replies: ReplyController,
+    ) -> None:
+        """Let everything go on until `check` says otherwise.
 
-    async def _settle(self) -> None:
-        await super()._settle()
-        await self._look()
+        Args:
+            session: The chat and its model.
+            host: Shows notifications.
+            composer: Sends nothing while the chat is open for reading.
+            view: Shows the welcome of an empty chat.
+            footer: Where the card is shown that says so.
+            replies: A reply that is being written may go on.
+        """
+        self._session = session
+        self._host = host
+        self._composer = composer
+        self._view = view
+        self._footer = footer
+        self._replies = replies
+        self._released: set[int] = set()
+        self._lock = asyncio.Lock()
+        self.model = ""
 
-    async def redraw(self) -> None:
-        """See `ChatScreen`; the other chat may be of another model."""
-        await super().redraw()
-        await self._look()
-
-    @on(ModelStarted)
-    async def _look_at_model(self) -> None:
-        await self._look()
-
-    async def _look(self) -> None:
-        async with self._looking:  # a command changes the chat while the model is being loaded
-            if self.session.conversation.turns:
-                await self._look_at_chat()
+    async def check(self) -> None:
+        """Look at the chat and the model that the session holds now."""
+        async with self._lock:  # a command changes the chat while the model is being loaded
+            if self._session.conversation.turns:
+                await self._check_chat()
             else:
                 await self._allow()
-                await self._introduce()
+                await self._introduce_model()
 
-    # The model that answers
-
-    async def _introduce(self) -> None:
-        """Tell the empty screen of the model, and whether it is the first one ever."""
-        facts = await asyncio.to_thread(find, self.session.model_uri)
+    async def _introduce_model(self) -> None:
+        facts = await asyncio.to_thread(find, self._session.models.uri)
         try:
-            first = not await self.session.chats(limit=1)
+            first = not await self._session.chats(limit=1)
         except EdgechatError:
             first = False
-        for welcome in self.query(Welcome):
+        for welcome in self._view.query(Welcome):
             welcome.facts, welcome.first = facts, first
 
-    # Whether the chat may go on
-
-    async def _look_at_chat(self) -> None:
-        info, before = self.session.info, self.session.conversation.model
-        chat = self.session.conversation_id
+    async def _check_chat(self) -> None:
+        info, before = self._session.info, self._session.conversation.model
+        chat = self._session.conversation_id
         await self._allow()
-        if info is None or not before or before == info.name or chat in self._goes_on or self.sending:
+        if info is None or not before or before == info.name or chat in self._released or self._replies.sending:
             return
-        if not await asyncio.to_thread(installed, before) and chat == self.session.conversation_id:
-            self.read_only = before
-            self.composer.accepting = False
-            await self.query_one("#footer").mount(ForReading(before, info.name), before=0)
+        if not await asyncio.to_thread(installed, before) and chat == self._session.conversation_id:
+            self.model = before
+            self._composer.accepting = False
+            await self._footer.mount(ForReading(before, info.name), before=0)
 
     async def _allow(self) -> None:
-        if self.read_only:
-            self.read_only = ""
-            self.composer.accepting = not self.sending
-        await self.query(ForReading).remove()
+        if self.model:
+            self.model = ""
+            self._composer.accepting = not self._replies.sending
+        await self._footer.query(ForReading).remove()
 
-    async def action_resume(self) -> None:
-        """Go on with the chat, if it is open for reading only; else with its last reply."""
-        if not self.read_only:
-            await super().action_resume()
-            return
-        self._goes_on.add(self.session.conversation_id)
+    async def release(self) -> None:
+        """Let the chat go on with the model that is loaded."""
+        self._released.add(self._session.conversation_id)
         await self._allow()
-        self.composer.hint("")
-        self.composer.focus()
+        self._composer.edge.hint("")
+        self._composer.focus()
 
-    def _keep(self) -> None:
-        """See `ChatScreen`; here the chat may be the reason."""
-        if self.read_only:
-            self.composer.hint(_("open for reading; F7 goes on"), urgent=True)
-        else:
-            super()._keep()
+    def explain_refusal(self) -> None:
+        """Say why a message stays in the composer."""
+        self._composer.edge.hint(_("open for reading; F7 goes on"), urgent=True)
 
-    def _free(self) -> bool:
-        """See `BranchingScreen`; a chat that is open for reading has no new replies."""
-        if self.read_only:
-            self._tell(_("This chat is open for reading; F7 goes on with it."))
+    def allows_reply(self) -> bool:
+        """Whether a new reply may be written in this chat; if not, say what to do."""
+        if self.model:
+            self._host.notify(printable(_("This chat is open for reading; F7 goes on with it.")), markup=False)
             return False
-        return super()._free()
+        return True

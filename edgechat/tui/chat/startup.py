@@ -1,172 +1,91 @@
-"""How a chat screen starts: the first paint, the model after it, and then what nobody must wait for later.
+"""What happens after the first paint: the model is loaded, the draft restored, and everything else imported.
 
-It is the part of the chat screen that knows of loading and of the pauses between replies, and of nothing that is said.
+The first paint waits for none of it, and the first reply does not wait for imports.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from textual import on
-from textual.worker import Worker
-
 from edgechat.chat.sanitize import printable
-from edgechat.engine.protocol import Progress
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import format_error, translate_error
-from edgechat.tui.chat.draft_controller import WritingScreen
+from edgechat.i18n.catalog import format_error
 from edgechat.tui.gc_control import Pauses
-from edgechat.tui.messages import ModelFailed, ModelProgressed, ModelStarted
-from edgechat.tui.widgets.composer import Composer
-from edgechat.tui.widgets.conversation import ConversationView
-from edgechat.tui.widgets.status import Activity, StatusLine, progress_words
-from edgechat.tui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
-    from edgechat.engine.protocol import Finished
     from edgechat.session.session import Session
+    from edgechat.tui.chat.draft_controller import DraftController
+    from edgechat.tui.chat.host import ScreenHost
+    from edgechat.tui.chat.model_loader import ModelLoader
+    from edgechat.tui.chat.reply_controller import ReplyController
+    from edgechat.tui.widgets.conversation import ConversationView
+
+IDLE = 2.0
+"""Seconds after a reply in which nobody is expected to be waiting for a key."""
 
 
-class StartingScreen(WritingScreen):
-    """A screen with a conversation, a composer and a status line, and a model that is loaded behind them."""
+class Startup:
+    """Starts the chat, and collects garbage between its replies."""
 
-    def __init__(self, session: Session) -> None:
-        """Make the screen; see `ContextScreen`."""
-        super().__init__(session)
+    def __init__(
+        self,
+        session: Session,
+        host: ScreenHost,
+        view: ConversationView,
+        loader: ModelLoader,
+        drafts: DraftController,
+        replies: ReplyController,
+        imports: Callable[[], None],
+    ) -> None:
+        """Start nothing before `run`.
+
+        Args:
+            session: Does its housekeeping once nobody waits.
+            host: Runs the worker for what comes last.
+            view: Shows its turns after the first paint.
+            loader: Loads the model.
+            drafts: Restores the draft.
+            replies: Garbage is not collected while one is written.
+            imports: Imports, in a thread, what is needed later.
+        """
+        self._session = session
+        self._host = host
+        self._view = view
+        self._loader = loader
+        self._drafts = drafts
+        self._replies = replies
+        self._imports = imports
         self._pauses: Pauses | None = None
-        self._sending = False
-        self._starting = False
 
-    @property
-    def view(self) -> ConversationView:
-        """The conversation."""
-        return self.query_one("#conversation", ConversationView)
-
-    @property
-    def composer(self) -> Composer:
-        """Where the message is written."""
-        return self.query_one("#composer", Composer)
-
-    @property
-    def status_line(self) -> StatusLine:
-        """The last line."""
-        return self.query_one("#status", StatusLine)
-
-    @property
-    def sending(self) -> bool:
-        """Whether a message was taken whose reply is not over."""
-        return self._sending
-
-    @property
-    def loading_model(self) -> bool:
-        """Whether the model is being loaded."""
-        return self._starting and self.session.info is None
-
-    def on_mount(self) -> None:
-        """Leave the first paint alone, then go on."""
-        self.call_after_refresh(self._settle)
-
-    def on_unmount(self) -> None:
-        """Leave the process as it was."""
-        if self._pauses is not None:
-            self._pauses.end()
-
-    async def _settle(self) -> None:
-        self.start_model()
-        await self.view.open()
-        await self.begin_writing()
+    async def run(self) -> None:
+        """Do what comes right after the first paint, and the rest in the background."""
+        self._loader.start()
+        await self._view.open()
+        await self._drafts.restore()
         # The first reply must not wait for its imports, and the first paint even less.
-        _worker: Worker[None] = self.run_worker(self._warm, name="warm")
+        self._host.run_worker(self._warm_up, name="warm")
 
-    async def _warm(self) -> None:
-        await asyncio.to_thread(_import_the_rest)
+    async def _warm_up(self) -> None:
+        await asyncio.to_thread(self._imports)
         self._pauses = Pauses()
         self._pauses.settle()
         try:
-            await self.session.housekeep()
+            await self._session.housekeep()
         except EdgechatError as error:  # the chat goes on without a backup, and says so
             words = format_error(error.title, error.message, error.hint)
-            self.notify(printable(words), severity="warning", markup=False)
+            self._host.notify(printable(words), severity="warning", markup=False)
 
-    def start_model(self) -> None:
-        """Load the model in the background; nothing happens if it is being loaded."""
-        if not self._starting:
-            self._starting = True
-            # Called only if it comes to run: the app may be left at once.
-            _worker: Worker[None] = self.run_worker(self._start, name="start")
+    def collect_when_idle(self) -> None:
+        """Collect garbage once nobody waits, after a reply has ended."""
+        self._host.set_timer(IDLE, self._collect)
 
-    async def _start(self) -> None:
-        try:
-            await self.session.start(self._progressed)
-        except EdgechatError as error:
-            self.post_message(ModelFailed(error))
-        except asyncio.CancelledError:  # another model was chosen meanwhile
-            self._starting = False
-            raise
-        else:
-            self.post_message(ModelStarted())
-
-    def _progressed(self, progress: Progress) -> None:
-        self.post_message(ModelProgressed(progress))
-
-    @on(ModelProgressed)
-    def _show_loading(self, message: ModelProgressed) -> None:
-        activity, note = progress_words(message.progress)
-        self._show(activity, note)
-
-    @on(ModelStarted)
-    async def _show_model(self) -> None:
-        self._starting = False
-        for welcome in self.query(Welcome):
-            welcome.info = self.session.info
-        await self.view.clear_passing()
-        self._show(Activity.READING if self._sending else Activity.READY)
-
-    @on(ModelFailed)
-    async def _show_failed_start(self, message: ModelFailed) -> None:
-        self._starting = False
-        for welcome in self.query(Welcome):
-            welcome.failed = True
-        if self._sending:  # the message waits for the same load, and tells of it under its own turn
-            return
-        self._show(Activity.ERROR, translate_error(message.error.title))
-        await self.view.show_error(message.error)
-
-    def _tidy(self) -> None:
-        if self._pauses is not None and not self._sending:
+    def _collect(self) -> None:
+        if self._pauses is not None and not self._replies.sending:
             self._pauses.collect()
 
-    def _show(self, activity: Activity, note: str = "", finished: Finished | None = None) -> None:
-        info = self.session.info
-        status = replace(
-            self.status_line.status,
-            activity=activity,
-            note=note,
-            used=self.session.context_used,
-        )
-        if info is not None:  # a model that died keeps its place until another is there
-            status = replace(status, model=info.name, context=info.context)
-        if finished is not None and finished.tokens_per_second > 0:
-            status = replace(status, speed=finished.tokens_per_second, exact=True)
-        self.status_line.status = status
-
-
-def _import_the_rest() -> None:
-    # What is in the program's files must not be looked for later: somebody may have removed them by then.
-    import edgechat.slash.commands
-    import edgechat.tui.dialogs.doctor
-    import edgechat.tui.dialogs.help
-    import edgechat.tui.dialogs.keys
-    import edgechat.tui.dialogs.log
-    import edgechat.tui.dialogs.models
-    import edgechat.tui.dialogs.palette
-    import edgechat.tui.dialogs.personas
-    import edgechat.tui.dialogs.prompt
-    import edgechat.tui.dialogs.settings
-    import edgechat.tui.dialogs.text
-    import edgechat.tui.dialogs.text_prompt
-    import edgechat.tui.slash_commands
-    import edgechat.tui.widgets.reply_view
-    import edgechat.tui.widgets.sidebar  # noqa: F401
+    def close(self) -> None:
+        """Leave the process as it was."""
+        if self._pauses is not None:
+            self._pauses.end()

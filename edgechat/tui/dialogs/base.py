@@ -16,12 +16,14 @@ from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.geometry import Region
 from textual.screen import ModalScreen
+from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Static
 
 from edgechat.i18n.catalog import N_, _
-from edgechat.tui.rtl import OverOthers
+from edgechat.tui.rtl import reordered_already
 from edgechat.tui.themes import MUTED
 from edgechat.tui.widgets.markdown_layout import wrapped
 
@@ -34,7 +36,7 @@ _SIDES = 6
 """Columns of a card beside its words."""
 
 
-class Card(OverOthers, ModalScreen[Answer | None]):
+class Card(ModalScreen[Answer | None]):
     """A screen over the chat. A subclass yields its body, and dismisses with its answer."""
 
     DEFAULT_CSS = """
@@ -117,6 +119,11 @@ class Card(OverOthers, ModalScreen[Answer | None]):
     def body(self) -> Iterable[Widget]:
         """What stands between the title and the keys."""
         raise NotImplementedError
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Draw over the chat, whose lines are in the order in which they are seen already."""
+        with reordered_already():
+            return super().render_lines(crop)
 
     def on_resize(self, event: events.Resize) -> None:
         """Leave the title and the keys in sight: the body scrolls."""

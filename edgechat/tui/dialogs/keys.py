@@ -6,7 +6,7 @@ A key that something else has is refused; everything else about keys is in `tui.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
@@ -22,7 +22,7 @@ from edgechat.tui.dialogs.base import Card
 from edgechat.tui.keys import Entry, entries, key_words, keys_of, problems
 
 if TYPE_CHECKING:
-    from edgechat.tui.app import EdgechatApp
+    from edgechat.tui.live_settings import LiveSettings
 
 
 class KeysScreen(Card[None]):
@@ -38,11 +38,14 @@ class KeysScreen(Card[None]):
         Binding("delete", "reset", N_("Default"), id="keys.reset", tooltip=N_("Give it its own key again")),
     ]
 
-    app: EdgechatApp
+    def __init__(self, live: LiveSettings) -> None:
+        """Make the list.
 
-    def __init__(self) -> None:
-        """Make the list for the app it is opened in."""
+        Args:
+            live: The settings in force, with the user's own keys.
+        """
         super().__init__(_("Keys"), N_("Enter changes a key, Del takes it back, Esc closes"), wide=True)
+        self._live = live
         self._entries = entries()
 
     def body(self) -> Iterable[Widget]:
@@ -50,7 +53,7 @@ class KeysScreen(Card[None]):
         yield OptionList(*(self._line(entry) for entry in self._entries))
 
     def _line(self, entry: Entry) -> Content:
-        own = self.app.settings.config.keys
+        own = self._live.current.config.keys
         most, width = (0, 24) if self.app.size.width >= 60 else (1, 9)
         keys = key_words(keys_of(entry, own), most)
         mark = "*" if entry.id in own else " "
@@ -73,7 +76,7 @@ class KeysScreen(Card[None]):
             if key is not None:
                 self._change(entry, key)
 
-        self.app.push_screen(PressScreen(entry), take)
+        self.app.push_screen(PressScreen(entry, self._live.current.config.keys), take)
 
     def action_reset(self) -> None:
         """Give what is chosen its own key again."""
@@ -86,7 +89,7 @@ class KeysScreen(Card[None]):
     async def _save(self, entry: Entry, key: str | None) -> None:
         from edgechat.settings.writer import save
 
-        before = self.app.settings.config.keys
+        before = self._live.current.config.keys
         keys = {name: wanted for name, wanted in before.items() if name != entry.id}
         if key is not None:
             keys[entry.id] = key
@@ -95,7 +98,7 @@ class KeysScreen(Card[None]):
             return
         try:
             await asyncio.to_thread(save, {"keys": keys})
-            self.app.apply(await asyncio.to_thread(self.app.read_settings))
+            self._live.apply(await asyncio.to_thread(self._live.read))
         except EdgechatError as error:
             self.app.notify(
                 printable(format_error(error.title, error.message)), severity="error", timeout=20, markup=False
@@ -108,18 +111,20 @@ class KeysScreen(Card[None]):
 class PressScreen(Card[str]):
     """Waits for a key, and answers with it."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: Entry, own: Mapping[str, str]) -> None:
         """Ask for a key.
 
         Args:
             entry: What the key is to do.
+            own: The user's own keys.
         """
         super().__init__(_(entry.about), N_("Press the new key; Esc leaves it as it is"))
         self._entry = entry
+        self._own = own
 
     def body(self) -> Iterable[Widget]:
         """What it has now."""
-        keys = key_words(keys_of(self._entry, self.app.settings.config.keys), 0)  # type: ignore[attr-defined]
+        keys = key_words(keys_of(self._entry, self._own), 0)
         yield Static(Content(_("Now: {keys}").format(keys=keys)))
 
     def on_key(self, event: events.Key) -> None:

@@ -6,7 +6,7 @@ which is shown at once and taken back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
@@ -33,7 +33,8 @@ from edgechat.tui.widgets.cycle_select import Choice
 from edgechat.tui.widgets.markdown_layout import wrapped
 
 if TYPE_CHECKING:
-    from edgechat.tui.app import EdgechatApp
+    from edgechat.session.session import Session
+    from edgechat.tui.live_settings import LiveSettings
 
 _POLICIES = (("ask", N_("ask")), ("oldest", N_("leave out the oldest")), ("summarise", N_("sum up the oldest")))
 
@@ -98,12 +99,20 @@ class SettingsScreen(Card[None]):
     ]  # fmt: skip
 
     KEY_LINES = 3
-    app: EdgechatApp
 
-    def __init__(self) -> None:
-        """Make the screen for the app it is opened in."""
+    def __init__(self, live: LiveSettings, session: Session, switch_model: Callable[[str | None], None]) -> None:
+        """Make the screen.
+
+        Args:
+            live: The settings in force.
+            session: The chat that may have settings of its own.
+            switch_model: Goes on with another model, or loads the same one again.
+        """
         super().__init__(_("Settings"), wide=True)
-        self._draft = SettingsDraft(self.app)
+        self._live = live
+        self._session = session
+        self._switch_model = switch_model
+        self._draft = SettingsDraft(live, session)
         self._warned = False
         self._saving = False
         self._laid = True  # whether the fields are those of what the draft is for now
@@ -155,7 +164,7 @@ class SettingsScreen(Card[None]):
                 known = [(None, _("none")), *((persona.name, persona.title) for persona in personas)]
                 return Choice(known, value, id=name, disabled=disabled)
             case "keys":
-                count = len(self.app.settings.config.keys)
+                count = len(self._live.current.config.keys)
                 return Choice([(None, _("{n} of your own").format(n=count))], None, id=name, disabled=disabled)
             case _ if key in NAMED:
                 return Choice([(known, known) for known in NAMED[key]], value, id=name, disabled=disabled)
@@ -214,12 +223,12 @@ class SettingsScreen(Card[None]):
         if key == "keys":  # they are changed, and saved, in a card of their own
             from edgechat.tui.dialogs.keys import KeysScreen
 
-            self.app.push_screen(KeysScreen())
+            self.app.push_screen(KeysScreen(self._live))
             return
         self._draft.edit(key, message.choice.value)
         self._show_edited(key)
         if key == "theme":
-            self.app.theme = self.app.wanted_theme(message.choice.value)
+            self._live.preview_theme(message.choice.value)
 
     def _is_of_now(self, field: Widget) -> bool:
         """Whether a field is of what the draft is for now: its message may come when it is gone already."""
@@ -278,7 +287,7 @@ class SettingsScreen(Card[None]):
             self._warned = True
             self.app.notify(_("There are changes. Ctrl+S saves them, Esc again drops them."), markup=False)
             return
-        self.app.theme = self.app.wanted_theme(self.app.settings.config.theme)
+        self._live.preview_theme(self._live.current.config.theme)
         self.dismiss(None)
 
     def action_save(self) -> None:
@@ -304,9 +313,9 @@ class SettingsScreen(Card[None]):
             self._saving = False
         self.app.notify(printable(" ".join(told) or _("Nothing was changed.")), timeout=10, markup=False)
         self.dismiss(None)
-        if reload and self.app.session.info is not None:
-            uri = self.app.settings.config.model_uri if other else self.app.session.models.uri
-            self.app.push_screen(ReloadScreen(), lambda now: self.app.switch_model(uri) if now else None)
+        if reload and self._session.info is not None:
+            uri = self._live.current.config.model_uri if other else self._session.models.uri
+            self.app.push_screen(ReloadScreen(), lambda now: self._switch_model(uri) if now else None)
 
 
 def _key(control: Widget | None) -> str:

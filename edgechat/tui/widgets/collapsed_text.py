@@ -84,6 +84,13 @@ class Folds:
             for match in self._pattern.finditer(line):
                 yield match.span()
 
+    def outside(self, line: str, column: int, *, after: bool) -> int:
+        """The column, or, where that is within a label, the one before the label or after it."""
+        for start, end in self.spans(line):
+            if start < column < end:
+                return end if after else start
+        return column
+
     @property
     def _pattern(self) -> re.Pattern[str]:
         if self._labels is None:

@@ -18,7 +18,7 @@ from edgechat.tui import glyphs
 from edgechat.tui.rtl import DirectedText
 from edgechat.tui.themes import MUTED
 
-_ACTIONS: tuple[tuple[type[EdgechatError], str, str], ...] = (
+CARD_ACTIONS: tuple[tuple[type[EdgechatError], str, str], ...] = (
     (ModelError, N_("Try again"), "app.load"),
     (ModelError, N_("Models (F10)"), "app.models"),
     (FaultError, N_("Doctor"), "app.doctor"),
@@ -45,7 +45,7 @@ class ErrorCard(DirectedText):
             lines.append(Content.styled(printable(translate_error(error.hint)), MUTED))
         links = [
             Content.styled(_(words), Style.from_meta({"@click": action}) + Style(underline=True))
-            for kind, words, action in _ACTIONS
+            for kind, words, action in CARD_ACTIONS
             if isinstance(error, kind) and not isinstance(error, RequestError)
         ]
         if links:

@@ -138,6 +138,21 @@ class MountedTurns(VerticalScroll, inherit_bindings=False):
             work: WorkType[None] = self._grow_down
             self.run_worker(work, group="page", exclusive=True)
 
+    def scroll_pages(self, pages: int) -> None:
+        """Scroll by a page: up if negative, and at the top bring the turns before."""
+        if pages < 0 and self.scroll_y <= 0:
+            self.show_earlier()
+        elif pages < 0:
+            self.scroll_page_up(animate=False)
+        else:
+            self.scroll_page_down(animate=False)
+
+    def scroll_to_top(self) -> None:
+        """Go to the first turn that is mounted; there, bring those before it."""
+        if self.scroll_y <= 0:
+            self.show_earlier()
+        self.scroll_home(animate=False)
+
     async def follow(self) -> None:
         """Go to the end and follow it."""
         if self._last < len(self._turns):
