@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -46,13 +47,12 @@ NOT_OF = (
     "cli/self_test",
     "engine/fingerprint",
     "history/transfer",
-    "i18n/error_messages",
     "models/huggingface",
 )
 """Modules in them that speak to those who measure, carry and convert; their words stay English."""
 
 _NAMES = {"_": 1, "N_": 1, "ngettext": 2}
-_WRAPPERS = {"printable", "str", "len", "repr", "human_size"}
+PLACE = re.compile(r"\{\w+\}")
 
 
 @dataclass(slots=True)
@@ -178,13 +178,18 @@ class _Reader:
             for arg in [*call.args[2:3], *_keywords(call, "description", "tooltip")]:
                 if isinstance(arg, ast.Constant) and isinstance(arg.value, str) and arg.value:
                     yield arg.value, "", False
+        elif name == "Sentence" and self._errors:
+            yield from ((text, "", False) for text in _sources(call) if any(map(str.isalpha, PLACE.sub("", text))))
         elif name in self._errors:
             yield from self._words(call)
 
     def _words(self, call: ast.Call) -> Iterator[tuple[str, str, bool]]:
         for arg in [*call.args[:3], *_keywords(call, "title", "message", "hint")]:
-            for text in _templates(arg):
-                if any(letter.isalpha() for letter in _without_places(text)):
+            for node in ast.walk(arg):
+                if isinstance(node, ast.JoinedStr) and not isinstance(arg, ast.Call) and _has_letters(node):
+                    raise SyntaxError(f"{self._name}:{node.lineno}: an error takes a plain text or a Sentence")
+            for text in _sources(arg):
+                if any(letter.isalpha() for letter in PLACE.sub("", text)):
                     yield text, "", False
 
 
@@ -192,72 +197,23 @@ def _keywords(call: ast.Call, *names: str) -> list[ast.expr]:
     return [keyword.value for keyword in call.keywords if keyword.arg in names]
 
 
-def _without_places(text: str) -> str:
-    from edgechat.i18n.error_messages import PLACE
-
-    return PLACE.sub("", text)
-
-
-def _templates(node: ast.expr) -> list[str]:
-    """The source texts that an expression may become, with places in braces for what is not known yet."""
+def _sources(node: ast.expr) -> list[str]:
+    """The source texts that an expression may become."""
     match node:
         case ast.Constant(value=str(text)):
             return [text] if text else []
-        case ast.JoinedStr(values=values):
-            names: dict[str, str] = {}
-            return ["".join(_piece(value, names) for value in values)]
+        case ast.Call(func=ast.Name(id="Sentence"), args=[ast.Constant(value=str(text)), *_]):
+            return [text]
         case ast.IfExp(body=body, orelse=other):
-            return _templates(body) + _templates(other)
+            return _sources(body) + _sources(other)
         case ast.BoolOp(op=ast.Or(), values=values):
-            return [text for value in values for text in _templates(value)]
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            names = {}
-            parts = [*_parts(left), *_parts(right)]
-            return ["".join(_piece(part, names) for part in parts)]
+            return [text for value in values for text in _sources(value)]
         case _:
             return []
 
 
-def _parts(node: ast.expr) -> list[ast.expr]:
-    match node:
-        case ast.JoinedStr(values=values):
-            return values
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return [*_parts(left), *_parts(right)]
-        case ast.Constant():
-            return [node]
-        case _:
-            return [ast.FormattedValue(node, -1, None)]
-
-
-def _piece(node: ast.expr, names: dict[str, str]) -> str:
-    if isinstance(node, ast.Constant):
-        return str(node.value)
-    assert isinstance(node, ast.FormattedValue)
-    expression = ast.unparse(node)
-    if expression not in names:
-        base = _name(node.value)
-        taken = set(names.values())
-        names[expression] = next(
-            name for number in range(1, 99) if (name := base if number == 1 else f"{base}{number}") not in taken
-        )
-    return f"{{{names[expression]}}}"
-
-
-def _name(node: ast.expr) -> str:
-    match node:
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name.strip("_").lower() or "value"
-        case ast.Call(func=ast.Name(id=wrapper), args=[first, *_]) if wrapper in _WRAPPERS:
-            return _name(first)
-        case ast.Call(func=function):
-            return _name(function)
-        case ast.BoolOp(values=[first, *_]):
-            return _name(first)
-        case ast.Subscript(value=value):
-            return _name(value)
-        case _:
-            return "value"
+def _has_letters(node: ast.JoinedStr) -> bool:
+    return any(isinstance(part, ast.Constant) and any(map(str.isalpha, str(part.value))) for part in node.values)
 
 
 def main() -> int:

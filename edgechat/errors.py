@@ -29,6 +29,10 @@ class EdgechatError(Exception):
         title: A few words naming the failure, without a full stop: "No model installed".
         message: One or two sentences with the cause: the path, the key, the number.
         hint: The next step for the user; empty when there is none.
+
+    All three are source texts in English, with parameters as `edgechat.i18n.sentence.Sentence`; they are translated
+    where they are shown.
+
         exit_code: What a command ends with when nothing handles the error.
     """
 
@@ -73,6 +77,10 @@ class ModelError(EdgechatError):
     """A model folder is missing, damaged, unsafe or of a kind that is not supported."""
 
     exit_code = ExitCode.MODEL
+
+
+class UnverifiedError(ModelError):
+    """A model folder has no manifest, so there is nothing to compare it with."""
 
 
 class ConvertError(ModelError):

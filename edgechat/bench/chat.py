@@ -16,6 +16,7 @@ from edgechat.chat.conversation import Message
 from edgechat.engine import resources
 from edgechat.engine.protocol import Finished, Request, Sampling, TextDelta
 from edgechat.errors import ModelError
+from edgechat.i18n.sentence import Sentence
 from edgechat.session.factory import engine_for, locate
 from edgechat.settings.loader import Config
 
@@ -54,7 +55,11 @@ async def measure(config: Config, rounds: int, tokens: int, *, tui: bool) -> dic
     if source.kind != "genai":
         raise ModelError(
             "Model cannot be measured",
-            f"{source.name} is run by {source.kind}; everything here is compared with onnxruntime-genai's own loop.",
+            Sentence(
+                "{name} is run by {kind}; everything here is compared with onnxruntime-genai's own loop.",
+                name=source.name,
+                kind=source.kind,
+            ),
             "Turn it into an ONNX model with `edgechat package`, and measure that.",
         )
     genai_config = json.loads((source.folder / "genai_config.json").read_text(encoding="utf-8"))

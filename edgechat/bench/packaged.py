@@ -12,6 +12,7 @@ from edgechat.bench.processes import RawLoop, in_terminal, prompt_ids
 from edgechat.bench.report import figure, say
 from edgechat.engine import resources
 from edgechat.errors import ConfigError
+from edgechat.i18n.sentence import Sentence
 from edgechat.runtime import paths
 from edgechat.session.factory import locate
 from edgechat.settings.loader import Config
@@ -41,9 +42,14 @@ async def measure(program: str, config: Config, rounds: int, tokens: int, *, sin
         # Have a single file unpack itself now rather than in the first pair.
         process = await asyncio.create_subprocess_exec(program, "--version", stdout=asyncio.subprocess.DEVNULL)
     except OSError as error:
-        raise ConfigError("Not a program", f"{program}: {error.strerror or error}.") from error
+        raise ConfigError(
+            "Not a program", Sentence("{program}: {strerror}.", program=program, strerror=error.strerror or error)
+        ) from error
     if await process.wait():
-        raise ConfigError("Not a packaged edgechat", f"{program} ended with exit code {process.returncode}.")
+        raise ConfigError(
+            "Not a packaged edgechat",
+            Sentence("{program} ended with exit code {returncode}.", program=program, returncode=process.returncode),
+        )
     paints: list[tuple[float, float]] = []
     decodes: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory(prefix="edgechat-bench-") as folder:

@@ -18,6 +18,7 @@ from typing import Any, Self
 from edgechat.bench.report import speed
 from edgechat.engine.worker.client import ModelSource
 from edgechat.errors import EngineError
+from edgechat.i18n.sentence import Sentence
 from edgechat.runtime import paths
 
 PROMPT = "Write a very long story about a lighthouse keeper, with many chapters."
@@ -57,7 +58,9 @@ class Child:
         self._process.stdin.write(json.dumps(task).encode() + b"\n")
         line = await self._process.stdout.readline()
         if not line:
-            raise EngineError("What was measured ended", f"Its exit code was {await self._process.wait()}.")
+            raise EngineError(
+                "What was measured ended", Sentence("Its exit code was {value}.", value=await self._process.wait())
+            )
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -146,7 +149,7 @@ async def run_in_terminal(command: Callable[[Path, Path], list[str]]) -> dict[st
             os.close(theirs)
             os.close(ours)
         if code != 0 or not out.exists():
-            raise EngineError("The chat in a terminal failed", f"Its exit code was {code}.")
+            raise EngineError("The chat in a terminal failed", Sentence("Its exit code was {code}.", code=code))
         result: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
         return result
 

@@ -9,6 +9,7 @@ from edgechat.bench.processes import PROMPT, Child, RawLoop, prompt_ids
 from edgechat.bench.report import figure, say, speed
 from edgechat.engine import resources
 from edgechat.errors import ConfigError, ModelError
+from edgechat.i18n.sentence import Sentence
 from edgechat.runtime import paths
 from edgechat.runtime.extras import install_command
 from edgechat.session.factory import locate
@@ -38,7 +39,11 @@ async def measure(config: Config, rounds: int, tokens: int) -> dict[str, Any]:
         raise ConfigError("MLflow is needed", "mlflow.pyfunc is not installed.", install_command("mlflow"))
     source = await locate(config.model_uri)(lambda progress: None)
     if not (source.folder.parent / "MLmodel").is_file():
-        raise ModelError("Not an MLflow model", f"{source.folder} has no MLmodel beside it.", "Try `edgechat package`.")
+        raise ModelError(
+            "Not an MLflow model",
+            Sentence("{folder} has no MLmodel beside it.", folder=source.folder),
+            "Try `edgechat package`.",
+        )
     prompt = await prompt_ids(source)
     # Called once beforehand, so that the prompt is cached in measured calls; the time for a single token, which is
     # MLflow's overhead, does not count as decoding.

@@ -18,6 +18,7 @@ from edgechat.chat.sanitize import fenced, printable, storable
 from edgechat.chat.text_encoding import NotTextError, decoded
 from edgechat.errors import EdgechatError
 from edgechat.i18n.catalog import _
+from edgechat.i18n.sentence import Sentence
 from edgechat.runtime.regular_files import read_regular
 
 LARGEST = 16 * 1024 * 1024
@@ -69,23 +70,23 @@ def read_file(path: Path) -> Attachment:
         kind = path.stat()
         if not stat.S_ISREG(kind.st_mode):  # a better message than `read_regular`, which checks again
             what = _("It is a folder.") if stat.S_ISDIR(kind.st_mode) else _("It is not a regular file.")
-            raise AttachmentError(_("Cannot attach {name}").format(name=name), what, _("Name a text file."))
+            raise AttachmentError(Sentence("Cannot attach {name}", name=name), what, "Name a text file.")
         if kind.st_size > LARGEST:
             raise AttachmentError(
-                _("{name} is too large").format(name=name),
-                _("It has {size:,} bytes; {largest:,} can be read.").format(size=kind.st_size, largest=LARGEST),
-                _("Attach a part of it."),
+                Sentence("{name} is too large", name=name),
+                Sentence("It has {size:,} bytes; {largest:,} can be read.", size=kind.st_size, largest=LARGEST),
+                "Attach a part of it.",
             )
         data = read_regular(path, LARGEST)
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: ~ without a home; ValueError: NUL
         raise AttachmentError(
-            _("Cannot attach {name}").format(name=name),
+            Sentence("Cannot attach {name}", name=name),
             f"{getattr(error, 'strerror', None) or error}.",
-            _("Look whether the path is right and the file may be read."),
+            "Look whether the path is right and the file may be read.",
         ) from error
     text = _decoded(data, name)
     if not text.strip():
-        raise AttachmentError(_("{name} is empty").format(name=name), "", _("Attach a file with text in it."))
+        raise AttachmentError(Sentence("{name} is empty", name=name), "", "Attach a file with text in it.")
     return Attachment(path, text)
 
 
@@ -101,9 +102,9 @@ def _decoded(data: bytes, name: str) -> str:
 
 def _not_text(name: str, why: str) -> AttachmentError:
     return AttachmentError(
-        _("{name} is not a text file").format(name=name),
+        Sentence("{name} is not a text file", name=name),
         why,
-        _("Only text can be attached: UTF-8 or UTF-16. Save it as UTF-8 text first."),
+        "Only text can be attached: UTF-8 or UTF-16. Save it as UTF-8 text first.",
     )
 
 
@@ -116,11 +117,13 @@ def too_large(name: str, tokens: int, context: int) -> AttachmentError:
         context: Context window in tokens, including the reply.
     """
     return AttachmentError(
-        _("{name} is too large for the model").format(name=printable(name)),
-        _("It has {tokens:,} tokens; the context holds {context:,}, the reply included.").format(
-            tokens=tokens, context=context
+        Sentence("{name} is too large for the model", name=printable(name)),
+        Sentence(
+            "It has {tokens:,} tokens; the context holds {context:,}, the reply included.",
+            tokens=tokens,
+            context=context,
         ),
-        _("Attach a part of it, or open a model with a larger context."),
+        "Attach a part of it, or open a model with a larger context.",
     )
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 from edgechat.chat.conversation import Conversation, Message, Turn, Window
 from edgechat.errors import RequestError
 from edgechat.i18n.catalog import _, ngettext
+from edgechat.i18n.sentence import Sentence
 
 Policy = Literal["ask", "oldest", "summarise"]
 """What to do when a chat no longer fits: stop and ask, leave out the oldest turns, or have the model summarise them."""
@@ -119,9 +120,17 @@ class ContextFullError(RequestError):
         these = "message" if len(self.turns) == 1 else "messages"
         super().__init__(
             "The chat no longer fits into the context",
-            f"The context holds {context:,} tokens, the reply included. To go on, the model would no longer be sent "
-            f"the oldest {len(self.turns)} of {len(conversation.turns)} {these}, with the replies: {some}{more}. They "
-            "stay in the history.",
+            Sentence(
+                "The context holds {context} tokens, the reply included. To go on, the model would no longer be "
+                "sent the oldest {turns} of {turns2} {these}, with the replies: {some}{more}. They stay in the "
+                "history.",
+                context=f"{context:,}",
+                turns=len(self.turns),
+                turns2=len(conversation.turns),
+                these=these,
+                some=some,
+                more=more,
+            ),
             "Leave them out (context_policy oldest), have the model sum them up (summarise), or begin a new chat.",
         )
 

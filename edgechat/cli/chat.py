@@ -13,6 +13,7 @@ from edgechat.engine.protocol import Engine
 from edgechat.errors import ConfigError, DamagedError, ExitCode
 from edgechat.i18n import catalog
 from edgechat.i18n.catalog import _
+from edgechat.i18n.sentence import Sentence
 from edgechat.runtime import logs, paths
 from edgechat.session.factory import engine_for, history_for, pulled_notice
 from edgechat.session.prompt_builder import sampling_of
@@ -96,7 +97,7 @@ def chat(
         )
     if (resume or chat_id is not None) and not config.history:
         flag = "--continue" if resume else "--chat"
-        raise ConfigError("Nothing to go on with", "No chats are kept here.", f"Leave out {flag}.")
+        raise ConfigError("Nothing to go on with", "No chats are kept here.", Sentence("Leave out {flag}.", flag=flag))
     early_notices = (
         [_("This terminal can only show lines (TERM is dumb), so this is the chat of --plain.")] if dumb else []
     )

@@ -22,6 +22,7 @@ from edgechat.cli.output import json_option, narrate, print_json
 from edgechat.cli.terminal_output import write_line
 from edgechat.errors import ExitCode, StorageError
 from edgechat.i18n.catalog import counted, translate_stored_error
+from edgechat.i18n.sentence import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -227,7 +228,9 @@ def _of_message(chat: Conversation, number: int | None) -> Reply:
         found = next((turn.reply for turn in reversed(chat.turns) if turn.reply is not None), None)
     if found is None:
         which = "no reply" if number is None else f"no reply to a message {number}"
-        raise StorageError("No such reply", f"The chat has {which} in the branch that is shown.", _SEE)
+        raise StorageError(
+            "No such reply", Sentence("The chat has {which} in the branch that is shown.", which=which), _SEE
+        )
     return found
 
 
@@ -237,7 +240,11 @@ def _of_id(chat: Conversation, reply_id: int) -> Reply:
             if reply.id == reply_id:
                 return reply
     raise StorageError(
-        "No such reply", f"The branch of chat {chat.id} that is shown has no reply with the id {reply_id}.", _SEE
+        "No such reply",
+        Sentence(
+            "The branch of chat {id} that is shown has no reply with the id {reply_id}.", id=chat.id, reply_id=reply_id
+        ),
+        _SEE,
     )
 
 
@@ -253,7 +260,11 @@ def pin_turn(chat: int, number: int, off: bool) -> None:
     with history() as store:
         turns = store.conversation(chat).turns
         if number > len(turns):
-            raise StorageError("No such message", f"The chat has {len(turns):,} in the branch that is shown.", _SEE)
+            raise StorageError(
+                "No such message",
+                Sentence("The chat has {turns} in the branch that is shown.", turns=f"{len(turns):,}"),
+                _SEE,
+            )
         store.branches.pin_turn(turns[number - 1].id, not off)
 
 

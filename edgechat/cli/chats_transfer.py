@@ -19,6 +19,7 @@ from edgechat.cli.history_errors import HistoryCommand
 from edgechat.cli.output import ProgressLine, narrate, print_json
 from edgechat.errors import StorageError, TransferError
 from edgechat.i18n.catalog import counted
+from edgechat.i18n.sentence import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,7 +64,9 @@ def export_chats(ids: tuple[int, ...], form: Format, out: Path | None, schema: b
         there = chat_ids(database)
         for id_ in ids:
             if id_ not in there:
-                raise StorageError("No such chat", f"The history has no chat {id_}.", "It may have been deleted.")
+                raise StorageError(
+                    "No such chat", Sentence("The history has no chat {id}.", id=id_), "It may have been deleted."
+                )
         pieces = export(database, list(dict.fromkeys(ids)) or there, form)
         if out is not None and str(out) != "-":
             _write(out, pieces)
@@ -100,7 +103,9 @@ def _write(out: Path, pieces: Iterable[str]) -> None:
                 Path(part).unlink()
         if isinstance(error, OSError):
             raise StorageError(
-                "File cannot be written", f"{out}: {error.strerror or error}.", "Name another file with --out."
+                "File cannot be written",
+                Sentence("{out}: {strerror}.", out=out, strerror=error.strerror or error),
+                "Name another file with --out.",
             ) from error
         raise
 

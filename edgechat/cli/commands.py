@@ -15,6 +15,7 @@ import click
 from edgechat.cli.main import COMPLETION
 from edgechat.cli.options import history_option, log_option, model_option, persona_option
 from edgechat.errors import ConfigError, ExitCode
+from edgechat.i18n.sentence import Sentence
 
 COMMANDS = {
     "ask": "edgechat.cli.ask:ask",
@@ -169,8 +170,12 @@ def _complete(instruction: str) -> int:
     if get_completion_class(shell) is None or what not in ("source", "complete"):
         raise ConfigError(
             "No such completion",
-            f"{COMPLETION} is {instruction!r}; there are bash_source, zsh_source and fish_source.",
-            f'For bash: eval "$({COMPLETION}=bash_source edgechat)"',
+            Sentence(
+                "{completion} is {instruction}; there are bash_source, zsh_source and fish_source.",
+                completion=COMPLETION,
+                instruction=f"{instruction!r}",
+            ),
+            Sentence('For bash: eval "$({completion}=bash_source edgechat)"', completion=COMPLETION),
         )
     return shell_complete(cli, {}, "edgechat", COMPLETION, instruction)
 

@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from edgechat.errors import ConfigError
+from edgechat.i18n.catalog import translate_error
+from edgechat.i18n.sentence import Sentence
 from edgechat.runtime import paths
 
 OPENED = "EDGECHAT_IN_TERMINAL"
@@ -78,9 +80,12 @@ def open_in_terminal() -> None:
     error = ConfigError(
         "No terminal",
         "edgechat is used in a terminal, and none was found on this device.",
-        f"Install one, such as xterm, or start it from a console: {shlex.join(paths.own_command())}",
+        Sentence(
+            "Install one, such as xterm, or start it from a console: {own_command}",
+            own_command=shlex.join(paths.own_command()),
+        ),
     )
-    _show(f"{error.title}. {error.message}\n{error.hint}")
+    _show(f"{translate_error(error.title)}. {translate_error(error.message)}\n{translate_error(error.hint)}")
     raise error
 
 

@@ -25,6 +25,7 @@ from types import FrameType
 from typing import Any
 
 from edgechat.errors import EdgechatError, ExitCode, ModelError, StorageError
+from edgechat.i18n.sentence import Sentence
 from edgechat.models.default import DEFAULT_NAME, embedded_gguf, no_model
 from edgechat.models.manifest import ensure_intact
 from edgechat.models.sanitize import size_text
@@ -63,7 +64,11 @@ def main(started_by: str = "") -> int:
         return int(ExitCode.INTERRUPTED)
     except Exception as error:
         traceback.print_exc()
-        speaker.error(ModelError("Model could not be installed", f"{type(error).__name__}: {error}."))
+        speaker.error(
+            ModelError(
+                "Model could not be installed", Sentence("{name}: {error}.", name=type(error).__name__, error=error)
+            )
+        )
         return int(ExitCode.ERROR)
     speaker.send({"ready": str(path)})
     return int(ExitCode.OK)
@@ -170,7 +175,9 @@ def _explain_full_disk(store: ModelStore, size: int) -> Iterator[None]:
             raise _full(store, size) from error
         raise StorageError(
             "Model cannot be installed",
-            f"{error.filename or store.root}: {error.strerror or error}.",
+            Sentence(
+                "{filename}: {strerror}.", filename=error.filename or store.root, strerror=error.strerror or error
+            ),
             "Make the folder writable, or set EDGECHAT_HOME to one that is.",
         ) from error
 
@@ -178,6 +185,10 @@ def _explain_full_disk(store: ModelStore, size: int) -> Iterator[None]:
 def _full(store: ModelStore, size: int) -> StorageError:
     return StorageError(
         "Not enough space",
-        f"The disk became full. The model needs about {size_text(size)} in {store.root}; nothing was installed.",
+        Sentence(
+            "The disk became full. The model needs about {size} in {root}; nothing was installed.",
+            size=size_text(size),
+            root=store.root,
+        ),
         "Free some space, or set EDGECHAT_HOME to another disk, and start again.",
     )

@@ -17,6 +17,8 @@ from edgechat.cli.models_format import WIDTH, card_json, entry_json, table, verd
 from edgechat.cli.models_registry import outdated, pull, push
 from edgechat.cli.output import ProgressLine, complete_name, json_option, narrate, print_json
 from edgechat.errors import ExitCode, ModelError
+from edgechat.i18n.catalog import translate_error
+from edgechat.i18n.sentence import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -142,7 +144,9 @@ def remove(name: str, yes: bool) -> None:
         except click.Abort:
             if sys.stdin is not None and sys.stdin.isatty():
                 raise
-            raise ModelError("Not removed", f"Nobody confirmed that {name} is to go.", "Add --yes.") from None
+            raise ModelError(
+                "Not removed", Sentence("Nobody confirmed that {name} is to go.", name=name), "Add --yes."
+            ) from None
         if not confirmed:
             narrate(f"{name} stays")
             raise click.exceptions.Exit(ExitCode.ERROR)
@@ -194,7 +198,7 @@ def verify(names: tuple[str, ...], as_json: bool) -> None:
     if wrong:
         raise ModelError(
             "Verification failed",
-            f"Not as installed: {', '.join(wrong)}.",
+            Sentence("Not as installed: {wrong}.", wrong=", ".join(wrong)),
             "Put it right from where it came: edgechat models add FOLDER --name NAME --replace",
         )
 
@@ -229,7 +233,9 @@ def show(model: str | None, as_json: bool) -> None:
         results = [{"id": one.id, "state": one.state, "detail": one.detail, "hint": one.hint} for one in findings]
         print_json({**card_json(found, check), "preflight": results, "tokens_per_second": speed and speed[0]})
         return
-    here = [(f"{one.title} here", " ".join(filter(None, (one.detail, one.hint)))) for one in findings]
+    here = [
+        (f"{one.title} here", " ".join(map(translate_error, filter(None, (one.detail, one.hint))))) for one in findings
+    ]
     for label, value in (*card_lines(found, check, speed), *here):
         if value:
             click.echo(

@@ -60,9 +60,10 @@ class SettingType(click.ParamType[Any]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Parse the value."""
         from edgechat.errors import ConfigError
+        from edgechat.i18n.catalog import translate_error
         from edgechat.settings.loader import check_value
 
         try:
             return check_value(self._key, str(value))
         except ConfigError as error:
-            self.fail(f"{error.message}.", param, ctx)
+            self.fail(f"{translate_error(error.message)}.", param, ctx)

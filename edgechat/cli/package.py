@@ -9,6 +9,7 @@ import click
 
 from edgechat.cli.output import ProgressLine, json_option, narrate, print_json
 from edgechat.errors import ConfigError
+from edgechat.i18n.sentence import Sentence
 
 
 @click.command()
@@ -57,7 +58,9 @@ def package(
     from edgechat.flavor.package import package as make
 
     if alias and not register:
-        raise ConfigError("Alias without a name", f"{alias} needs a registered model.", "Add --register NAME.")
+        raise ConfigError(
+            "Alias without a name", Sentence("{alias} needs a registered model.", alias=alias), "Add --register NAME."
+        )
     logged = logged or register is not None
     if logged:
         from edgechat.registry.client import server_uri, translate_errors

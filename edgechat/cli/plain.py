@@ -355,7 +355,7 @@ class PlainChat:
         """Copy text to the clipboard."""
         if not await clipboard.copy(printable(text)):
             raise EdgechatError(
-                _("There is no clipboard"), _("None was found here."), _("/export FILE writes the chat to a file.")
+                "There is no clipboard", "None was found here.", "/export FILE writes the chat to a file."
             )
         self._narrate(_("The last reply is in the clipboard."))
 

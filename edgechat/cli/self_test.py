@@ -26,6 +26,7 @@ from edgechat.engine.reference_fingerprints import reference_of
 from edgechat.engine.worker.client import EngineClient, ModelSource
 from edgechat.errors import EdgechatError, EngineError, ExitCode, StorageError
 from edgechat.history.store import HistoryStore
+from edgechat.i18n.sentence import Sentence
 from edgechat.models.mlmodel_file import MLMODEL, read_mlmodel
 from edgechat.runtime import paths
 from edgechat.runtime.opt_outs import OPT_OUTS
@@ -92,7 +93,9 @@ async def _run(model_uri: str | None, history: bool | None, result: dict[str, An
     result["step"] = "offline"
     result["offline"]["opted_out"] = all(os.environ.get(name) == value for name, value in OPT_OUTS.items())
     if result["offline"]["sockets"] or not result["offline"]["opted_out"]:
-        raise EngineError("Not offline", f"Sockets to a network were seen: {result['offline']['sockets']}.")
+        raise EngineError(
+            "Not offline", Sentence("Sockets to a network were seen: {result}.", result=result["offline"]["sockets"])
+        )
 
 
 async def _reply(config: Config, source: ModelSource, store: HistoryStore, result: dict[str, Any]) -> None:
@@ -165,7 +168,12 @@ async def _check_numbers(engine: EngineClient, source: ModelSource, result: dict
         if numbers["reply"] != known.reply:
             raise EngineError(
                 "The model answers wrong",
-                f"To {known.question!r} it said {numbers['reply']!r} in place of {known.reply!r}.",
+                Sentence(
+                    "To {question} it said {numbers} in place of {reply}.",
+                    question=f"{known.question!r}",
+                    numbers=f"{numbers['reply']!r}",
+                    reply=f"{known.reply!r}",
+                ),
                 "Verify the model: edgechat models verify NAME",
             )
 
@@ -194,7 +202,7 @@ def _check_history(file: Path, result: dict[str, Any]) -> None:
         written.close()
     reply = chat.turns[-1].reply if chat is not None and chat.turns else None
     if reply is None or reply.text != result["reply"]["text"]:
-        raise StorageError("History is not kept", f"What was written to {file} did not come back.")
+        raise StorageError("History is not kept", Sentence("What was written to {file} did not come back.", file=file))
     own = paths.history_path()
     if own.exists():
         HistoryStore.open(own).close()

@@ -18,6 +18,7 @@ from pathlib import Path
 from edgechat.chat.text_encoding import Decoded, NotTextError, decoded
 from edgechat.errors import ConfigError
 from edgechat.i18n.catalog import counted
+from edgechat.i18n.sentence import Sentence
 
 LARGEST = 64 * 1024 * 1024
 """Maximum bytes to read: millions of tokens, more than any model here can hold."""
@@ -89,7 +90,7 @@ def _read(number: int, narrate: Callable[[str], None]) -> bytes:
         notice.cancel()
     raise ConfigError(
         "Standard input is too large",
-        f"It has more than {LARGEST >> 20} MB.",
+        Sentence("It has more than {value} MB.", value=LARGEST >> 20),
         "Send a part of it, or none with --no-stdin.",
     )
 

@@ -15,6 +15,7 @@ from edgechat.cli.history_errors import HistoryCommand
 from edgechat.cli.output import ProgressLine, json_option, narrate, print_json
 from edgechat.errors import StorageError
 from edgechat.i18n.catalog import counted
+from edgechat.i18n.sentence import Sentence
 
 if TYPE_CHECKING:
     from edgechat.history.database import Database
@@ -94,7 +95,9 @@ def _chosen(database: Database, ids: tuple[int, ...], everything: bool) -> list[
     there = chat_ids(database)
     for id_ in ids:
         if id_ not in there:
-            raise StorageError("No such chat", f"The history has no chat {id_}.", "It may have been deleted.")
+            raise StorageError(
+                "No such chat", Sentence("The history has no chat {id}.", id=id_), "It may have been deleted."
+            )
     return list(dict.fromkeys(ids)) or there
 
 

@@ -22,6 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from edgechat.errors import ConvertError, ModelError, StorageError
+from edgechat.i18n.sentence import Sentence
 from edgechat.models.huggingface import HfFolder, hf_folder_in, read_hf_folder
 from edgechat.runtime import paths
 from edgechat.runtime.extras import install_command
@@ -89,7 +90,11 @@ def convert_hf(source: Path, target: Path, *, on_progress: FractionCallback | No
     except ModelError as error:
         raise ConvertError(error.title, error.message, error.hint) from error
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ConvertError("Model cannot be written", f"{target} already exists.", "Choose a folder that does not yet.")
+        raise ConvertError(
+            "Model cannot be written",
+            Sentence("{target} already exists.", target=target),
+            "Choose a folder that does not yet.",
+        )
     with _workplace(target) as place:
         report(0.0, "reading")
         digest = _digest(found.weight_files)
@@ -124,7 +129,7 @@ def _require_builder() -> None:
     if missing:
         raise ConvertError(
             "Conversion needs the extra convert-hf",
-            f"Not installed: {', '.join(missing)}.",
+            Sentence("Not installed: {missing}.", missing=", ".join(missing)),
             install_command("convert-hf"),
         )
 
@@ -147,7 +152,10 @@ def _workplace(target: Path) -> Iterator[Path]:
 
 
 def _unwritable(target: Path, error: OSError) -> StorageError:
-    return StorageError("Model cannot be written", f"{error.filename or target}: {error.strerror or error}.")
+    return StorageError(
+        "Model cannot be written",
+        Sentence("{filename}: {strerror}.", filename=error.filename or target, strerror=error.strerror or error),
+    )
 
 
 def _gather(found: HfFolder, to: Path) -> None:
@@ -217,21 +225,24 @@ def _failure(source: Path, code: int, log: Path) -> ModelError | StorageError:
             "It needs about three times the size of the weights; close other programs or use another computer.",
         )
     if "[Errno 28]" in last or "[Errno 27]" in last or "No space left" in last:
-        return StorageError("Disk is full", f"The converted model could not be written: {last}.", "Free some space.")
+        return StorageError(
+            "Disk is full", Sentence("The converted model could not be written: {last}.", last=last), "Free some space."
+        )
     if "trust_remote_code" in " ".join(lines[-3:]):
         return ConvertError(
             "Model refused",
-            f"{source} needs code that does not come with transformers.",
+            Sentence("{source_name} needs code that does not come with transformers.", source_name=source),
             "edgechat runs the code of no model; use one that the library knows by itself.",
         )
     if last.startswith("NotImplementedError") or "does not recognize this architecture" in " ".join(lines):
         return ConvertError(
             "Unsupported architecture",
-            f"onnxruntime-genai's model builder does not know the model in {source}.",
+            Sentence("onnxruntime-genai's model builder does not know the model in {source_name}.", source_name=source),
             "Llama, Phi, Qwen, Gemma, Mistral and SmolLM models are among those it knows.",
         )
     return ConvertError(
-        "Conversion failed", f"onnxruntime-genai's model builder ended with: {' | '.join(lines[-3:])[-800:] or last}"
+        "Conversion failed",
+        Sentence("onnxruntime-genai's model builder ended with: {lines}", lines=" | ".join(lines[-3:])[-800:] or last),
     )
 
 

@@ -21,7 +21,7 @@ from edgechat.doctor import folders, machine, network, stored_data
 from edgechat.doctor.preflight import Finding, lines
 from edgechat.doctor.redaction import hider
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import N_
+from edgechat.i18n.catalog import N_, translate_error
 from edgechat.models.sanitize import shown
 from edgechat.runtime import logs
 from edgechat.settings.loader import Settings, load_settings
@@ -69,7 +69,10 @@ def examine(
             found += _run(check)
         found += _run(lambda: network.offline(guard))
     hide = hider()
-    return [Finding(one.id, one.title, one.state, hide(one.detail), hide(one.hint)) for one in found]
+    return [
+        Finding(one.id, one.title, one.state, hide(translate_error(one.detail)), hide(translate_error(one.hint)))
+        for one in found
+    ]
 
 
 def healthy(findings: list[Finding]) -> bool:

@@ -21,7 +21,7 @@ import psutil
 from edgechat.doctor.preflight import Finding, processor
 from edgechat.engine import resources
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import N_, _
+from edgechat.i18n.catalog import N_, _, translate_error
 from edgechat.models import speed_history
 from edgechat.models.sanitize import shown, size_text
 from edgechat.runtime import paths
@@ -49,7 +49,7 @@ def hardware() -> Iterator[Finding]:
     cores, logical = psutil.cpu_count(logical=False) or 0, os.cpu_count() or 0
     found = processor()
     name = speed_history.cpu_name() or platform.machine()
-    yield Finding(found.id, found.title, found.state, f"{shown(name)}; {found.detail}", found.hint)
+    yield Finding(found.id, found.title, found.state, f"{shown(name)}; {translate_error(found.detail)}", found.hint)
     detail = _("threads by default: {threads}; cores: {cores}, logical: {logical}").format(
         threads=resources.threads(), cores=cores or "?", logical=logical or "?"
     )

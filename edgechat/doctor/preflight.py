@@ -19,7 +19,8 @@ import psutil
 
 from edgechat.engine import resources
 from edgechat.errors import EdgechatError, ModelError
-from edgechat.i18n.catalog import N_, _
+from edgechat.i18n.catalog import N_, translate_error
+from edgechat.i18n.sentence import Sentence
 from edgechat.models.manifest import Check, size_check, verify_manifest
 from edgechat.models.sanitize import shown, size_text
 from edgechat.runtime.progress import ByteCallback
@@ -136,7 +137,7 @@ def refuse_too_large(model: ModelFolder, free: int | None = None) -> None:
     """
     found = _memory(need(model, None, free))
     if found.state == "fail":
-        raise ModelError(_("The model does not fit into memory"), found.detail, found.hint)
+        raise ModelError("The model does not fit into memory", found.detail, found.hint)
 
 
 def require_usable(model: ModelFolder, context: int | None = None) -> None:
@@ -147,7 +148,11 @@ def require_usable(model: ModelFolder, context: int | None = None) -> None:
     """
     for finding in preflight(model, context=context, free=resources.available_memory() + _child_memory()):
         if finding.state == "fail":
-            raise ModelError(_("The model cannot be used"), f"{_(finding.title)}: {finding.detail}", finding.hint)
+            raise ModelError(
+                "The model cannot be used",
+                Sentence("{title}: {detail}", title=finding.title, detail=finding.detail),
+                finding.hint,
+            )
 
 
 def _child_memory() -> int:
@@ -183,28 +188,32 @@ def need(model: ModelFolder, context: int | None = None, free: int | None = None
 
 
 def _memory(need: Need) -> Finding:
-    numbers = _("weights {weights}, {tokens:,} tokens of context {cache}; {free} are free").format(
-        weights=size_text(need.weights), tokens=need.tokens, cache=size_text(need.cache), free=size_text(need.free)
+    numbers = Sentence(
+        "weights {weights}, {tokens} tokens of context {cache}; {free} are free",
+        weights=size_text(need.weights),
+        tokens=f"{need.tokens:,}",
+        cache=size_text(need.cache),
+        free=size_text(need.free),
     )
     finding = partial(Finding, "memory", N_("Memory"))
     if need.least > need.free:
         return finding(
             "fail",
-            _("It needs at least {least}: {numbers}.").format(least=size_text(need.least), numbers=numbers),
-            _("Close other programs, or use a smaller model."),
+            Sentence("It needs at least {least}: {numbers}.", least=size_text(need.least), numbers=numbers),
+            N_("Close other programs, or use a smaller model."),
         )
     if resources.worker_bytes(need.weights) + need.cache + resources.RESERVE > need.free:
         return finding(
             "warn",
-            _("Tight: {numbers}. The context will be shorter.").format(numbers=numbers),
-            _("Close other programs, or set a smaller context."),
+            Sentence("Tight: {numbers}. The context will be shorter.", numbers=numbers),
+            N_("Close other programs, or set a smaller context."),
         )
-    return finding("ok", _("Enough: {numbers}.").format(numbers=numbers))
+    return finding("ok", Sentence("Enough: {numbers}.", numbers=numbers))
 
 
 def _files(model: ModelFolder, verify: bool, on_progress: ByteCallback | None) -> Finding:
     finding = partial(Finding, "files", N_("Files"))
-    hint = _("Copy the model again from where it came: edgechat models add FOLDER --replace")
+    hint = N_("Copy the model again from where it came: edgechat models add FOLDER --replace")
     try:
         if verify:
             problems = tuple(verify_manifest(model.root, on_progress))
@@ -218,15 +227,15 @@ def _files(model: ModelFolder, verify: bool, on_progress: ByteCallback | None) -
     if check.state == "unverified":
         return finding(
             "warn",
-            _("There is no manifest to compare with."),
-            _("Adding the model makes one: edgechat models add FOLDER"),
+            N_("There is no manifest to compare with."),
+            N_("Adding the model makes one: edgechat models add FOLDER"),
         )
     if check.problems:
         first = check.problems[0]
         detail = f"{shown(first.path)}: {first.kind}" + (f", {shown(first.detail)}" if first.detail else "")
         more = len(check.problems) - 1
-        return finding("fail", detail + (_(" and {n} more").format(n=more) if more else "") + ".", hint)
-    words = _("Every byte is as it was installed.") if verify else _("All there, with their right sizes.")
+        return finding("fail", Sentence("{first} and {n} more.", first=detail, n=more) if more else f"{detail}.", hint)
+    words = N_("Every byte is as it was installed.") if verify else N_("All there, with their right sizes.")
     return finding("ok", words)
 
 
@@ -250,13 +259,13 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> Finding:
     finding = partial(Finding, "processor", N_("Processor"))
     found = cpu_features(cpuinfo)
     if found is None:
-        return finding("ok", _("What it can do is unknown on this system."))
-    names = ", ".join(FEATURES[name] for name in found) or _("none that is known")
+        return finding("ok", N_("What it can do is unknown on this system."))
+    names = ", ".join(FEATURES[name] for name in found) or N_("none that is known")
     if not any(name in found for name in _WANTED):
         return finding(
             "warn",
-            _("It has neither AVX2 nor NEON ({names}); replies will be slow.").format(names=names),
-            _("Use a small model."),
+            Sentence("It has neither AVX2 nor NEON ({names}); replies will be slow.", names=names),
+            N_("Use a small model."),
         )
     return finding("ok", names)
 
@@ -270,13 +279,13 @@ def _extra(model: ModelFolder) -> Finding | None:
         require_transformers(model.name)
     except ModelError as error:
         return Finding("extra", N_("Libraries"), "fail", error.message, error.hint)
-    return Finding("extra", N_("Libraries"), "ok", _("transformers and torch are installed."))
+    return Finding("extra", N_("Libraries"), "ok", N_("transformers and torch are installed."))
 
 
 def lines(findings: tuple[Finding, ...]) -> Iterator[str]:
     """Format the findings for people, each with its hint."""
     for finding in findings:
         sign = {"ok": "ok", "warn": "!", "fail": "x"}[finding.state]
-        yield f"{sign:<3}{_(finding.title)}: {finding.detail}"
+        yield f"{sign:<3}{translate_error(finding.title)}: {translate_error(finding.detail)}"
         if finding.hint and finding.state != "ok":
-            yield f"   {finding.hint}"
+            yield f"   {translate_error(finding.hint)}"

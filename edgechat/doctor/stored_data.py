@@ -14,7 +14,7 @@ from edgechat.doctor.preflight import Finding, preflight
 from edgechat.errors import EdgechatError
 from edgechat.history import backup
 from edgechat.history.corruption import damage
-from edgechat.i18n.catalog import N_, _
+from edgechat.i18n.catalog import N_, _, translate_error
 from edgechat.models.sanitize import shown, size_text
 from edgechat.runtime import logs, paths
 from edgechat.settings.loader import Settings, config_path
@@ -25,7 +25,8 @@ _OF_THE_MODEL = {"files": N_("Its files"), "memory": N_("Memory for it"), "extra
 
 def failed(name: str, title: str, error: EdgechatError) -> Finding:
     """Turn an error into a finding."""
-    return Finding(name, title, "fail", f"{error.title}. {shown(error.message, 400)}", shown(error.hint, 400))
+    detail = f"{translate_error(error.title)}. {shown(translate_error(error.message), 400)}"
+    return Finding(name, title, "fail", detail, shown(translate_error(error.hint), 400))
 
 
 def settings(read: Settings | None) -> Iterator[Finding]:

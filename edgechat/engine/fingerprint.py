@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from edgechat.errors import EngineError
+from edgechat.i18n.sentence import Sentence
 
 FINGERPRINT = "edgechat-fingerprint.json"
 """File name inside the ONNX GenAI folder. Like every file, it is listed in the manifest with its digest."""
@@ -101,7 +102,9 @@ def take(folder: Path, make_generator: Callable[[int], Any], reference: Fingerpr
         return _record(ids, rows, reference.tokens)
     steps = min(_STEPS, len(ids) // sum(_STEP))
     if not steps:
-        raise EngineError("No fingerprint", f"The model's tokenizer makes {len(ids)} tokens of a whole sentence.")
+        raise EngineError(
+            "No fingerprint", Sentence("The model's tokenizer makes {ids} tokens of a whole sentence.", ids=len(ids))
+        )
     rows = list(_rows(make_generator, ids, _STEP * steps))
     _require_numbers(rows)
     found = _record(ids, rows, [_likeliest(row) for row in rows])
@@ -117,7 +120,7 @@ def _encode(folder: Path) -> tuple[int, ...]:
     try:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     except Exception as error:  # the library raises bare Exception
-        raise EngineError("No fingerprint", f"The tokenizer cannot be read: {error}.") from error
+        raise EngineError("No fingerprint", Sentence("The tokenizer cannot be read: {error}.", error=error)) from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tuple(tokenizer.encode(TEXT).ids)
@@ -179,8 +182,11 @@ def check(reference: Fingerprint, found: Fingerprint) -> float:
     if not divergence <= reference.bound:  # also true of NaN
         raise EngineError(
             "The model computes wrong",
-            f"Its predictions lie {divergence:.4f} from those it was packaged with; rounding explains up to "
-            f"{reference.bound:.4f}.",
+            Sentence(
+                "Its predictions lie {divergence} from those it was packaged with; rounding explains up to {bound}.",
+                divergence=f"{divergence:.4f}",
+                bound=f"{reference.bound:.4f}",
+            ),
             "If `edgechat models verify NAME` finds its files whole, this processor computes wrong: do not rely on "
             "what the model says here.",
         )
@@ -201,7 +207,9 @@ def read(folder: Path) -> Fingerprint | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise EngineError("Fingerprint is damaged", f"{path}: {error}.", _AGAIN) from error
+        raise EngineError(
+            "Fingerprint is damaged", Sentence("{path}: {error}.", path=path, error=error), _AGAIN
+        ) from error
 
 
 def parse(raw: bytes) -> Fingerprint:

@@ -17,6 +17,7 @@ from edgechat.engine.fingerprint import Fingerprint, check
 from edgechat.engine.protocol import ModelInfo
 from edgechat.engine.worker import protocol
 from edgechat.errors import EngineError
+from edgechat.i18n.sentence import Sentence
 from edgechat.runtime import paths
 
 _Answer = TypeVar("_Answer", bound=protocol.Answer)
@@ -79,4 +80,4 @@ def _query(child: subprocess.Popen[bytes], command: protocol.Command, kind: type
             raise answer.error()
         if isinstance(answer, kind):
             return answer
-    raise EngineError("The model process ended", f"Its exit code was {child.wait()}.")
+    raise EngineError("The model process ended", Sentence("Its exit code was {wait}.", wait=child.wait()))

@@ -52,6 +52,7 @@ from edgechat.engine.shared import (
     run_error,
 )
 from edgechat.errors import EdgechatError, ModelError
+from edgechat.i18n.sentence import Sentence
 
 SEARCH = {
     "do_sample": True,
@@ -106,7 +107,11 @@ class GenaiModel:
         try:
             config: dict[str, Any] = json.loads(config_path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ModelError("Model cannot be read", f"{config_path}: {one_line(error)}.", VERIFY) from error
+            raise ModelError(
+                "Model cannot be read",
+                Sentence("{config_path}: {one_line}.", config_path=config_path, one_line=one_line(error)),
+                VERIFY,
+            ) from error
         self._folder = folder
         self.codec = TokenCodec(folder)
         padding = choose_padding(folder, config, self.codec)

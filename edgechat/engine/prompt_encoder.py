@@ -17,6 +17,7 @@ from tokenizers.decoders import DecodeStream
 from edgechat.chat.prompt_format import Piece
 from edgechat.engine.protocol import PromptPart
 from edgechat.errors import EngineError, ModelError, is_panic
+from edgechat.i18n.sentence import Sentence
 
 MAX_REMEMBERED_REPLIES = 4096
 """Number of replies whose ids are remembered; a few megabytes at most."""
@@ -49,9 +50,15 @@ class TokenCodec:
             # Read here to report the cause: the library raises the same bare Exception for everything.
             self._tokenizer = Tokenizer.from_buffer(path.read_bytes())
         except OSError as error:
-            raise ModelError("Tokenizer cannot be read", f"{path}: {error.strerror or error}.", _HINT) from error
+            raise ModelError(
+                "Tokenizer cannot be read",
+                Sentence("{path}: {strerror}.", path=path, strerror=error.strerror or error),
+                _HINT,
+            ) from error
         except Exception as error:
-            raise ModelError("Tokenizer is damaged", f"{path}: {_short(error)}.", _HINT) from error
+            raise ModelError(
+                "Tokenizer is damaged", Sentence("{path}: {short}.", path=path, short=_short(error)), _HINT
+            ) from error
         added: dict[int, AddedToken] = self._tokenizer.get_added_tokens_decoder()
         # Treat every added token as special when encoding text, including those the file does not mark as such (Phi-3's
         # `</s>`, tool-call tags elsewhere): none of them may come from typed text.
@@ -117,7 +124,7 @@ class TokenCodec:
                 raise
             raise EngineError(
                 "The tokenizer failed",
-                f"A text could not be turned into tokens: {_short(error)}.",
+                Sentence("A text could not be turned into tokens: {short}.", short=_short(error)),
                 "It is the model's own; use another model, or send another text.",
             ) from error
 
@@ -178,7 +185,8 @@ class TokenCodec:
                     yield PromptPart("control", piece.text, (self.control_ids[piece.text],))
                 except KeyError:
                     raise EngineError(
-                        "Prompt form and tokenizer do not fit", f"The tokenizer has no token {piece.text}."
+                        "Prompt form and tokenizer do not fit",
+                        Sentence("The tokenizer has no token {text}.", text=piece.text),
                     ) from None
                 strip = piece.text in self._strips
         if run:

@@ -14,6 +14,7 @@ import msgspec
 from edgechat.chat.conversation import Message
 from edgechat.engine.fingerprint import Fingerprint
 from edgechat.errors import EngineError, RequestError
+from edgechat.i18n.sentence import Sentence
 
 
 class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -178,7 +179,11 @@ def too_long(tokens: str, context: int) -> RequestError:
     """Return the error for a prompt too long for the context; `tokens` is its length as displayed."""
     return RequestError(
         "The conversation is longer than the context",
-        f"It has {tokens} tokens; the context holds {context:,}, the reply included.",
+        Sentence(
+            "It has {tokens} tokens; the context holds {context}, the reply included.",
+            tokens=tokens,
+            context=f"{context:,}",
+        ),
         "Start a new chat, shorten the message, or raise the context in the settings.",
     )
 

@@ -17,6 +17,7 @@ from edgechat.engine.prompt_encoder import TokenCodec
 from edgechat.engine.protocol import Event, Prompt, Request, too_long
 from edgechat.engine.stop_sequences import until_stop
 from edgechat.errors import EdgechatError, EngineError, ModelError
+from edgechat.i18n.sentence import Sentence
 
 PREFILL_CHUNK = 64
 """Prompt tokens computed per call. Larger chunks are no faster, and a stop waits for the current one."""
@@ -186,10 +187,12 @@ def load_error(folder: Path, error: BaseException) -> ModelError:
     if _out_of_memory(error):
         return ModelError(
             "Not enough memory for the model",
-            f"{folder.name} could not be loaded: {one_line(error)}.",
+            Sentence("{name} could not be loaded: {one_line}.", name=folder.name, one_line=one_line(error)),
             "Close other programs or use a smaller model.",
         )
-    return ModelError("Model cannot be loaded", f"{folder}: {one_line(error)}.", VERIFY)
+    return ModelError(
+        "Model cannot be loaded", Sentence("{folder}: {one_line}.", folder=folder, one_line=one_line(error)), VERIFY
+    )
 
 
 def run_error(error: BaseException) -> EngineError:

@@ -51,6 +51,7 @@ from edgechat.engine.shared import (
     run_error,
 )
 from edgechat.errors import ModelError
+from edgechat.i18n.sentence import Sentence
 from edgechat.models.huggingface import read_hf_folder
 
 LOOK_SECONDS = 0.05
@@ -105,14 +106,18 @@ class HfModel:
             if "trust_remote_code" in str(error):
                 raise ModelError(
                     "Model refused",
-                    f"{folder} needs code that does not come with transformers.",
+                    Sentence("{folder} needs code that does not come with transformers.", folder=folder),
                     "edgechat runs the code of no model; use one that the library knows by itself.",
                 ) from error
             raise load_error(folder, error) from error
         if loading_info["missing_keys"]:  # the library would initialise them at random
             raise ModelError(
                 "Model folder is incomplete",
-                f"{folder} lacks {len(loading_info['missing_keys'])} of its weights.",
+                Sentence(
+                    "{folder} lacks {loading_info} of its weights.",
+                    folder=folder,
+                    loading_info=len(loading_info["missing_keys"]),
+                ),
                 VERIFY,
             )
         # Some models request another kind of cache, which can be neither rewound nor passed on.

@@ -35,6 +35,7 @@ from edgechat.engine.protocol import Finished, ModelInfo, Request, Sampling, Tex
 from edgechat.errors import ConfigError, EdgechatError
 from edgechat.examples.recipe import go_quietly
 from edgechat.examples.recorded import Measured, add_destination, record
+from edgechat.i18n.sentence import Sentence
 from edgechat.models.uri import resolve_model
 from edgechat.registry.client import connect
 from edgechat.runtime.regular_files import read_regular
@@ -83,15 +84,17 @@ def read_questions(path: Path) -> list[Question]:
     try:
         questions = msgspec.json.decode(read_regular(path, _LARGEST), type=list[Question])
     except OSError as error:
-        raise ConfigError("Questions cannot be read", f"{path}: {error.strerror or error}.") from error
+        raise ConfigError(
+            "Questions cannot be read", Sentence("{path}: {strerror}.", path=path, strerror=error.strerror or error)
+        ) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
             "Questions are not understood",
-            f"{path}: {error}.",
+            Sentence("{path}: {error}.", path=path, error=error),
             'Each is an object: {"question": "...", "keywords": ["..."]}.',
         ) from error
     if not questions:
-        raise ConfigError("No questions", f"{path} has none.")
+        raise ConfigError("No questions", Sentence("{path} has none.", path=path))
     return questions
 
 

@@ -20,6 +20,7 @@ from urllib.request import url2pathname
 
 from edgechat.cli.main import report
 from edgechat.errors import EdgechatError, ModelError, StorageError
+from edgechat.i18n.sentence import Sentence
 from edgechat.runtime.extras import install_command
 from edgechat.runtime.opt_outs import go_offline
 
@@ -75,7 +76,7 @@ def need(*extras: str) -> None:
     if missing:
         raise ModelError(
             "The recipe needs more than is installed",
-            f"Not installed: {', '.join(missing)}.",
+            Sentence("Not installed: {missing}.", missing=", ".join(missing)),
             install_command(*extras),
         )
 
@@ -101,7 +102,10 @@ def log_to(store: Store, log: Callable[[], ModelInfo]) -> Logged:
             info = log()
         location = mlflow.get_logged_model(info.model_id).artifact_location
     except mlflow.exceptions.MlflowException as error:
-        raise StorageError("Model cannot be logged", f"{store.tracking_uri}: {error.message}") from error
+        raise StorageError(
+            "Model cannot be logged",
+            Sentence("{tracking_uri}: {message}", tracking_uri=store.tracking_uri, message=error.message),
+        ) from error
     parts = urlsplit(location)
     folder = Path(url2pathname(parts.path)) if parts.scheme in ("", "file") else None
     return Logged(info.model_uri, folder, info.signature)
@@ -137,7 +141,12 @@ def run(log: Log, ask: Ask, *, module: str, about: str, takes: str, arguments: S
         logged = log(options.folder, Store(uri, None if server else options.out / "artifacts"), options.register)
         answer = ask(logged.uri)
     except OSError as error:
-        return _failed(StorageError("Model cannot be logged", f"{error.filename}: {error.strerror}."))
+        return _failed(
+            StorageError(
+                "Model cannot be logged",
+                Sentence("{filename}: {strerror}.", filename=error.filename, strerror=error.strerror),
+            )
+        )
     except EdgechatError as error:
         return _failed(error)
     sys.stdout.write(f"{logged.signature}\n{json.dumps(answer, indent=2)}\n")

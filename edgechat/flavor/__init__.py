@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from edgechat.errors import ModelError
 from edgechat.flavor.save import DATA, FLAVOR, Weights, carries_own_code, environment, new_model, write_model
 from edgechat.flavor.signature import mlflow_signature
+from edgechat.i18n.sentence import Sentence
 from edgechat.runtime.opt_outs import silence_libraries
 
 if TYPE_CHECKING:
@@ -226,13 +227,18 @@ def load_model(
     from edgechat.models.mlmodel_file import read_mlmodel
 
     if not (folder / "MLmodel").is_file():
-        raise ModelError("Not an MLflow model", f"{folder} has no MLmodel.")
+        raise ModelError("Not an MLflow model", Sentence("{folder} has no MLmodel.", folder=folder))
     read_mlmodel(folder.resolve())  # refuses files MLflow would never finish parsing, and paths outside the folder
     flavors = Model.load(str(folder)).flavors
     if FLAVOR not in flavors:
         raise ModelError(
             "Not a model of this flavor",
-            f"{folder} has the flavors {', '.join(flavors)}, and not {FLAVOR}.",
+            Sentence(
+                "{folder} has the flavors {flavors}, and not {flavor}.",
+                folder=folder,
+                flavors=", ".join(flavors),
+                flavor=FLAVOR,
+            ),
             "`edgechat package` makes one of it.",
         )
     saved = flavors["python_function"].get("config") or {}

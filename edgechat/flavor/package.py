@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from edgechat.convert.gguf.converter import check_gguf
 from edgechat.errors import ModelError, StorageError
 from edgechat.flavor import DATA, save_model
+from edgechat.i18n.sentence import Sentence
 from edgechat.models.folder import ModelFolder, open_model
 from edgechat.models.genai_config import GENAI_CONFIG
 from edgechat.models.manifest import ensure_intact, folder_digest
@@ -76,7 +77,9 @@ def find_source(path: Path, *, trust: bool = False) -> Source:
             return find_source(files[0])
         if files:
             names = ", ".join(shown(file.name) for file in files[:5])
-            raise ModelError("Several GGUF files", f"{path} holds {names}.", "Give one of them.")
+            raise ModelError(
+                "Several GGUF files", Sentence("{path} holds {names}.", path=path, names=names), "Give one of them."
+            )
     model = open_model(path, trust=trust)
     ensure_intact(model.root)
     if model.kind == "transformers":
@@ -113,7 +116,9 @@ def package(
     out = paths.expand_user(out).absolute()
     if out.resolve().is_relative_to(source.path.resolve()):
         raise ModelError(
-            "Folder is inside the source", f"{out} lies in {source.path}.", "Give another folder to --out."
+            "Folder is inside the source",
+            Sentence("{out} lies in {path}.", out=out, path=source.path),
+            "Give another folder to --out.",
         )
     with _staging(out) as folder:
         genai = folder / DATA
@@ -179,14 +184,16 @@ def _convert(source: Source, target: Path, on_progress: FractionCallback) -> Bui
 def _staging(out: Path) -> Iterator[Path]:
     """Provide a folder next to `out` that is renamed to it if the block ends without an error."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ModelError("Folder is taken", f"{out} already exists.", "Give another folder to --out.")
+        raise ModelError("Folder is taken", Sentence("{out} already exists.", out=out), "Give another folder to --out.")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _sweep(out)
         folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.{os.getpid()}.", dir=out.parent))
     except OSError as error:
         raise StorageError(
-            "Model cannot be written", f"{error.filename or out}: {error.strerror or error}.", "Give another folder."
+            "Model cannot be written",
+            Sentence("{filename}: {strerror}.", filename=error.filename or out, strerror=error.strerror or error),
+            "Give another folder.",
         ) from error
     try:
         folder.chmod(0o755)  # unlike other temporary folders, this one is to be shared
@@ -197,7 +204,7 @@ def _staging(out: Path) -> Iterator[Path]:
     except OSError as error:
         raise StorageError(
             "Model cannot be written",
-            f"{error.filename or out}: {error.strerror or error}.",
+            Sentence("{filename}: {strerror}.", filename=error.filename or out, strerror=error.strerror or error),
             "Free some space, or give another folder.",
         ) from error
     finally:

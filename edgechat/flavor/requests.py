@@ -17,6 +17,7 @@ import msgspec
 from edgechat.chat.conversation import Message
 from edgechat.engine.protocol import Request, Sampling
 from edgechat.errors import RequestError
+from edgechat.i18n.sentence import Sentence
 from edgechat.settings.loader import MaxTokens, RepetitionPenalty, Seed, Temperature, TopP
 
 _HINT = 'Give {"prompt": "..."} or {"messages": [{"role": "user", "content": "..."}]}.'
@@ -97,7 +98,9 @@ def read_calls(data: Any, *defaults: Mapping[str, Any] | None) -> list[Call]:
         except RequestError as error:
             if len(rows) == 1:
                 raise
-            raise RequestError(error.title, f"Row {number}: {error.message}", error.hint) from error
+            raise RequestError(
+                error.title, Sentence("Row {number}: {message}", number=number, message=error.message), error.hint
+            ) from error
     return calls
 
 
@@ -112,7 +115,7 @@ def _rows(data: Any) -> list[Mapping[str, Any]]:
         data = data.to_dict(orient="records")
     rows = _plain(data)
     if not isinstance(rows, Sequence):
-        raise RequestError("Input is not understood", f"It is a {type(data).__name__}.", _HINT)
+        raise RequestError("Input is not understood", Sentence("It is a {name}.", name=type(data).__name__), _HINT)
     return [part for row in rows for part in (_split_columns(row) if isinstance(row, Mapping) else [{"prompt": row}])]
 
 
@@ -141,11 +144,17 @@ def _calls(row: Mapping[str, Any], defaults: Sequence[Mapping[str, Any] | None])
     prompt, messages = present.pop("prompt", None), present.pop("messages", None)
     if (prompt is None) == (messages is None):
         title, why = ("A row has no prompt", "no") if prompt is None else ("A row has two prompts", "both")
-        raise RequestError(title, f"It has {why} {'prompt or' if prompt is None else 'prompt and'} messages.", _HINT)
+        raise RequestError(
+            title,
+            Sentence("It has {why} {value} messages.", why=why, value="prompt or" if prompt is None else "prompt and"),
+            _HINT,
+        )
     parameters = read_parameters([*(default or {} for default in defaults), present])
     chat = messages is not None
     if not chat and parameters.n > 1:
-        raise RequestError("n is for messages", f"n is {parameters.n}, and a prompt has one answer.", "Leave n out.")
+        raise RequestError(
+            "n is for messages", Sentence("n is {n}, and a prompt has one answer.", n=parameters.n), "Leave n out."
+        )
     for conversation in _conversations(messages) if chat else _prompts(prompt):
         request = Request(
             conversation,
@@ -169,7 +178,9 @@ def read_parameters(sources: Sequence[Mapping[str, Any]]) -> Parameters:
         return msgspec.convert(values, Parameters)
     except msgspec.ValidationError as error:
         known = ", ".join(Parameters.__struct_fields__)
-        raise RequestError("A parameter is not usable", f"{error}.", f"The parameters are: {known}.") from error
+        raise RequestError(
+            "A parameter is not usable", f"{error}.", Sentence("The parameters are: {known}.", known=known)
+        ) from error
 
 
 def _number(value: Any) -> Any:
@@ -187,12 +198,12 @@ def _prompts(prompt: Any) -> Iterator[tuple[Message, ...]]:
             # MLflow turns an input example's {"prompt": ["..."]} rows into nested lists.
             yield from _prompts(_plain(text))
     else:
-        raise RequestError("A prompt is not text", f"It is {prompt!r:.200}.", _HINT)
+        raise RequestError("A prompt is not text", Sentence("It is {prompt}.", prompt=f"{prompt!r:.200}"), _HINT)
 
 
 def _conversations(messages: Any) -> Iterator[tuple[Message, ...]]:
     if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
-        raise RequestError("No messages", f"messages is {messages!r:.200}.", _HINT)
+        raise RequestError("No messages", Sentence("messages is {messages}.", messages=f"{messages!r:.200}"), _HINT)
     # A dictionary of columns contains one conversation or a list of them.
     several = not isinstance(messages[0], Mapping)
     for conversation in messages if several else [messages]:

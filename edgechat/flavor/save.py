@@ -29,6 +29,7 @@ from edgechat.engine.fingerprint_worker import take_fingerprint
 from edgechat.engine.reference_fingerprints import reference_of
 from edgechat.errors import EdgechatError, ModelError, StorageError
 from edgechat.flavor.signature import PARAMETERS, chat_signature
+from edgechat.i18n.sentence import Sentence
 from edgechat.models.manifest import write_atomically, write_manifest
 from edgechat.runtime.logs import log
 
@@ -148,10 +149,16 @@ def write_model(
         StorageError: A file cannot be written; whatever this call created is removed again.
     """
     if not (genai_folder / "genai_config.json").is_file():
-        raise ModelError("Not an ONNX GenAI folder", f"{genai_folder} has no genai_config.json.")
+        raise ModelError(
+            "Not an ONNX GenAI folder", Sentence("{genai_folder} has no genai_config.json.", genai_folder=genai_folder)
+        )
     existed = path.exists()
     if existed and (not path.is_dir() or any(child.resolve() != genai_folder.resolve() for child in path.iterdir())):
-        raise ModelError("Model cannot be saved", f"{path} already exists.", "Choose a folder that does not exist yet.")
+        raise ModelError(
+            "Model cannot be saved",
+            Sentence("{path} already exists.", path=path),
+            "Choose a folder that does not exist yet.",
+        )
     try:
         path.mkdir(parents=True, exist_ok=True)
         _write_environment(path, env)
@@ -172,7 +179,7 @@ def write_model(
             raise
         raise StorageError(
             "Model cannot be saved",
-            f"{error.filename or path}: {error.strerror or error}.",
+            Sentence("{filename}: {strerror}.", filename=error.filename or path, strerror=error.strerror or error),
             "Free some space and try again." if error.errno in _FULL else "Choose a folder that can be written to.",
         ) from error
     except BaseException:
@@ -236,9 +243,11 @@ def _write_code(code: Sequence[Path] | None, path: Path) -> str:
     for source in code:
         to = path / CODE / source.name
         if to.exists():
-            raise ModelError("Two packages of one name", f"{source.name} is named twice in code_paths.")
+            raise ModelError(
+                "Two packages of one name", Sentence("{name} is named twice in code_paths.", name=source.name)
+            )
         if not source.exists():
-            raise ModelError("Code not found", f"{source} does not exist.")
+            raise ModelError("Code not found", Sentence("{source_name} does not exist.", source_name=source))
         files = source.rglob("*") if source.is_dir() else [source]
         _copy((file for file in files if file.is_file() and "__pycache__" not in file.parts), source, to)
     return CODE if code else ""

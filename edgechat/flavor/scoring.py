@@ -18,6 +18,7 @@ import msgspec
 from edgechat.engine.protocol import Event, Finished, Request, TextDelta, Usage
 from edgechat.errors import ModelError, RequestError
 from edgechat.flavor.requests import Call, read_calls, read_parameters
+from edgechat.i18n.sentence import Sentence
 from edgechat.settings.loader import ContextTokens, Threads
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class ChatModel:
         """
         calls = read_calls(data, self._defaults, params)
         if len(calls) != 1:
-            raise RequestError("Only one prompt can be streamed", f"{len(calls)} were given.")
+            raise RequestError("Only one prompt can be streamed", Sentence("{calls} were given.", calls=len(calls)))
         return self._chunks(calls[0]) if calls[0].chat else self._texts(calls[0])
 
     def _texts(self, call: Call) -> Iterator[str]:

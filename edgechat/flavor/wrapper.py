@@ -19,6 +19,7 @@ from edgechat.chat.conversation import Message
 from edgechat.engine.protocol import Request, Sampling
 from edgechat.errors import ModelError, RequestError
 from edgechat.flavor.pyfunc import mlflow_errors
+from edgechat.i18n.sentence import Sentence
 from edgechat.settings.loader import ContextTokens, Temperature
 
 ARTIFACT = "phi3-mini-onnx"
@@ -51,7 +52,7 @@ class Phi3Model(PythonModel):  # type: ignore[misc]  # mlflow carries no types
             if folder is None:
                 raise ModelError(
                     "No model among the artifacts",
-                    f"There is none called {ARTIFACT}.",
+                    Sentence("There is none called {artifact}.", artifact=ARTIFACT),
                     f'Log it with artifacts={{"{ARTIFACT}": FOLDER}}.',
                 )
             self._model = GenaiModel(Path(folder), context=settings.max_length)
@@ -96,4 +97,6 @@ def _settings(config: Mapping[str, Any]) -> _Settings:
         return msgspec.convert(dict(config), _Settings)
     except msgspec.ValidationError as error:
         known = ", ".join(_Settings.__struct_fields__)
-        raise ModelError("A setting in model_config is not usable", f"{error}.", f"There are: {known}.") from error
+        raise ModelError(
+            "A setting in model_config is not usable", f"{error}.", Sentence("There are: {known}.", known=known)
+        ) from error

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from edgechat.errors import DamagedError, StorageError
 from edgechat.history.connection import connect
 from edgechat.history.corruption import COMPANIONS, damage, mark_suspect, suspect_path
+from edgechat.i18n.sentence import Sentence
 from edgechat.runtime.paths import make_private
 
 if TYPE_CHECKING:
@@ -88,13 +89,20 @@ def back_up(path: Path, database: Database | None = None) -> Path | None:
             mark_suspect(path)
             raise StorageError(
                 "Chat history is damaged",
-                f"{path}: {words}. No backup of it was made; older ones are in {folder}.",
+                Sentence(
+                    "{path}: {words}. No backup of it was made; older ones are in {folder}.",
+                    path=path,
+                    words=words,
+                    folder=folder,
+                ),
                 "Leave edgechat and start it again.",
             )
         part.replace(today)
     except (OSError, sqlite3.Error) as error:
         raise StorageError(
-            "No backup was made", f"{folder}: {error}.", "Free some space, or make the folder writable."
+            "No backup was made",
+            Sentence("{folder}: {error}.", folder=folder, error=error),
+            "Free some space, or make the folder writable.",
         ) from error
     finally:
         part.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from edgechat.errors import StorageError
 from edgechat.history import reply_owner
+from edgechat.i18n.sentence import Sentence
 from edgechat.runtime import file_lock
 
 
@@ -124,8 +125,8 @@ class Lease:
     def _held_error(self, path: Path, who: str) -> StorageError:
         return StorageError(
             "Chat history is open elsewhere",
-            f"{path} is on a disk without file locks, and {who} has it open.",
-            f"Close edgechat there. If it is not running any more, delete {self.path}.",
+            Sentence("{path} is on a disk without file locks, and {who} has it open.", path=path, who=who),
+            Sentence("Close edgechat there. If it is not running any more, delete {path}.", path=self.path),
         )
 
     def release(self) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from edgechat.errors import DamagedError, StorageError
 from edgechat.history import corruption, migrations, search
 from edgechat.history.connection import Lease, connect, connect_to_read, copy_to_memory, has_locks
+from edgechat.i18n.sentence import Sentence
 from edgechat.runtime.paths import make_private
 
 if TYPE_CHECKING:
@@ -278,7 +279,7 @@ def _translate_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
     except OSError as error:
         raise StorageError(
             "Chat history cannot be opened",
-            f"{path}: {error.strerror or error}.",
+            Sentence("{path}: {strerror}.", path=path, strerror=error.strerror or error),
             "Make the folder and the file writable, or set EDGECHAT_HOME to a folder that is.",
         ) from error
 
@@ -286,7 +287,7 @@ def _translate_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
 def _damaged(path: Path, words: str) -> DamagedError:
     return DamagedError(
         "Chat history is damaged",
-        f"{path}: {words}. It was left as it is.",
+        Sentence("{path}: {words}. It was left as it is.", path=path, words=words),
         "Start edgechat again: it sets the file aside, and the newest backup takes its place.",
     )
 
@@ -295,25 +296,37 @@ def translate_sqlite_error(path: Path, error: Exception) -> StorageError:
     """Describe an SQLite error that is not damage."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code == sqlite3.SQLITE_FULL:
-        return StorageError("Disk is full", f"{path} cannot grow.", "Free some space, then try again.")
+        return StorageError(
+            "Disk is full", Sentence("{path} cannot grow.", path=path), "Free some space, then try again."
+        )
     if code == sqlite3.SQLITE_IOERR:
         return StorageError(
             "Disk error",
-            f"{path}: {error} ({getattr(error, 'sqlite_errorname', '')}).",
+            Sentence(
+                "{path}: {error} ({getattr}).", path=path, error=error, getattr=getattr(error, "sqlite_errorname", "")
+            ),
             "Check that the disk has free space and is still connected, then try again.",
         )
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         return StorageError(
             "Chat history cannot be written",
-            f"{path}: {error}.",
+            Sentence("{path}: {error}.", path=path, error=error),
             "Make the folder and the file writable, or set EDGECHAT_HOME to a folder that is.",
         )
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StorageError(
             "Chat history is busy",
-            f"Another program has kept {path} locked for {BUSY_SECONDS:.0f} seconds.",
+            Sentence(
+                "Another program has kept {path} locked for {busy_seconds} seconds.",
+                path=path,
+                busy_seconds=f"{BUSY_SECONDS:.0f}",
+            ),
             "Close that program, then try again.",
         )
     if code == sqlite3.SQLITE_TOOBIG:
-        return StorageError("Text is too long", f"{path} cannot hold it.", "Send it in smaller parts.")
-    return StorageError("Chat history failed", f"{path}: {error}.", "Start edgechat again.")
+        return StorageError(
+            "Text is too long", Sentence("{path} cannot hold it.", path=path), "Send it in smaller parts."
+        )
+    return StorageError(
+        "Chat history failed", Sentence("{path}: {error}.", path=path, error=error), "Start edgechat again."
+    )

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgechat.errors import DamagedError, StorageError
+from edgechat.i18n.sentence import Sentence
 
 if TYPE_CHECKING:
     import sqlite3
@@ -334,20 +335,27 @@ def version(db: sqlite3.Connection, path: Path) -> int:
     if application != APPLICATION_ID and (application or taken or tables):
         raise DamagedError(
             "Not a chat history",
-            f"{path} is a database of another program; it was left as it is.",
+            Sentence("{path} is a database of another program; it was left as it is.", path=path),
             "Move that file away, or set EDGECHAT_HOME to another folder.",
         )
     if bool(taken) != bool(tables) or taken < 0 or (not tables and pages > 1):
         raise DamagedError(
             "Chat history is damaged",
-            f"{path} has version {taken} in its header, and tables: {tables}.",
+            Sentence(
+                "{path} has version {taken} in its header, and tables: {tables}.", path=path, taken=taken, tables=tables
+            ),
             "Start edgechat again: it sets the file aside, and the newest backup takes its place.",
         )
     if taken > len(MIGRATIONS):
         raise StorageError(
             "Chat history is from a newer edgechat",
-            f"{path} has version {taken}, and this edgechat knows versions up to {len(MIGRATIONS)}. "
-            "Nothing in it was changed.",
+            Sentence(
+                "{path} has version {taken}, and this edgechat knows versions up to {migrations}. Nothing in it "
+                "was changed.",
+                path=path,
+                taken=taken,
+                migrations=len(MIGRATIONS),
+            ),
             "Start the newer edgechat, or set EDGECHAT_HOME to another folder to chat with this one.",
         )
     return int(taken)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgechat.chat.conversation import Reply, ReplyState, Turn, Window
 from edgechat.errors import StorageError
+from edgechat.i18n.sentence import Sentence
 
 if TYPE_CHECKING:
     import sqlite3
@@ -151,4 +152,8 @@ def live_chat(db: sqlite3.Connection, conversation_id: int) -> None:
 
 def missing(kind: str, id_: int) -> StorageError:
     """Return the error for an unknown id."""
-    return StorageError(f"No such {kind}", f"The history has no {kind} {id_}.", "It may have been deleted meanwhile.")
+    return StorageError(
+        Sentence("No such {kind}", kind=kind),
+        Sentence("The history has no {kind} {id}.", kind=kind, id=id_),
+        "It may have been deleted meanwhile.",
+    )

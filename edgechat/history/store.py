@@ -37,6 +37,7 @@ from edgechat.history.rows import (
     touch,
 )
 from edgechat.history.search import Search
+from edgechat.i18n.sentence import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -266,7 +267,9 @@ class HistoryStore:
             )
             if not cursor.rowcount:
                 raise StorageError(
-                    "Reply is closed", f"Nothing can be added to reply {reply_id}.", "Ask for another reply."
+                    "Reply is closed",
+                    Sentence("Nothing can be added to reply {reply_id}.", reply_id=reply_id),
+                    "Ask for another reply.",
                 )
 
     def close_reply(

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgechat.i18n.sentence import Sentence, filled, load
+
 if TYPE_CHECKING:
     import gettext
-
-    from edgechat.i18n.error_messages import Templates
 
 DOMAIN = "edgechat"
 SOURCE = "en"
@@ -31,8 +31,6 @@ class _Current:
 
     language = ""
     catalogue: gettext.GNUTranslations | None = None
-    templates: Templates | None = None
-    sources: Templates | None = None
 
 
 def use(language: str | None = None) -> str:
@@ -47,7 +45,7 @@ def use(language: str | None = None) -> str:
     """
     requested = [language] if language and language != "auto" else list(_requested_languages(os.environ))
     _Current.language, path = _first_known(requested)
-    _Current.catalogue = _Current.templates = _Current.sources = None
+    _Current.catalogue = None
     if path is not None:
         import gettext  # not needed in English
 
@@ -110,50 +108,23 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 
 def translate_error(text: str) -> str:
-    """Translate an already formatted text, such as an error message; unchanged if unknown.
+    """Translate an error's title, message or hint to the language in use; any other text is returned as it is.
 
-    Errors are raised, logged, sent between processes and stored in English. When one is shown, its source text is
-    recognised and the values in it are inserted into the translation. Only for errors: `_` is cheaper and always exact.
+    Errors are raised, sent between processes and stored as sentences. They are put into words here, where one is read.
     """
     if not _Current.language:
         use()
     if _Current.catalogue is None or not text:
         return text
-    if _Current.templates is None:
-        from edgechat.i18n.error_messages import (
-            Templates,  # regular expressions that only errors in another language need
-        )
-
-        _Current.templates = Templates(_Current.catalogue)
-    return _Current.templates.translate(text)
-
-
-def source_of(text: str) -> str:
-    """Return the English source of an already formatted text, for storing it; unchanged if unknown.
-
-    Some errors are formatted in the user's language where they are raised. Stored like that, they could not be
-    translated to another one later.
-    """
-    if not _Current.language:
-        use()
-    if _Current.catalogue is None or not text:
-        return text
-    if _Current.sources is None:
-        from edgechat.i18n.error_messages import Templates
-
-        _Current.sources = Templates(_Current.catalogue, back=True)
-    return _Current.sources.translate(text)
+    if isinstance(text, Sentence):
+        return filled(_(text.source), {name: translate_error(value) for name, value in text.values.items()})
+    return _Current.catalogue.gettext(text)
 
 
 def translate_stored_error(stored: str) -> str:
-    """Translate a stored error, consisting of a title and a message."""
-    at = -1
-    while (at := stored.find(". ", at + 1)) >= 0:
-        title = stored[:at]
-        if (translated := translate_error(title)) != title:
-            return f"{translated}. {translate_error(stored[at + 2 :])}"
-    whole = translate_error(stored.removesuffix("."))
-    return f"{whole}." if stored.endswith(".") and not whole.endswith(".") else whole
+    """The words of an error that was stored with a reply (`sentence.dump`), in the language in use."""
+    title, message = load(stored)
+    return ". ".join(part for part in (translate_error(title), translate_error(message)) if part)
 
 
 def format_error(title: str, message: str = "", hint: str = "") -> str:

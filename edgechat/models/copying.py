@@ -16,6 +16,7 @@ from pathlib import Path
 
 from edgechat.errors import ModelError, StorageError
 from edgechat.i18n.catalog import counted
+from edgechat.i18n.sentence import Sentence
 from edgechat.models.manifest import CHUNK, Digest
 from edgechat.models.safe_walk import ModelFile
 from edgechat.models.sanitize import shown, size_text
@@ -39,7 +40,12 @@ def require_space(folder: Path, size: int) -> None:
     if free < size + _SPARE:
         raise StorageError(
             "Not enough space",
-            f"The model needs {size_text(size)}, and {size_text(max(0, free - _SPARE))} are free in {folder}.",
+            Sentence(
+                "The model needs {size}, and {max} are free in {folder}.",
+                size=size_text(size),
+                max=size_text(max(0, free - _SPARE)),
+                folder=folder,
+            ),
             "Free some space, remove a model (`edgechat models remove NAME`), or set EDGECHAT_HOME to another disk.",
         )
 
@@ -79,7 +85,12 @@ def copy_files(
         if size != file.size:
             raise ModelError(
                 "Model changed while it was read",
-                f"{shown(file.relative)} was {counted(file.size, 'byte')} long, then {size:,}.",
+                Sentence(
+                    "{relative} was {size} long, then {size2}.",
+                    relative=shown(file.relative),
+                    size=counted(file.size, "byte"),
+                    size2=f"{size:,}",
+                ),
                 "Wait until whatever writes the folder has finished, then try again.",
             )
         done += size
@@ -111,12 +122,12 @@ def storage_errors(folder: Path) -> Iterator[None]:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise StorageError(
                 "Not enough space",
-                f"The disk became full while writing to {folder}.",
+                Sentence("The disk became full while writing to {folder}.", folder=folder),
                 "Free some space and try again; nothing was installed.",
             ) from error
         raise StorageError(
             "Folder cannot be written",
-            f"{error.filename or folder}: {error.strerror or error}.",
+            Sentence("{filename}: {strerror}.", filename=error.filename or folder, strerror=error.strerror or error),
             "Make the folder writable, or set EDGECHAT_HOME to one that is.",
         ) from error
 
@@ -158,7 +169,9 @@ def _write_all(descriptor: int, chunk: bytes) -> None:
 
 def _unreadable(path: Path, error: OSError) -> ModelError:
     return ModelError(
-        "Model file cannot be read", f"{path}: {error.strerror or error}.", "Check that you may read it, and its disk."
+        "Model file cannot be read",
+        Sentence("{path}: {strerror}.", path=path, strerror=error.strerror or error),
+        "Check that you may read it, and its disk.",
     )
 
 

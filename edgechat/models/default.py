@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from edgechat.errors import ExitCode, ModelError, StorageError
+from edgechat.i18n.sentence import Sentence, restored
 from edgechat.models.folder import ModelFolder, open_model
 from edgechat.models.genai_config import GENAI_CONFIG
 from edgechat.models.mlmodel_file import MLMODEL
@@ -74,8 +75,11 @@ def no_model() -> ModelError:
     return ModelError(
         "No model installed",
         "There is no model on this device, and this edgechat was built without one.",
-        "Install one with `edgechat models add FOLDER`, start with `--model-uri FOLDER`, or put a model folder called "
-        f"`{ADJACENT_FOLDER}` beside a packaged edgechat.",
+        Sentence(
+            "Install one with `edgechat models add FOLDER`, start with `--model-uri FOLDER`, or put a model "
+            "folder called `{adjacent_folder}` beside a packaged edgechat.",
+            adjacent_folder=ADJACENT_FOLDER,
+        ),
     )
 
 
@@ -101,7 +105,7 @@ def default_model(store: ModelStore) -> ModelFolder:
     if names:
         raise ModelError(
             "Which model?",
-            "Several models are installed: " + ", ".join(names) + ".",
+            Sentence("Several models are installed: {names}.", names=", ".join(names)),
             "Name one: --model-uri NAME",
         )
     if embedded_gguf() is not None:
@@ -173,8 +177,12 @@ async def _install(on_progress: Callable[[int, int, str], None]) -> ModelFolder:
     last = _last_line(log)
     raise ModelError(
         "Model could not be installed",
-        f"The installation ended with status {code}" + (f": {last}" if last else " and said nothing."),
-        f"The whole story is in {log}. Starting again tries again.",
+        Sentence(
+            "The installation ended with status {code}{value}",
+            code=code,
+            value=f": {last}" if last else " and said nothing.",
+        ),
+        Sentence("The whole story is in {log}. Starting again tries again.", log=log),
     )
 
 
@@ -197,7 +205,11 @@ async def _follow(
         if not isinstance(message, dict):
             continue
         if isinstance(error := message.get("error"), dict):
-            result = (str(error.get("title", "")), str(error.get("message", "")), str(error.get("hint", "")))
+            result = (
+                restored(error.get("title", "")),
+                restored(error.get("message", "")),
+                restored(error.get("hint", "")),
+            )
         elif isinstance(path := message.get("ready"), str):
             result = Path(path)
         elif isinstance(done := message.get("done"), int) and isinstance(total := message.get("total"), int):

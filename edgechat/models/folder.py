@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgechat.errors import ModelError
+from edgechat.i18n.sentence import Sentence
 from edgechat.models.genai_config import GENAI_CONFIG, read_genai_config
 from edgechat.models.huggingface import CONFIG, read_hf_folder
 from edgechat.models.mlmodel_file import MLMODEL, MLflowCard, read_mlmodel
@@ -80,7 +81,9 @@ def open_model(path: Path, *, trust: bool = False) -> ModelFolder:
     try:
         str(root).encode()
     except UnicodeEncodeError:  # an old disk; the engine and MLflow accept only UTF-8
-        raise ModelError("Folder name is not text", f"{shown(str(path))} is not UTF-8.", "Rename the folder.") from None
+        raise ModelError(
+            "Folder name is not text", Sentence("{path} is not UTF-8.", path=shown(str(path))), "Rename the folder."
+        ) from None
     card: MLflowCard | None = None
     if (root / MLMODEL).is_file():
         card, candidates = read_mlmodel(root)
@@ -95,7 +98,13 @@ def open_model(path: Path, *, trust: bool = False) -> ModelFolder:
     else:
         raise ModelError(
             "Not a model folder",
-            f"{path} has neither {MLMODEL} nor {GENAI_CONFIG} nor {CONFIG} in it.",
+            Sentence(
+                "{path} has neither {mlmodel} nor {genai_config} nor {config} in it.",
+                path=path,
+                mlmodel=MLMODEL,
+                genai_config=GENAI_CONFIG,
+                config=CONFIG,
+            ),
             _nearby(root)
             or "Give an MLflow model folder, or the folder of an ONNX GenAI model or of a Hugging Face model.",
         )
@@ -106,7 +115,7 @@ def open_model(path: Path, *, trust: bool = False) -> ModelFolder:
     if not (genai / TOKENIZER).is_file():
         raise ModelError(
             "Model folder is incomplete",
-            f"{TOKENIZER} is missing in {genai}.",
+            Sentence("{tokenizer} is missing in {genai}.", tokenizer=TOKENIZER, genai=genai),
             "Copy the whole folder again, or export the model once more together with its tokenizer.",
         )
     return ModelFolder(
@@ -133,7 +142,9 @@ def _transformers_model(root: Path, folder: Path, card: MLflowCard | None) -> Mo
     if not found.chat_template:
         raise ModelError(
             "Model has no chat template",
-            f"The tokenizer in {found.tokenizer} does not say how a conversation is written.",
+            Sentence(
+                "The tokenizer in {tokenizer} does not say how a conversation is written.", tokenizer=found.tokenizer
+            ),
             "Use an instruction-tuned model, or add its chat template to the folder.",
         )
     return ModelFolder(
@@ -157,7 +168,12 @@ def _refuse_oversized(folder: Path, files: tuple[ModelFile, ...]) -> None:
         if file.path.suffix in _TEXTS and file.size > _LARGEST_TEXT:
             raise ModelError(
                 "Model folder is damaged",
-                f"{shown(file.relative)} in {folder} is {size_text(file.size)} large, which no real one is.",
+                Sentence(
+                    "{relative} in {folder} is {size} large, which no real one is.",
+                    relative=shown(file.relative),
+                    folder=folder,
+                    size=size_text(file.size),
+                ),
                 "Copy the whole folder again from where it came.",
             )
 
@@ -180,7 +196,9 @@ def _folder(path: Path) -> Path:
         is_file, exists = root.is_file(), root.exists()
     except (OSError, RuntimeError, ValueError) as error:  # no home folder, circular links, NUL in the name
         raise ModelError(
-            "Model not found", f"{shown(path)} cannot be opened: {shown(error)}.", "Check how the path is written."
+            "Model not found",
+            Sentence("{path} cannot be opened: {error}.", path=shown(path), error=shown(error)),
+            "Check how the path is written.",
         ) from error
     if is_file:
         hint = "Give the folder itself."
@@ -188,10 +206,18 @@ def _folder(path: Path) -> Path:
             hint = f"Give the folder itself: {root.parent}"
         elif path.suffix == ".gguf":
             hint = f"Turn it into a model first: edgechat package {path} --out FOLDER"
-        raise ModelError("Not a model folder", f"{path} is a file, not a folder.", hint)
+        raise ModelError("Not a model folder", Sentence("{path} is a file, not a folder.", path=path), hint)
     if exists:
-        raise ModelError("Not a model folder", f"{path} is neither a folder nor a file.", "Give a model's folder.")
-    raise ModelError("Model not found", f"{path} does not exist.", "`edgechat models list` shows the installed models.")
+        raise ModelError(
+            "Not a model folder",
+            Sentence("{path} is neither a folder nor a file.", path=path),
+            "Give a model's folder.",
+        )
+    raise ModelError(
+        "Model not found",
+        Sentence("{path} does not exist.", path=path),
+        "`edgechat models list` shows the installed models.",
+    )
 
 
 def _genai_folder(root: Path, candidates: tuple[Path, ...]) -> Path | None:
@@ -201,8 +227,8 @@ def _genai_folder(root: Path, candidates: tuple[Path, ...]) -> Path | None:
     if len(found) > 1:
         raise ModelError(
             "Several models in one folder",
-            f"{root} holds {len(found)} ONNX GenAI folders.",
-            "Give one of them: " + ", ".join(str(folder) for folder in found),
+            Sentence("{root} holds {found} ONNX GenAI folders.", root=root, found=len(found)),
+            Sentence("Give one of them: {found}", found=", ".join(str(folder) for folder in found)),
         )
     return found[0] if found else None
 
@@ -213,14 +239,21 @@ def _pipeline_folder(root: Path, card: MLflowCard, candidates: tuple[Path, ...])
     if pipeline is not None and pipeline.adapter:
         raise ModelError(
             "Not a whole model",
-            f"{root} holds an adapter; the model it changes is {shown(pipeline.source) or 'not told'}.",
+            Sentence(
+                "{root} holds an adapter; the model it changes is {source_name}.",
+                root=root,
+                source_name=shown(pipeline.source) or "not told",
+            ),
             "Merge the two with merge_and_unload() of the library peft, and log the result.",
         )
     if pipeline is not None and pipeline.folder is None:
         raise ModelError(
             "Model has no weights",
-            f"{root} was saved without its weights; it names {shown(pipeline.source) or 'nothing'}, which would have "
-            "to be fetched.",
+            Sentence(
+                "{root} was saved without its weights; it names {source_name}, which would have to be fetched.",
+                root=root,
+                source_name=shown(pipeline.source) or "nothing",
+            ),
             "Log it again with save_pretrained=True, on a computer that has the weights.",
         )
     if pipeline is not None and pipeline.folder is not None:
@@ -228,8 +261,12 @@ def _pipeline_folder(root: Path, card: MLflowCard, candidates: tuple[Path, ...])
     searched = ", ".join(shown(path.relative_to(root).as_posix()) for path in candidates[:5])
     raise ModelError(
         "Not an ONNX GenAI model",
-        f"{root} is an MLflow model, but none of its data and artifacts holds {GENAI_CONFIG}"
-        + (f" (looked in {searched})." if searched else " (it names none)."),
+        Sentence(
+            "{root} is an MLflow model, but none of its data and artifacts holds {genai_config}{value}",
+            root=root,
+            genai_config=GENAI_CONFIG,
+            value=f" (looked in {searched})." if searched else " (it names none).",
+        ),
         "edgechat runs models in ONNX GenAI form; `edgechat package` turns others into it.",
     )
 
@@ -251,7 +288,11 @@ def _genai_children(candidate: Path, root: Path) -> Iterator[Path]:
         if not child.is_relative_to(root):
             raise ModelError(
                 "Unsafe model folder",
-                f"{candidate} has a link in it that leads out of the model folder, to {child}.",
+                Sentence(
+                    "{candidate} has a link in it that leads out of the model folder, to {child}.",
+                    candidate=candidate,
+                    child=child,
+                ),
                 WITHOUT_LINKS,
             )
         yield child

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgechat.errors import ModelError
+from edgechat.i18n.sentence import Sentence
 from edgechat.models.genai_schema import fault_in
 from edgechat.models.safe_walk import resolve_inside
 from edgechat.models.sanitize import shown, size_text
@@ -69,14 +70,24 @@ def read_genai_config(folder: Path, root: Path, *, trust: bool = False) -> Genai
     if purpose:
         raise ModelError(
             "Model type not supported",
-            f'{folder.name} is of type "{kind}", made for {purpose}. edgechat runs text decoders.',
+            Sentence(
+                '{name} is of type "{kind}", made for {purpose}. edgechat runs text decoders.',
+                name=folder.name,
+                kind=kind,
+                purpose=purpose,
+            ),
             "Use a text model, such as one of type llama, phi3, qwen2 or gemma2.",
         )
     decoder = model.get("decoder")
     if not isinstance(decoder, dict) or not (decoder.get("filename") or decoder.get("pipeline")):
         raise ModelError(
             "Model type not supported",
-            f'{folder.name} is of type "{shown(kind)}" and names no decoder in {GENAI_CONFIG}.',
+            Sentence(
+                '{name} is of type "{kind}" and names no decoder in {genai_config}.',
+                name=folder.name,
+                kind=shown(kind),
+                genai_config=GENAI_CONFIG,
+            ),
             "Use a text model: a decoder that continues text.",
         )
     if not trust:
@@ -139,8 +150,13 @@ def _refuse_unknown(folder: Path, data: dict[str, object]) -> None:
         raise _damaged(folder, f"{place} is {value}; it can only be {fault.expected}.")
     raise ModelError(
         "Model refused",
-        f"{GENAI_CONFIG} sets {place} to {value}, which edgechat does not know to be harmless: options can load native "
-        "code, or read and write files beyond the model.",
+        Sentence(
+            "{genai_config} sets {place} to {value}, which edgechat does not know to be harmless: options "
+            "can load native code, or read and write files beyond the model.",
+            genai_config=GENAI_CONFIG,
+            place=place,
+            value=value,
+        ),
         "Only if you trust its maker: edgechat models add FOLDER --trust",
     )
 
@@ -159,7 +175,13 @@ def _files(folder: Path, root: Path, data: dict[str, object]) -> Iterator[Path]:
         if not path.is_file():
             raise ModelError(
                 "Model folder is incomplete",
-                f"{shown(value)} is missing in {folder}; {GENAI_CONFIG} names it in {shown(place)}.",
+                Sentence(
+                    "{value} is missing in {folder}; {genai_config} names it in {place}.",
+                    value=shown(value),
+                    folder=folder,
+                    genai_config=GENAI_CONFIG,
+                    place=shown(place),
+                ),
                 "Copy the whole folder again from where it came.",
             )
         if key == "filename" and path.suffix.lower() != ".onnx":
@@ -169,5 +191,7 @@ def _files(folder: Path, root: Path, data: dict[str, object]) -> Iterator[Path]:
 
 def _damaged(folder: Path, why: str) -> ModelError:
     return ModelError(
-        "Model folder is damaged", f"{folder / GENAI_CONFIG}: {why}", "Copy the whole folder again from where it came."
+        "Model folder is damaged",
+        Sentence("{value}: {why}", value=folder / GENAI_CONFIG, why=why),
+        "Copy the whole folder again from where it came.",
     )

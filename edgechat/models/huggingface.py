@@ -18,6 +18,7 @@ from typing import Any
 
 from edgechat.errors import ModelError
 from edgechat.i18n.catalog import counted
+from edgechat.i18n.sentence import Sentence
 from edgechat.runtime.regular_files import TooLargeError, open_regular, read_regular
 
 CONFIG = "config.json"
@@ -93,7 +94,7 @@ def read_hf_folder(folder: Path) -> HfFolder:
     if not (folder / CONFIG).is_file():
         raise ModelError(
             "Not a Hugging Face model",
-            f"There is no {CONFIG} in {folder}.",
+            Sentence("There is no {config} in {folder}.", config=CONFIG, folder=folder),
             "Give the folder that save_pretrained() of transformers wrote.",
         )
     config = _json(folder / CONFIG)
@@ -107,7 +108,11 @@ def read_hf_folder(folder: Path) -> HfFolder:
     if not isinstance(kind, str) or not str(name).endswith(("ForCausalLM", "LMHeadModel")):
         raise ModelError(
             "Model cannot chat",
-            f"{folder / CONFIG} describes a {_quoted(name or kind or 'model of no type')}.",
+            Sentence(
+                "{value} describes a {quoted}.",
+                value=folder / CONFIG,
+                quoted=_quoted(name or kind or "model of no type"),
+            ),
             "Use a causal language model: its architecture ends in ForCausalLM.",
         )
     files = _weight_files(folder)
@@ -142,7 +147,7 @@ def _tokenizer_of(folder: Path) -> Path:
             return candidate
     raise ModelError(
         "Model folder is incomplete",
-        f"{TOKENIZER} is missing in {folder}.",
+        Sentence("{tokenizer} is missing in {folder}.", tokenizer=TOKENIZER, folder=folder),
         "Save the tokenizer with the model: AutoTokenizer.from_pretrained(...).save_pretrained(FOLDER).",
     )
 
@@ -157,13 +162,19 @@ def _check(folder: Path) -> bool:
     if own:
         raise ModelError(
             "Model refused",
-            f"{folder} brings code of its own ({_quoted(own[0])}), which could run on loading.",
+            Sentence(
+                "{folder} brings code of its own ({quoted}), which could run on loading.",
+                folder=folder,
+                quoted=_quoted(own[0]),
+            ),
             "If transformers knows the model by itself, as it knows Phi-3, use a copy without the .py files.",
         )
     if (folder / "adapter_config.json").exists():
         raise ModelError(
             "Not a whole model",
-            f"{folder} is an adapter (adapter_config.json); the model it changes is somewhere else.",
+            Sentence(
+                "{folder} is an adapter (adapter_config.json); the model it changes is somewhere else.", folder=folder
+            ),
             "Merge it first, with merge_and_unload() of the library peft, and save the result.",
         )
     settings = _json(folder / _TOKENIZER_CONFIG) if (folder / _TOKENIZER_CONFIG).is_file() else {}
@@ -182,16 +193,28 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
             if Path(name).name != name or "\\" in name or not name.endswith(".safetensors"):
                 raise _damaged(folder / _INDEX, f"it names {_quoted(name)} as weights")
             if not (folder / name).is_file():
-                raise ModelError("Model folder is incomplete", f"{_quoted(name)} is missing in {folder}.", _AGAIN)
+                raise ModelError(
+                    "Model folder is incomplete",
+                    Sentence("{quoted} is missing in {folder}.", quoted=_quoted(name), folder=folder),
+                    _AGAIN,
+                )
         return tuple(folder / name for name in names)
     pickled = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
     if pickled:
         raise ModelError(
             "Model refused",
-            f"The weights in {folder} are pickled ({_quoted(pickled[0])}), and reading a pickle runs what is in it.",
+            Sentence(
+                "The weights in {folder} are pickled ({quoted}), and reading a pickle runs what is in it.",
+                folder=folder,
+                quoted=_quoted(pickled[0]),
+            ),
             "Use the model in safetensors form; save_pretrained() of transformers writes it.",
         )
-    raise ModelError("Model folder is incomplete", f"There are no weights (*.safetensors) in {folder}.", _AGAIN)
+    raise ModelError(
+        "Model folder is incomplete",
+        Sentence("There are no weights (*.safetensors) in {folder}.", folder=folder),
+        _AGAIN,
+    )
 
 
 def _tensors(file: Path) -> Iterator[tuple[str, int]]:
@@ -282,7 +305,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _damaged(path: Path, why: str) -> ModelError:
-    return ModelError("Model folder is damaged", f"{path}: {why}.", _AGAIN)
+    return ModelError("Model folder is damaged", Sentence("{path}: {why}.", path=path, why=why), _AGAIN)
 
 
 def _quoted(value: object) -> str:

@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from edgechat.errors import ModelError, StorageError
+from edgechat.errors import ModelError, StorageError, UnverifiedError
 from edgechat.i18n.catalog import counted
+from edgechat.i18n.sentence import Sentence
 from edgechat.models.safe_walk import ModelFile, escapes, walk
 from edgechat.models.sanitize import shown
 from edgechat.runtime import paths
@@ -115,7 +116,10 @@ def folder_digest(root: Path) -> str:
         try:
             total.update(f"{hash_file(file.path)}  {file.relative}\n".encode())
         except OSError as error:
-            raise ModelError("Model file cannot be read", f"{file.path}: {error.strerror or error}.") from error
+            raise ModelError(
+                "Model file cannot be read",
+                Sentence("{path}: {strerror}.", path=file.path, strerror=error.strerror or error),
+            ) from error
     return total.hexdigest()
 
 
@@ -142,7 +146,11 @@ def read_manifest(root: Path) -> Manifest | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(
             "Manifest is damaged",
-            f"{path}: {shown(getattr(error, 'strerror', None) or error) or type(error).__name__}.",
+            Sentence(
+                "{path}: {getattr}.",
+                path=path,
+                getattr=shown(getattr(error, "strerror", None) or error) or type(error).__name__,
+            ),
             "Install the model again from where it came, or delete this file to use the model unverified.",
         ) from error
 
@@ -170,7 +178,10 @@ def write_manifest(
         try:
             digests[file.relative] = known.get(file.relative) or Digest(file.size, hash_file(file.path, count.add))
         except OSError as error:
-            raise ModelError("Model file cannot be read", f"{file.path}: {error.strerror or error}.") from error
+            raise ModelError(
+                "Model file cannot be read",
+                Sentence("{path}: {strerror}.", path=file.path, strerror=error.strerror or error),
+            ) from error
     created = _now().isoformat(timespec="seconds")
     raw = manifest_text(digests, created)
     try:
@@ -178,7 +189,7 @@ def write_manifest(
     except OSError as error:
         raise StorageError(
             "Manifest cannot be written",
-            f"{root / MANIFEST}: {error.strerror or error}.",
+            Sentence("{value}: {strerror}.", value=root / MANIFEST, strerror=error.strerror or error),
             "Free some space, or make the folder writable.",
         ) from error
     return Manifest(created, digests, hashlib.sha256(raw).hexdigest())
@@ -207,14 +218,15 @@ def verify_manifest(root: Path, on_progress: ByteCallback | None = None) -> list
         The differences, sorted by path; empty if everything matches.
 
     Raises:
-        ModelError: There is no manifest, or it cannot be read.
+        UnverifiedError: There is no manifest.
+        ModelError: It cannot be read.
     """
     root = root.resolve()
     manifest = read_manifest(root)
     if manifest is None:
-        raise ModelError(
+        raise UnverifiedError(
             "Nothing to verify against",
-            f"{root} has no {MANIFEST}.",
+            Sentence("{root} has no {manifest}.", root=root, manifest=MANIFEST),
             "A model gets one when it is installed: edgechat models add FOLDER",
         )
     problems, files = _scan(root, manifest)
@@ -280,9 +292,14 @@ def ensure_intact(root: Path, on_progress: ByteCallback | None = None) -> Check:
         first, more = check.problems[0], len(check.problems) - 1
         raise ModelError(
             "Model is damaged",
-            f"{shown(first.path)} in {root} is {first.kind}"
-            + (f" ({first.detail})" if first.detail else "")
-            + (f", and {more} more." if more else "."),
+            Sentence(
+                "{path} in {root} is {kind}{value}{value2}",
+                path=shown(first.path),
+                root=root,
+                kind=first.kind,
+                value=f" ({first.detail})" if first.detail else "",
+                value2=f", and {more} more." if more else ".",
+            ),
             "`edgechat models verify` shows everything; put it right with `edgechat models add FOLDER --replace`.",
         )
     return check

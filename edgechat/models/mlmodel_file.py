@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgechat.errors import ModelError
+from edgechat.i18n.sentence import Sentence
 from edgechat.models.safe_walk import resolve_inside
 from edgechat.models.sanitize import shown, size_text
 from edgechat.runtime.regular_files import TooLargeError, read_regular
@@ -204,4 +205,8 @@ def _count(value: object, limit: int) -> int:
 
 
 def _damaged(path: Path, why: str) -> ModelError:
-    return ModelError("Model folder is damaged", f"{path}: {why}", "Copy the whole folder again from where it came.")
+    return ModelError(
+        "Model folder is damaged",
+        Sentence("{path}: {why}", path=path, why=why),
+        "Copy the whole folder again from where it came.",
+    )

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from edgechat.errors import ModelError
+from edgechat.i18n.sentence import Sentence
 from edgechat.models.sanitize import shown
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -33,7 +34,7 @@ def check_name(name: str) -> str:
         return name
     raise ModelError(
         "Not a model name",
-        f'"{shown(name)}" cannot be the name of a model.',
+        Sentence('"{name}" cannot be the name of a model.', name=shown(name)),
         "Use up to 100 letters, digits, dots, dashes and underscores, beginning with a letter or a digit.",
     )
 
@@ -45,7 +46,7 @@ def name_for(source: Path) -> str:
     except ModelError as error:
         raise ModelError(
             "Model needs a name",
-            f"No name can be made from the folder {shown(source.name) or shown(source)}.",
+            Sentence("No name can be made from the folder {name}.", name=shown(source.name) or shown(source)),
             "Give one: edgechat models add FOLDER --name NAME",
         ) from error
 
@@ -61,4 +62,4 @@ def unknown_name(name: str, names: tuple[str, ...]) -> ModelError:
         hint = "Installed: " + ", ".join(names[:10]) + ("…" if len(names) > 10 else "") + "."
     else:
         hint = "No model is installed yet: edgechat models add FOLDER"
-    return ModelError("Model not found", f'No model called "{shown(name)}" is installed.', hint)
+    return ModelError("Model not found", Sentence('No model called "{name}" is installed.', name=shown(name)), hint)

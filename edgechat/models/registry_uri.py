@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 from edgechat.errors import ModelError
+from edgechat.i18n.sentence import Sentence
 from edgechat.models.safe_walk import escapes
 from edgechat.models.sanitize import shown
 
@@ -135,4 +136,8 @@ def _local(uri: str, rest: str) -> str:
 
 
 def _not_understood(uri: str, why: str) -> ModelError:
-    return ModelError("Model URI not understood", f"{shown(without_credentials(uri))}: {why}", f"Known are {FORMS}.")
+    return ModelError(
+        "Model URI not understood",
+        Sentence("{without_credentials}: {why}", without_credentials=shown(without_credentials(uri)), why=why),
+        Sentence("Known are {forms}.", forms=FORMS),
+    )

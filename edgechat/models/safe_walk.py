@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from edgechat.errors import ModelError
+from edgechat.i18n.sentence import Sentence
 from edgechat.models.sanitize import shown
 
 _MOST_FILES = 20_000
@@ -84,7 +85,11 @@ class _Walk:
 
     def below(self, folder: Path, prefix: str, chain: tuple[Path, ...]) -> Iterator[ModelFile]:
         if len(chain) > _DEEPEST:
-            raise ModelError("Not a model folder", f"{self._root} has folders nested deeper than {_DEEPEST}.", _NOT_SO)
+            raise ModelError(
+                "Not a model folder",
+                Sentence("{root} has folders nested deeper than {deepest}.", root=self._root, deepest=_DEEPEST),
+                _NOT_SO,
+            )
         try:
             found = self._list(folder)
         except OSError as error:
@@ -100,7 +105,11 @@ class _Walk:
                 self._count += 1
                 if self._count > _MOST_FILES:
                     raise ModelError(
-                        "Not a model folder", f"{self._root} holds more than {_MOST_FILES:,} files.", _NOT_SO
+                        "Not a model folder",
+                        Sentence(
+                            "{root} holds more than {most_files} files.", root=self._root, most_files=f"{_MOST_FILES:,}"
+                        ),
+                        _NOT_SO,
                     )
                 found.append(entry)
         return found
@@ -169,6 +178,6 @@ def resolve_inside(base: Path, text: str, root: Path, where: str) -> Path:
             return resolved
     raise ModelError(
         "Unsafe model folder",
-        f"{where} names {shown(text)}, which is outside the model folder.",
+        Sentence("{where} names {text}, which is outside the model folder.", where=where, text=shown(text)),
         "A model may only name its own files; ask its maker for a corrected one.",
     )

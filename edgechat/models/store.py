@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgechat.errors import EdgechatError, ModelError, StorageError
+from edgechat.i18n.sentence import Sentence
 from edgechat.models.copying import copy_files, require_space, storage_errors, sync_folder, sync_tree
 from edgechat.models.folder import ModelFolder, open_model
 from edgechat.models.manifest import (
@@ -77,7 +78,10 @@ class ModelStore:
         except FileNotFoundError:
             return ()
         except OSError as error:
-            raise StorageError("Models cannot be listed", f"{self.root}: {error.strerror or error}.") from error
+            raise StorageError(
+                "Models cannot be listed",
+                Sentence("{root}: {strerror}.", root=self.root, strerror=error.strerror or error),
+            ) from error
         return tuple(sorted(found, key=lambda name: (name.lower(), name)))
 
     def entries(self) -> tuple[Entry, ...]:
@@ -150,7 +154,7 @@ class ModelStore:
         model = open_model(source, trust=trust)
         name = check_name(name) if name is not None else name_for(Path(model.name))
         if self.root.resolve().is_relative_to(model.root):
-            raise ModelError("Not a model folder", f"edgechat keeps its models in {model.root}.")
+            raise ModelError("Not a model folder", Sentence("edgechat keeps its models in {root}.", root=model.root))
         shipped = read_manifest(model.root)
         files = covered_files(model.root)
         size = 0 if link else sum(file.size for file in files)
@@ -162,8 +166,12 @@ class ModelStore:
                 if wrong:
                     raise ModelError(
                         "Model folder is damaged",
-                        f"{shown(wrong[0])} is not what {MANIFEST} says"
-                        + (f", and so are {len(wrong) - 1} other files." if wrong[1:] else "."),
+                        Sentence(
+                            "{wrong} is not what {manifest} says{value}",
+                            wrong=shown(wrong[0]),
+                            manifest=MANIFEST,
+                            value=f", and so are {len(wrong) - 1} other files." if wrong[1:] else ".",
+                        ),
                         "Copy the whole folder again from where it came.",
                     )
             open_model(folder, trust=trust)
@@ -291,7 +299,7 @@ class ModelStore:
         if not replace and (self.root / name).exists():
             raise ModelError(
                 "Name is taken",
-                f"A model called {name} is installed already.",
+                Sentence("A model called {name} is installed already.", name=name),
                 "Give another name with --name, or put it in the place of the old one with --replace.",
             )
 

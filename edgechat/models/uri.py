@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from edgechat.errors import ModelError
+from edgechat.i18n.sentence import Sentence
 from edgechat.models.default import default_model
 from edgechat.models.folder import ModelFolder, open_model
 from edgechat.models.names import unknown_name
@@ -52,13 +53,15 @@ def resolve_model(uri: str | None, *, store: ModelStore | None = None, trust: bo
     if scheme in _ELSEWHERE:
         raise ModelError(
             "Model is somewhere else",
-            f"{shown(uri)} is on a network, and edgechat pulls from MLflow servers alone.",
+            Sentence("{uri} is on a network, and edgechat pulls from MLflow servers alone.", uri=shown(uri)),
             "Copy it to this device, and give the folder as a path.",
         )
     if _PATH_LIKE.match(uri):
         if scheme and "://" in uri:
             raise ModelError(
-                "Model URI not understood", f"edgechat knows no {shown(scheme)}: URIs.", "Give a name or a folder."
+                "Model URI not understood",
+                Sentence("edgechat knows no {scheme}: URIs.", scheme=shown(scheme)),
+                "Give a name or a folder.",
             )
         return open_model(Path(uri), trust=trust)
     if store.has(uri):
@@ -90,8 +93,12 @@ def _pulled(reference: Reference, store: ModelStore) -> ModelFolder:
     others = [origin for origin in store.origins.all().values() if reference.name and origin.name == reference.name]
     raise ModelError(
         "Model is not on this device",
-        f"{shown(reference.uri)} is not here" + (f"; {_describe_origins(others)} is." if others else "."),
-        f"While a network is there: edgechat models pull {shlex.quote(shown(reference.uri))}",
+        Sentence(
+            "{uri} is not here{value}",
+            uri=shown(reference.uri),
+            value=f"; {_describe_origins(others)} is." if others else ".",
+        ),
+        Sentence("While a network is there: edgechat models pull {quote}", quote=shlex.quote(shown(reference.uri))),
     )
 
 
@@ -110,7 +117,7 @@ def _file_uri(uri: str) -> Path:
     if parts.netloc not in {"", "localhost"} or not path.startswith("/"):
         raise ModelError(
             "Model URI not understood",
-            f"{shown(uri)} does not name a folder of this device.",
+            Sentence("{uri} does not name a folder of this device.", uri=shown(uri)),
             "A file URI has three slashes and an absolute path: file:///home/me/model",
         )
     # On Windows it is file:///C:/models; the slash before the drive belongs to the URI, not to the path.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from edgechat.errors import ConfigError, EdgechatError, RegistryError
 from edgechat.flavor.save import mlflow_is_missing
+from edgechat.i18n.sentence import Sentence
 from edgechat.models.registry_uri import plain_server, scheme_of, without_credentials
 from edgechat.models.sanitize import shown
 from edgechat.runtime.extras import install_command
@@ -76,7 +77,7 @@ def server_uri(tracking_uri: str | None) -> str:
         raise RegistryError(
             "No MLflow server named",
             "Neither --tracking-uri nor MLFLOW_TRACKING_URI says where to ask.",
-            f"Add {_NAME_A_SERVER}",
+            Sentence("Add {name_a_server}", name_a_server=_NAME_A_SERVER),
         )
     return uri
 
@@ -95,7 +96,7 @@ def require_existing(uri: str) -> None:
     if not Path(path).exists():
         raise RegistryError(
             "No such store",
-            f"{plain_server(uri)} does not exist.",
+            Sentence("{plain_server} does not exist.", plain_server=plain_server(uri)),
             "Check how it is written; the address of a server begins with http:// or https://.",
         )
 
@@ -115,7 +116,11 @@ def _probe(uri: str) -> None:
 
     timeout = os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]
     if not timeout.isdecimal():
-        raise ConfigError("MLFLOW_HTTP_REQUEST_TIMEOUT", f"{shown(timeout)} is no number of seconds.", "Take it away.")
+        raise ConfigError(
+            "MLFLOW_HTTP_REQUEST_TIMEOUT",
+            Sentence("{timeout} is no number of seconds.", timeout=shown(timeout)),
+            "Take it away.",
+        )
     answer = http_request(
         get_default_host_creds(uri.rstrip("/")),
         "/api/2.0/mlflow/experiments/search",
@@ -129,7 +134,9 @@ def _probe(uri: str) -> None:
     if answer.status_code in {401, 403}:
         raise RegistryError(
             "MLflow server refuses",
-            f"{server} wants to know who asks (HTTP {answer.status_code}).",
+            Sentence(
+                "{server} wants to know who asks (HTTP {status_code}).", server=server, status_code=answer.status_code
+            ),
             "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.",
         )
     try:
@@ -139,7 +146,11 @@ def _probe(uri: str) -> None:
     if not known:
         raise RegistryError(
             "Not an MLflow server",
-            f"{server} answers, but not as an MLflow server does (HTTP {answer.status_code}).",
+            Sentence(
+                "{server} answers, but not as an MLflow server does (HTTP {status_code}).",
+                server=server,
+                status_code=answer.status_code,
+            ),
             "Check the address and the port; behind a proxy the path belongs to it.",
         )
 
@@ -163,7 +174,9 @@ def translate_errors(uri: str) -> Iterator[None]:
     except Exception as error:  # an unexpected response, a damaged database: each library has its own exceptions
         text = shown(without_credentials(f"{type(error).__name__}: {error}"), 300)
         raise RegistryError(
-            "MLflow failed", f"{server}: {text}", "Check that it is a working MLflow server."
+            "MLflow failed",
+            Sentence("{server}: {text}", server=server, text=text),
+            "Check that it is a working MLflow server.",
         ) from error
 
 
@@ -192,38 +205,54 @@ def _failure(error: Exception, server: str) -> RegistryError:
     # MLflow reports an unknown alias as an invalid parameter.
     if code in {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"} or (code and "alias" in text and "not found" in text):
         message = shown(text.removeprefix(f"{code}: ").rstrip("."), 300)
-        return RegistryError(NOT_THERE, f"{server}: {message}.", "Look at the server's own pages for the name.")
+        return RegistryError(
+            NOT_THERE,
+            Sentence("{server}: {message}.", server=server, message=message),
+            "Look at the server's own pages for the name.",
+        )
     if "MLFLOW_ALLOW_FILE_STORE" in text:
         return RegistryError(
             "MLflow takes no folders any more",
-            f"{server} is a store of plain files, which MLflow no longer supports.",
+            Sentence("{server} is a store of plain files, which MLflow no longer supports.", server=server),
             "Move it to a database with `mlflow migrate-filestore`, or set MLFLOW_ALLOW_FILE_STORE=true.",
         )
     if "unsupported URI" in text and server.startswith(_DATABASES):
         return _missing_package("sqlalchemy", server)
     if isinstance(error, OSError) or "failed with exception" in text:
         if "timed out" in text:
-            return RegistryError("MLflow server does not answer", f"{server} took too long.", _TRY_AGAIN)
+            return RegistryError(
+                "MLflow server does not answer", Sentence("{server} took too long.", server=server), _TRY_AGAIN
+            )
         if "SSL" in text:
             return RegistryError(
                 "MLflow server cannot be reached",
-                f"{server} and this device agree on no encrypted connection.",
+                Sentence("{server} and this device agree on no encrypted connection.", server=server),
                 "Is it http:// or https://? MLFLOW_TRACKING_SERVER_CERT_PATH names a certificate of your own.",
             )
         if status is None:
-            return RegistryError("MLflow server cannot be reached", f"{server} gives no connection.", _TRY_AGAIN)
+            return RegistryError(
+                "MLflow server cannot be reached", Sentence("{server} gives no connection.", server=server), _TRY_AGAIN
+            )
     hint = "Correct what is named and try again." if code == "INVALID_PARAMETER_VALUE" else _SERVER_LOG
-    return RegistryError("MLflow refuses", f"{server}: {shown(text, 300)}", hint)
+    return RegistryError("MLflow refuses", Sentence("{server}: {text}", server=server, text=shown(text, 300)), hint)
 
 
 def _missing_package(package: str, server: str) -> RegistryError:
     if package in _PARTS_OF_MLFLOW:
         return RegistryError(
             "The whole of MLflow is needed",
-            f"{server} is a database, which the small MLflow that edgechat brings cannot open.",
-            f"{install_command('mlflow')}, or use a server: {_NAME_A_SERVER}",
+            Sentence("{server} is a database, which the small MLflow that edgechat brings cannot open.", server=server),
+            Sentence(
+                "{install_command}, or use a server: {name_a_server}",
+                install_command=install_command("mlflow"),
+                name_a_server=_NAME_A_SERVER,
+            ),
         )
-    return RegistryError("A package is missing", f"{server} needs the Python package {shown(package)}.", "Install it.")
+    return RegistryError(
+        "A package is missing",
+        Sentence("{server} needs the Python package {package}.", server=server, package=shown(package)),
+        "Install it.",
+    )
 
 
 class Artifacts:

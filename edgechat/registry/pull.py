@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgechat.errors import ModelError, RegistryError
+from edgechat.i18n.sentence import Sentence
 from edgechat.models.folder import ModelFolder
 from edgechat.models.manifest import quick_check
 from edgechat.models.names import check_name, name_for
@@ -106,8 +107,11 @@ def pull(
         if not found or not path.strip("/"):
             raise ModelError(
                 "Model URI not understood",
-                f"{shown(reference.uri)} is no folder of artifacts on an MLflow server.",
-                f"It would look like http://HOST:5000{_ARTIFACTS}/...; a server is named with --tracking-uri.",
+                Sentence("{uri} is no folder of artifacts on an MLflow server.", uri=shown(reference.uri)),
+                Sentence(
+                    "It would look like http://HOST:5000{artifacts}/...; a server is named with --tracking-uri.",
+                    artifacts=_ARTIFACTS,
+                ),
             )
         tracking_uri = base
     store = store if store is not None else ModelStore()
@@ -179,7 +183,7 @@ def _name_taken(name: str, here: Origin | None) -> ModelError:
     what = f" ({here.what} from {here.server})" if here is not None else ""
     return ModelError(
         "Name is taken",
-        f"Another model is called {name} here{shown(what)}.",
+        Sentence("Another model is called {name} here{what}.", name=name, what=shown(what)),
         "Give another name with --name NAME, or put it in the place of the other one with --replace.",
     )
 
@@ -223,7 +227,9 @@ def _version_meant(client: MlflowClient, reference: Reference) -> ModelVersion:
     elif reference.latest:
         version = _newest(client, reference.name)
         if not version:
-            raise RegistryError(NOT_THERE, f"{reference.name} has no versions yet.", "Push one first.")
+            raise RegistryError(
+                NOT_THERE, Sentence("{name} has no versions yet.", name=reference.name), "Push one first."
+            )
     return client.get_model_version(reference.name, version)
 
 
@@ -257,7 +263,12 @@ def _in_run(client: MlflowClient, server: str, reference: Reference) -> tuple[st
             return (append_to_uri_path(location, below) if below else location), logged.model_id
     raise RegistryError(
         NOT_THERE,
-        f"{plain_server(server)}: the run {shown(reference.run_id)} has no model called {shown(name)}.",
+        Sentence(
+            "{plain_server}: the run {run_id} has no model called {name}.",
+            plain_server=plain_server(server),
+            run_id=shown(reference.run_id),
+            name=shown(name),
+        ),
         "The run's page shows what was logged in it.",
     )
 

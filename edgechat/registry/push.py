@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from edgechat.errors import ModelError
 from edgechat.flavor.package import Source, package
+from edgechat.i18n.sentence import Sentence
 from edgechat.models.copying import storage_errors
 from edgechat.models.folder import ModelFolder, open_model
 from edgechat.models.manifest import MANIFEST, Digest, covered_files, hash_file, manifest_text, read_manifest
@@ -93,7 +94,11 @@ def push(
         StorageError: No temporary file can be written.
     """
     if alias and not register:
-        raise ModelError("Alias without a name", f"{shown(alias)} needs a registered model.", "Add --register NAME.")
+        raise ModelError(
+            "Alias without a name",
+            Sentence("{alias} needs a registered model.", alias=shown(alias)),
+            "Add --register NAME.",
+        )
     server = server_uri(tracking_uri)
     model = open_model(folder, trust=True)  # nothing in it is executed here
     digests = _digests(model.root)
@@ -133,14 +138,20 @@ def _digests(root: Path) -> dict[str, Digest]:
         digests = {file.relative: Digest(file.size, hash_file(file.path)) for file in covered_files(root)}
     except OSError as error:
         raise ModelError(
-            "Model file cannot be read", f"{error.filename or root}: {error.strerror or error}."
+            "Model file cannot be read",
+            Sentence("{filename}: {strerror}.", filename=error.filename or root, strerror=error.strerror or error),
         ) from error
     if shipped is not None:
         wrong = [path for path, expected in shipped.files.items() if path != MLMODEL and digests.get(path) != expected]
         if wrong:
             raise ModelError(
                 "Model folder is damaged",
-                f"{shown(wrong[0])} in {root} is not what {MANIFEST} says.",
+                Sentence(
+                    "{wrong} in {root} is not what {manifest} says.",
+                    wrong=shown(wrong[0]),
+                    root=root,
+                    manifest=MANIFEST,
+                ),
                 "`edgechat models verify` shows everything; nothing was sent.",
             )
     return digests

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from edgechat.errors import ModelError, RegistryError
 from edgechat.i18n.catalog import counted
+from edgechat.i18n.sentence import Sentence
 from edgechat.models.copying import require_space, storage_errors, sync_file, sync_folder
 from edgechat.models.genai_config import GENAI_CONFIG
 from edgechat.models.huggingface import CONFIG
@@ -82,7 +83,12 @@ def list_files(remote: Remote, requested: str) -> dict[str, int]:
             if count > _MOST_FILES or path.count("/") > _DEEPEST:
                 raise RegistryError(
                     "Not a model",
-                    f"{requested} holds more than {_MOST_FILES} files, or folders more than {_DEEPEST} deep.",
+                    Sentence(
+                        "{requested} holds more than {most_files} files, or folders more than {deepest} deep.",
+                        requested=requested,
+                        most_files=_MOST_FILES,
+                        deepest=_DEEPEST,
+                    ),
                     "Check that the URI names one model.",
                 )
             if (
@@ -93,8 +99,11 @@ def list_files(remote: Remote, requested: str) -> dict[str, int]:
             ):
                 raise RegistryError(
                     "Unsafe model",
-                    f"{requested} has a file called {shown(path)}, "
-                    "which would be written outside of the model's folder.",
+                    Sentence(
+                        "{requested} has a file called {path}, which would be written outside of the model's folder.",
+                        requested=requested,
+                        path=shown(path),
+                    ),
                     "Nothing was fetched. Ask who runs the server.",
                 )
             if size is None:
@@ -102,13 +111,22 @@ def list_files(remote: Remote, requested: str) -> dict[str, int]:
             else:
                 files[path] = size
     if not files:
-        raise RegistryError("Nothing there", f"{requested} holds no files.", "Check the path, and that all was logged.")
+        raise RegistryError(
+            "Nothing there",
+            Sentence("{requested} holds no files.", requested=requested),
+            "Check the path, and that all was logged.",
+        )
     names = {path.rpartition("/")[2] for path in files}
     if GENAI_CONFIG not in names and not (CONFIG in names and any(name.endswith(".safetensors") for name in names)):
         kind = "is an MLflow model, but" if MLMODEL in files else "is no MLflow model and"
         raise RegistryError(
             "Not a model that can chat",
-            f"{requested} {kind} holds neither {GENAI_CONFIG} nor a Hugging Face model with safetensors.",
+            Sentence(
+                "{requested} {kind} holds neither {genai_config} nor a Hugging Face model with safetensors.",
+                requested=requested,
+                kind=kind,
+                genai_config=GENAI_CONFIG,
+            ),
             "edgechat runs models in ONNX GenAI form; `edgechat package` makes them from others.",
         )
     return dict(sorted(files.items()))
@@ -198,8 +216,13 @@ def _check_complete(files: Mapping[str, int], manifest: Manifest | None, request
     if missing:
         raise ModelError(
             "Model is damaged",
-            f"{requested} lacks {shown(missing[0])}, which {MANIFEST} names"
-            + (f", and {len(missing) - 1} more files." if missing[1:] else "."),
+            Sentence(
+                "{requested} lacks {missing}, which {manifest} names{value}",
+                requested=requested,
+                missing=shown(missing[0]),
+                manifest=MANIFEST,
+                value=f", and {len(missing) - 1} more files." if missing[1:] else ".",
+            ),
             "The model on the server is not whole: it has to be logged again.",
         )
 
@@ -239,13 +262,24 @@ class _Transfer:
         if found != size:
             raise RegistryError(
                 "Download broke off",
-                f"{shown(name)} of {self._requested} came with {counted(found, 'byte')} in place of {size:,}.",
+                Sentence(
+                    "{name} of {requested} came with {found} in place of {size}.",
+                    name=shown(name),
+                    requested=self._requested,
+                    found=counted(found, "byte"),
+                    size=f"{size:,}",
+                ),
                 "Pull once more; the files that are whole are not fetched again.",
             )
         if manifest is not None and not _is_right(half, name, manifest):
             raise ModelError(
                 "Model is damaged",
-                f"{shown(name)} of {self._requested} is not what {MANIFEST} says.",
+                Sentence(
+                    "{name} of {requested} is not what {manifest} says.",
+                    name=shown(name),
+                    requested=self._requested,
+                    manifest=MANIFEST,
+                ),
                 "Pull once more; if that does not help, the model on the server has to be logged again.",
             )
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edgechat.history.transfer.schema import CarriedChat, CarriedReply, CarriedTurn
+from edgechat.i18n.sentence import load
 
 EARLIER = 32_000
 """Characters of earlier messages sent with a reply; the traces of the same session have all of them."""
@@ -118,7 +119,7 @@ def _trace(name: str, session: str, messages: list[dict[str, str]], reply: Carri
     if reply.seconds:
         attributes["edgechat.decode_seconds"] = reply.seconds
     if reply.error:
-        attributes["edgechat.error"] = reply.error
+        attributes["edgechat.error"] = ". ".join(filter(None, load(reply.error)))
     return ReplyTrace(
         name,
         session,

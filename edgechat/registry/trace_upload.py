@@ -17,6 +17,7 @@ from edgechat.chat.sanitize import printable
 from edgechat.errors import RegistryError
 from edgechat.history.sync_state import Destination, SentLog
 from edgechat.history.transfer.records import read_chat
+from edgechat.i18n.sentence import Sentence
 from edgechat.models.registry_uri import plain_server
 from edgechat.registry.client import connect, server_uri, translate_errors
 from edgechat.registry.push import experiment_in, experiment_name
@@ -172,7 +173,9 @@ class _Sender:
             self._client.log_spans(self._experiment, [_span(trace)])
         except NotImplementedError as error:
             raise RegistryError(
-                "MLflow server takes no traces", f"{self._server}: {error}.", "Use MLflow 3.4 or newer, on a database."
+                "MLflow server takes no traces",
+                Sentence("{server}: {error}.", server=self._server, error=error),
+                "Use MLflow 3.4 or newer, on a database.",
             ) from error
         self._client.start_trace(_info(trace, self._experiment))
         if again:

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from edgechat.errors import StorageError
+from edgechat.i18n.sentence import Sentence
 from edgechat.runtime.logs import log
 
 _POLL_SECONDS = 0.1
@@ -111,7 +112,7 @@ def locked(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[No
     except OSError as error:
         raise StorageError(
             "Folder is not writable",
-            f"{path}: {error.strerror or error}.",
+            Sentence("{path}: {strerror}.", path=path, strerror=error.strerror or error),
             "Make the folder writable, or set EDGECHAT_HOME to one that is.",
         ) from error
     try:

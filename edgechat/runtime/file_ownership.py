@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from edgechat.errors import StorageError
+from edgechat.i18n.sentence import Sentence
 
 
 def require_own(path: Path, trusted: frozenset[int] = frozenset()) -> None:
@@ -27,15 +28,24 @@ def require_own(path: Path, trusted: frozenset[int] = frozenset()) -> None:
     if owner in {0, os.geteuid(), *trusted}:
         raise StorageError(
             "Folder is not yours alone",
-            f"{found} can be changed by other users, who could exchange what edgechat opens there.",
-            "Set EDGECHAT_HOME to a folder in your own home, or move edgechat into one, or: "
-            f"{chmod_command('go-w', found)}",
+            Sentence(
+                "{found} can be changed by other users, who could exchange what edgechat opens there.", found=found
+            ),
+            Sentence(
+                "Set EDGECHAT_HOME to a folder in your own home, or move edgechat into one, or: {chmod_command}",
+                chmod_command=chmod_command("go-w", found),
+            ),
         )
     raise StorageError(
         "Folder is not yours alone",
-        f"{found} belongs to user {owner}, who could exchange what edgechat opens there.",
-        "Set EDGECHAT_HOME to a folder in your own home, or move edgechat into one; "
-        f"mount a stick (FAT, exFAT, NTFS) with uid={os.geteuid()}.",
+        Sentence(
+            "{found} belongs to user {owner}, who could exchange what edgechat opens there.", found=found, owner=owner
+        ),
+        Sentence(
+            "Set EDGECHAT_HOME to a folder in your own home, or move edgechat into one; mount a stick (FAT, "
+            "exFAT, NTFS) with uid={geteuid}.",
+            geteuid=os.geteuid(),
+        ),
     )
 
 

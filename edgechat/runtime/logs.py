@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from edgechat.errors import FaultError, StorageError
+from edgechat.i18n.sentence import Sentence
 from edgechat.runtime import paths
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -116,8 +117,8 @@ def fault(error: BaseException, doing: str) -> FaultError:
     log.error("unexpected fault in %s\n%s", doing, "\n".join(places(error)))
     return FaultError(
         "Something went wrong in edgechat itself",
-        f"{type(error).__name__} in {doing}. What was said so far is kept.",
-        f"Where it happened is in the log, without anything of your chats: {path()}",
+        Sentence("{name} in {doing}. What was said so far is kept.", name=type(error).__name__, doing=doing),
+        Sentence("Where it happened is in the log, without anything of your chats: {path}", path=path()),
     )
 
 
@@ -167,7 +168,9 @@ def read(lowest: Level = "debug", file: Path | None = None) -> list[Line]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise StorageError("Log cannot be read", f"{name}: {error.strerror or error}.") from error
+            raise StorageError(
+                "Log cannot be read", Sentence("{name}: {strerror}.", name=name, strerror=error.strerror or error)
+            ) from error
     cut = raw[-MAX_READ:]
     lines: list[Line] = []
     level: Level = "info"

@@ -17,6 +17,7 @@ from pathlib import Path
 from platformdirs import PlatformDirs
 
 from edgechat.errors import EdgechatError, StorageError
+from edgechat.i18n.sentence import Sentence
 from edgechat.runtime.file_ownership import require_own
 
 APP = "edgechat"
@@ -82,13 +83,15 @@ def temporary_home() -> Path | None:
         found = folder.lstat()
     except OSError as error:
         raise StorageError(
-            "No home folder", f"{folder}: {error.strerror or error}.", "Set EDGECHAT_HOME to a folder you can write to."
+            "No home folder",
+            Sentence("{folder}: {strerror}.", folder=folder, strerror=error.strerror or error),
+            "Set EDGECHAT_HOME to a folder you can write to.",
         ) from error
     # In a world-writable folder anyone may have created a folder of that name.
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise StorageError(
             "No home folder",
-            f"{folder}, which would be used in its place, is not this user's alone.",
+            Sentence("{folder}, which would be used in its place, is not this user's alone.", folder=folder),
             "Set EDGECHAT_HOME to a folder for edgechat's files.",
         )
     _require_own(folder)
@@ -189,7 +192,7 @@ def make_private(folder: Path) -> Path:
     except OSError as error:
         raise StorageError(
             "Folder cannot be made",
-            f"{folder}: {error.strerror or error}.",
+            Sentence("{folder}: {strerror}.", folder=folder, strerror=error.strerror or error),
             "Free some space or make the folder writable, or set EDGECHAT_HOME to a folder that is.",
         ) from error
     return folder

@@ -15,7 +15,8 @@ from edgechat.chat.conversation import ReplyState, Turn
 from edgechat.engine.protocol import Finished, StoppedError, TextDelta, Timings, Usage
 from edgechat.errors import EdgechatError, StorageError
 from edgechat.history.store import HistoryStore
-from edgechat.i18n.catalog import _, source_of
+from edgechat.i18n.catalog import _
+from edgechat.i18n.sentence import dump
 from edgechat.models import speed_history
 from edgechat.runtime.logs import log
 from edgechat.session.activity import Activity
@@ -217,10 +218,10 @@ class ReplyRunner:
             log.warning("a reply failed: %s", type(error).__name__)
             if not self.leaving:
                 state = ReplyState.FAILED
-                words = " ".join(part for part in (f"{source_of(error.title)}.", source_of(error.message)) if part)
+                words = dump(error.title, error.message)
         elif isinstance(error, Exception):  # a bug; its words may quote what was said
             state = ReplyState.FAILED
-            words = f"Something went wrong in edgechat itself: {type(error).__name__}."
+            words = dump("Something went wrong in edgechat itself", f"{type(error).__name__}.")
         if run.journal is not None:
             await self._close(run.journal, state, None, run.ttft, words)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgechat.errors import ConfigError
+from edgechat.i18n.sentence import Sentence
 
 
 @dataclass(slots=True)
@@ -20,4 +21,6 @@ class SettingLocks:
     def refuse(self, *keys: str) -> None:
         """Raise ConfigError if any of these settings is locked."""
         if locked := [key for key in keys if key in self.keys]:
-            raise ConfigError("Setting is locked", f"{', '.join(locked)}: this device's file decides.")
+            raise ConfigError(
+                "Setting is locked", Sentence("{locked}: this device's file decides.", locked=", ".join(locked))
+            )

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from edgechat.errors import ConfigError
+from edgechat.i18n.sentence import Sentence
 from edgechat.runtime import paths
 from edgechat.runtime.logs import Level
 from edgechat.runtime.regular_files import read_regular
@@ -143,7 +144,10 @@ def device_path() -> Path | None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise ConfigError("Settings file cannot be read", f"{path}: {error.strerror or error}.") from error
+            raise ConfigError(
+                "Settings file cannot be read",
+                Sentence("{path}: {strerror}.", path=path, strerror=error.strerror or error),
+            ) from error
         if os.name != "posix" or owner in {0, os.getuid(), *paths.owners()}:
             paths.require_trusted_adjacent(path)
             return path
@@ -194,7 +198,12 @@ def load_settings(**flags: Any) -> Settings:
             if key in locked:
                 raise ConfigError(
                     "Setting is locked",
-                    f"The flag {flag} would change {key}, which {device} locks on this device.",
+                    Sentence(
+                        "The flag {flag} would change {key}, which {device} locks on this device.",
+                        flag=flag,
+                        key=key,
+                        device=device,
+                    ),
                     "Leave the flag out.",
                 )
             apply(_checked({key: value}, f"The flag {flag}"), "flag")
@@ -230,8 +239,8 @@ def _device(path: Path) -> tuple[dict[str, Any], frozenset[str]]:
     if not isinstance(locked, list) or not all(key in known for key in locked):
         raise ConfigError(
             "Setting not usable",
-            f"{path}: locked is to be a list of keys.",
-            'As in: locked = ["model_uri", "system"]. The keys are: ' + ", ".join(known) + ".",
+            Sentence("{path}: locked is to be a list of keys.", path=path),
+            Sentence('As in: locked = ["model_uri", "system"]. The keys are: {known}.', known=", ".join(known)),
         )
     values = _checked(values, str(path))
     uri = values.get("model_uri")
@@ -240,7 +249,11 @@ def _device(path: Path) -> tuple[dict[str, Any], frozenset[str]]:
             # The binary can be started in any folder, so relative paths are resolved from its own.
             values["model_uri"] = str(path.parent / Path(uri).expanduser())
         except RuntimeError as error:  # ~ of a user without a home
-            raise ConfigError("Setting not usable", f"{path}: model_uri: {error}.", "Write the whole path.") from error
+            raise ConfigError(
+                "Setting not usable",
+                Sentence("{path}: model_uri: {error}.", path=path, error=error),
+                "Write the whole path.",
+            ) from error
     if "system" in locked:  # a persona would bypass it
         locked = [*locked, "persona"]
     return values, frozenset(locked)
@@ -255,10 +268,14 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(read_regular(path, LARGEST_FILE).decode("utf-8"))
     except (ValueError, RecursionError) as error:  # not TOML, or not UTF-8
         raise ConfigError(
-            "Settings file is not TOML", f"{path}: {error}.", "Mend the line, or rename the file."
+            "Settings file is not TOML",
+            Sentence("{path}: {error}.", path=path, error=error),
+            "Mend the line, or rename the file.",
         ) from error
     except OSError as error:
-        raise ConfigError("Settings file cannot be read", f"{path}: {error.strerror or error}.") from error
+        raise ConfigError(
+            "Settings file cannot be read", Sentence("{path}: {strerror}.", path=path, strerror=error.strerror or error)
+        ) from error
 
 
 def _checked(values: dict[str, Any], place: str, *, strict: bool = True) -> dict[str, Any]:
@@ -267,7 +284,11 @@ def _checked(values: dict[str, Any], place: str, *, strict: bool = True) -> dict
         config = msgspec.convert(values, Config, strict=strict)
     except msgspec.ValidationError as error:
         known = ", ".join(Config.__struct_fields__)
-        raise ConfigError("Setting not usable", f"{place}: {_plain(error)}.", f"The keys are: {known}.") from error
+        raise ConfigError(
+            "Setting not usable",
+            Sentence("{place}: {plain}.", place=place, plain=_plain(error)),
+            Sentence("The keys are: {known}.", known=known),
+        ) from error
     return {key: getattr(config, key) for key in values}
 
 

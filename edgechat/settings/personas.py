@@ -13,6 +13,7 @@ from pathlib import Path
 
 from edgechat.chat.text_encoding import NotTextError, decoded
 from edgechat.errors import ConfigError
+from edgechat.i18n.sentence import Sentence
 from edgechat.runtime import paths
 from edgechat.runtime.regular_files import TooLargeError, read_regular
 from edgechat.settings.loader import Settings, config_path, device_path
@@ -57,7 +58,12 @@ def all_personas() -> tuple[list[Persona], list[ConfigError]]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            faults.append(ConfigError("Personas cannot be read", f"{place}: {error.strerror or error}."))
+            faults.append(
+                ConfigError(
+                    "Personas cannot be read",
+                    Sentence("{place}: {strerror}.", place=place, strerror=error.strerror or error),
+                )
+            )
             continue
         for path in files:
             if not path.name.startswith("."):
@@ -79,21 +85,27 @@ def read(path: Path, *, shipped: bool = False) -> Persona:
         found = decoded(read_regular(path, LONGEST))
     except TooLargeError as error:
         raise ConfigError(
-            "Persona not usable", f"{path} is longer than {LONGEST // 1024} KB.", "Shorten it."
+            "Persona not usable",
+            Sentence("{path} is longer than {value} KB.", path=path, value=LONGEST // 1024),
+            "Shorten it.",
         ) from error
     except OSError as error:
-        raise ConfigError("Persona not usable", f"{path}: {error.strerror or error}.", hint) from error
+        raise ConfigError(
+            "Persona not usable", Sentence("{path}: {strerror}.", path=path, strerror=error.strerror or error), hint
+        ) from error
     except NotTextError as error:
-        raise ConfigError("Persona not usable", f"{path} is not UTF-8 text.", hint) from error
+        raise ConfigError("Persona not usable", Sentence("{path} is not UTF-8 text.", path=path), hint) from error
     if found.first_wrong is not None:
-        raise ConfigError("Persona not usable", f"{path} is not UTF-8 text.", hint)
+        raise ConfigError("Persona not usable", Sentence("{path} is not UTF-8 text.", path=path), hint)
     text = found.text.replace("\r\n", "\n")
     first, _, rest = text.lstrip().partition("\n")
     title = " ".join(first.removeprefix("#").split())
     if not first.startswith("# ") or not title:
-        raise ConfigError("Persona not usable", f"{path}: the first line is not `# Title`.", hint)
+        raise ConfigError("Persona not usable", Sentence("{path}: the first line is not `# Title`.", path=path), hint)
     if not rest.strip():
-        raise ConfigError("Persona not usable", f"{path}: there is no system message below the title.", hint)
+        raise ConfigError(
+            "Persona not usable", Sentence("{path}: there is no system message below the title.", path=path), hint
+        )
     return Persona(path.stem, title, rest.strip(), path, shipped)
 
 
@@ -115,8 +127,10 @@ def find(name: str) -> Persona:
     near = difflib.get_close_matches(requested, names, n=1)
     raise ConfigError(
         "No such persona",
-        f"There is no persona {name!r}." + (f" Did you mean {near[0]}?" if near else ""),
-        f"There are: {', '.join(names)}. Your own go into {folder()}.",
+        Sentence(
+            "There is no persona {name}.{value}", name=f"{name!r}", value=f" Did you mean {near[0]}?" if near else ""
+        ),
+        Sentence("There are: {names}. Your own go into {folder}.", names=", ".join(names), folder=folder()),
     )
 
 
@@ -140,4 +154,6 @@ def system_message(settings: Settings) -> str:
         if persona == "flag":
             raise
         where = {"environment": "EDGECHAT_PERSONA", "file": config_path(), "device": device_path()}[persona]
-        raise ConfigError(error.title, f"{where}: {error.message}", error.hint) from error
+        raise ConfigError(
+            error.title, Sentence("{where}: {message}", where=where, message=error.message), error.hint
+        ) from error

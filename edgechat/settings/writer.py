@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgechat.errors import ConfigError, StorageError
+from edgechat.i18n.sentence import Sentence
 from edgechat.runtime import paths
 from edgechat.runtime.regular_files import read_regular
 from edgechat.settings.descriptions import WORDS
@@ -42,7 +43,11 @@ def save(changes: Mapping[str, Any]) -> Path:
     locked = load_settings().locked
     for key in changes:
         if key in locked:
-            raise ConfigError("Setting is locked", f"{device_path()} locks {key} on this device.", "")
+            raise ConfigError(
+                "Setting is locked",
+                Sentence("{device_path} locks {key} on this device.", device_path=device_path(), key=key),
+                "",
+            )
     path = config_path().resolve()  # replaces the target of a link, not the link
     try:
         text = read_regular(path, LARGEST_FILE).decode("utf-8")
@@ -94,7 +99,9 @@ def with_setting(text: str, key: str, value: Any) -> str:
         tomlkit.parse(text)
     except (ValueError, TOMLKitError) as error:
         raise ConfigError(
-            "Settings file is not TOML", f"{config_path()}: {error}.", "Mend the line, or rename the file."
+            "Settings file is not TOML",
+            Sentence("{config_path}: {error}.", config_path=config_path(), error=error),
+            "Mend the line, or rename the file.",
         ) from error
     after = {name: old for name, old in before.items() if name != key}
     if value is not None:
@@ -172,6 +179,6 @@ def _write_error(path: Path, error: Exception) -> StorageError:
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return StorageError(
         "Settings cannot be saved",
-        f"{path}: {reason or error}. The file is as it was.",
+        Sentence("{path}: {reason}. The file is as it was.", path=path, reason=reason or error),
         "Free some space, or make the folder writable.",
     )

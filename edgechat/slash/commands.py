@@ -14,6 +14,7 @@ from pathlib import Path
 from edgechat.chat.conversation import ChatSettings
 from edgechat.errors import EdgechatError
 from edgechat.i18n.catalog import N_, _
+from edgechat.i18n.sentence import Sentence
 from edgechat.slash import is_command
 
 MOST_OFFERED = 50
@@ -156,15 +157,15 @@ def parse(text: str) -> Call:
     argument = argument.strip()
     if command.needs_more and not argument:
         raise SlashError(
-            _("/{name} needs more").format(name=command.name),
-            _("It is written {usage}.").format(usage=command.usage),
+            Sentence("/{name} needs more", name=command.name),
+            Sentence("It is written {usage}.", usage=command.usage),
             f"{_(command.help)}.",
         )
     if command.takes is Takes.NOTHING and argument:
         raise SlashError(
-            _("/{name} takes nothing after it").format(name=command.name),
+            Sentence("/{name} takes nothing after it", name=command.name),
             "",
-            _("To send the line as a message, write // in front of it."),
+            "To send the line as a message, write // in front of it.",
         )
     return Call(command, argument, text)
 
@@ -189,7 +190,9 @@ def _unknown(word: str) -> SlashError:
     literal = _("To send the line as a message, write // in front of it.")
     shown = word if len(word) <= 40 else f"{word[:39]}\u2026"
     return SlashError(
-        _("There is no command /{name}").format(name=shown), _("Nothing was sent to the model."), f"{hint} {literal}"
+        Sentence("There is no command /{name}", name=shown),
+        "Nothing was sent to the model.",
+        Sentence("{hint} {literal}", hint=hint, literal=literal),
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgechat.chat.attachments import Attachment, read_file, too_large
 from edgechat.errors import StorageError
 from edgechat.i18n.catalog import _
+from edgechat.i18n.sentence import Sentence
 from edgechat.session.session import Session
 from edgechat.slash.commands import EXPORT_FORMATS, SlashError
 from edgechat.slash.interface import Front
@@ -44,7 +45,11 @@ def parsed_path(argument: str) -> Path:
     try:
         return Path(argument).expanduser()
     except RuntimeError as error:  # ~ without a home
-        raise StorageError(_("There is no such folder"), f"{argument}: {error}.", _("Write the whole path.")) from error
+        raise StorageError(
+            "There is no such folder",
+            Sentence("{argument}: {error}.", argument=argument, error=error),
+            "Write the whole path.",
+        ) from error
 
 
 async def export(front: Front, argument: str) -> None:
@@ -52,7 +57,7 @@ async def export(front: Front, argument: str) -> None:
     form, path = export_target(argument)
     text = await front.session.chat.export(form)
     if not text:
-        raise SlashError(_("The chat has no message yet"), "", _("Write one, then export it."))
+        raise SlashError("The chat has no message yet", "", "Write one, then export it.")
     if path is None:
         await front.tell(_("This chat as {form}").format(form=form), text.removesuffix("\n").split("\n"))
         return
@@ -60,11 +65,13 @@ async def export(front: Front, argument: str) -> None:
         await asyncio.to_thread(_write_new, path, text)
     except FileExistsError as error:
         raise StorageError(
-            _("The file is there already"), f"{path}.", _("Nothing was written. Name another file.")
+            "The file is there already", f"{path}.", "Nothing was written. Name another file."
         ) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise StorageError(_("File cannot be written"), f"{path}: {reason}.", _("Name another file.")) from error
+        raise StorageError(
+            "File cannot be written", Sentence("{path}: {reason}.", path=path, reason=reason), "Name another file."
+        ) from error
     await front.say(_("The chat is written to {path}.").format(path=path.absolute()))
 
 

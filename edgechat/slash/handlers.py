@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from edgechat.engine.prompt_display import format_summary, part_lines
 from edgechat.history.search import SearchHit
 from edgechat.i18n.catalog import _, ngettext
+from edgechat.i18n.sentence import Sentence
 from edgechat.session.session import Session
 from edgechat.slash import diagnostics, files, settings
 from edgechat.slash.commands import COMMANDS, Call, SlashError, find
@@ -41,7 +42,7 @@ async def _help(front: Front, argument: str) -> None:
     if argument:
         command = find(argument.split(maxsplit=1)[0])
         if command is None:
-            raise SlashError(_("There is no command {name}").format(name=argument), "", _("/help shows all commands."))
+            raise SlashError(Sentence("There is no command {name}", name=argument), "", "/help shows all commands.")
         also = ", ".join(f"/{name}" for name in command.aliases)
         lines = [f"{_(command.help)}.", *([_("Also: {names}").format(names=also)] if also else [])]
         await front.tell(command.usage, lines)
@@ -109,9 +110,9 @@ async def _continue(front: Front, _argument: str) -> None:
 async def _edit(front: Front, argument: str) -> None:
     turns = front.session.conversation.turns
     if not turns:
-        raise SlashError(_("There is no message to edit"), "", _("Write one."))
+        raise SlashError("There is no message to edit", "", "Write one.")
     if not argument:
-        raise SlashError(_("/edit needs the new words"), "", _("It is written /edit TEXT."))
+        raise SlashError("/edit needs the new words", "", "It is written /edit TEXT.")
     await front.follow(front.session.edit(turns[-1].id, argument))
 
 
@@ -128,7 +129,7 @@ async def _bad(front: Front, argument: str) -> None:
 async def _rate(front: Front, rating: Rating, note: str) -> None:
     replies = [turn.reply for turn in front.session.conversation.turns if turn.reply is not None]
     if not replies:
-        raise SlashError(_("There is no reply to rate"), "", _("Write a message first."))
+        raise SlashError("There is no reply to rate", "", "Write a message first.")
     await front.session.chat.rate(replies[-1].id, rating, note or None)
     await front.refresh()
 
@@ -197,7 +198,7 @@ async def _list_chats(front: Front, title: str, otherwise: str, words: str) -> N
 
 async def _open(front: Front, argument: str) -> None:
     if not argument.isdecimal() or len(argument) > _LONGEST_ID:
-        raise SlashError(_("/open needs the number of a chat"), "", _("/chats shows them."))
+        raise SlashError("/open needs the number of a chat", "", "/chats shows them.")
     await front.session.open(int(argument))
     await front.show_chat()
 
@@ -225,7 +226,7 @@ async def _archive(front: Front, _argument: str) -> None:
 
 def _started_chat(front: Front) -> Conversation:
     if not front.session.conversation.id:
-        raise SlashError(_("The chat has no message yet"), "", _("Write one."))
+        raise SlashError("The chat has no message yet", "", "Write one.")
     return front.session.conversation
 
 
@@ -242,7 +243,7 @@ async def _copy(front: Front, _argument: str) -> None:
         turn.reply.text for turn in front.session.conversation.turns if turn.reply is not None and turn.reply.text
     ]
     if not replies:
-        raise SlashError(_("There is no reply to copy"), "", _("Write a message first."))
+        raise SlashError("There is no reply to copy", "", "Write a message first.")
     await front.copy(replies[-1])
 
 

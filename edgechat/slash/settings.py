@@ -10,6 +10,7 @@ from typing import Any
 from edgechat.chat.sanitize import storable
 from edgechat.errors import ConfigError
 from edgechat.i18n.catalog import _
+from edgechat.i18n.sentence import Sentence
 from edgechat.session.session import Session
 from edgechat.settings.loader import check_value
 from edgechat.slash.commands import POLICIES, SETTINGS, SlashError
@@ -79,9 +80,9 @@ async def change(front: Front, argument: str) -> None:
         return
     if key not in SETTINGS:
         raise SlashError(
-            _("There is no setting {name} of a chat").format(name=key),
+            Sentence("There is no setting {name} of a chat", name=key),
             "",
-            _("They are: {names}.").format(names=", ".join(SETTINGS)),
+            Sentence("They are: {names}.", names=", ".join(SETTINGS)),
         )
     if not value:
         await front.tell(key, [line for line in settings_lines(session) if line.startswith(f"{key} ")])
@@ -89,7 +90,7 @@ async def change(front: Front, argument: str) -> None:
     try:
         changes: dict[str, Any] = {key: None if value == DEFAULT else check_value(key, value)}
     except ConfigError as error:
-        raise SlashError(_("Setting not usable"), error.message, _("Nothing was changed.")) from error
+        raise SlashError("Setting not usable", error.message, "Nothing was changed.") from error
     await session.chat.configure(session.conversation.system, replace(settings, **changes))
     shown = next(line for line in settings_lines(session) if line.startswith(f"{key} "))
     await front.say(_("From the next reply on: {setting}").format(setting=shown))
@@ -108,7 +109,7 @@ async def context_policy(front: Front, argument: str) -> None:
     """`/context-policy [POLICY]`."""
     context = front.session.context
     if argument and argument not in POLICIES:
-        raise SlashError(_("There is no such way"), "", _("They are: {names}.").format(names=", ".join(POLICIES)))
+        raise SlashError("There is no such way", "", Sentence("They are: {names}.", names=", ".join(POLICIES)))
     if argument:
         front.session.choose_policy(argument)  # type: ignore[arg-type]  # one of POLICIES
     await front.say(_("When a chat is full: {way}.").format(way=context.policy))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import _
+from edgechat.i18n.sentence import Sentence
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -45,17 +45,17 @@ def editor_command() -> list[str]:
             if words and shutil.which(words[0]):
                 return words
             raise EditorError(
-                _("The editor was not found"),
-                _("{variable} is {value}, which is not on the PATH.").format(variable=variable, value=wanted),
-                _("Set {variable} to an editor that is installed.").format(variable=variable),
+                "The editor was not found",
+                Sentence("{variable} is {value}, which is not on the PATH.", variable=variable, value=wanted),
+                Sentence("Set {variable} to an editor that is installed.", variable=variable),
             )
     for name in FALLBACKS:
         if shutil.which(name):
             return [name]
     raise EditorError(
-        _("There is no editor"),
-        _("Neither VISUAL nor EDITOR is set, and {names} are not installed.").format(names=", ".join(FALLBACKS)),
-        _("Set EDITOR to the editor you use."),
+        "There is no editor",
+        Sentence("Neither VISUAL nor EDITOR is set, and {names} are not installed.", names=", ".join(FALLBACKS)),
+        "Set EDITOR to the editor you use.",
     )
 
 
@@ -74,7 +74,7 @@ async def edited(app: App[Any], text: str) -> str:
             return await asyncio.to_thread(_edit, command, text)
     except SuspendNotSupported as error:
         raise EditorError(
-            _("The editor cannot be opened here"), _("This terminal cannot be handed over."), _("Write here instead.")
+            "The editor cannot be opened here", "This terminal cannot be handed over.", "Write here instead."
         ) from error
 
 
@@ -87,15 +87,19 @@ def _edit(command: list[str], text: str) -> str:
             code = subprocess.run([*command, str(path)], check=False).returncode
             if code:
                 raise EditorError(
-                    _("The editor failed"),
-                    _("{name} ended with code {code}.").format(name=command[0], code=code),
-                    _("The message is as it was."),
+                    "The editor failed",
+                    Sentence("{name} ended with code {code}.", name=command[0], code=code),
+                    "The message is as it was.",
                 )
             # An editor ends the last line; the message did not.
             return path.read_text(encoding="utf-8").removesuffix("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise EditorError(_("The editor failed"), f"{command[0]}: {reason}.", _("The message is as it was.")) from error
+        raise EditorError(
+            "The editor failed",
+            Sentence("{command}: {reason}.", command=command[0], reason=reason),
+            "The message is as it was.",
+        ) from error
 
 
 @contextmanager

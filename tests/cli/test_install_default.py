@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import pytest
 
 from edgechat.cli import install_default
+from edgechat.i18n.sentence import restored
 from edgechat.models.default import DEFAULT_NAME
 from edgechat.models.folder import open_model
 from edgechat.models.store import ModelStore
@@ -32,10 +33,10 @@ go_offline()
 from edgechat.convert.gguf import converter
 from edgechat.cli import install_default
 
-def convert(source, out_dir, *, progress):
+def convert(source, out_dir, *, on_progress):
     out_dir.mkdir(parents=True)
     for step in range(20):
-        progress(step / 20, f"step {step}")
+        on_progress(step / 20, f"step {step}")
         out_dir.joinpath("model.onnx").write_bytes(bytes(1000))
         time.sleep(0.05)
     out_dir.joinpath("genai_config.json").write_text(
@@ -124,7 +125,7 @@ class TestInProcess:
         assert install_default.main() == 3
         (line,) = self.said(capfd)
         assert line["error"]["title"] == "No model installed"
-        assert "models add" in line["error"]["hint"]
+        assert "models add" in restored(line["error"]["hint"])
 
     def test_what_nobody_foresaw_is_told_in_words(
         self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -157,7 +158,7 @@ class TestInProcess:
             file.truncate(2**43)  # sparse: larger than the disks tests run on
         monkeypatch.setattr(install_default, "embedded_gguf", lambda: source)
         assert install_default.main() == 5
-        assert "The model needs 11.0 TB" in self.said(capfd)[-1]["error"]["message"]
+        assert "The model needs 11.0 TB" in restored(self.said(capfd)[-1]["error"]["message"])
         assert visible(ModelStore()) == []
 
     def test_an_installed_model_is_taken_as_it_is(
@@ -243,8 +244,8 @@ class TestDisturbed:
         own_home.write_text("a file where the folder should be")
         code, said, _ = finish(start(quick))
         assert code == 5
-        assert str(own_home) in said[-1]["error"]["message"]
-        assert "EDGECHAT_HOME" in said[-1]["error"]["hint"]
+        assert str(own_home) in restored(said[-1]["error"]["message"])
+        assert "EDGECHAT_HOME" in restored(said[-1]["error"]["hint"])
 
 
 @pytest.fixture
@@ -265,8 +266,8 @@ def test_read_only_disk(start: Start, small_disk: Path, quick: list[str]) -> Non
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     code, said, _ = finish(start(quick, env={**os.environ, "EDGECHAT_HOME": str(small_disk / "home")}))
     assert code == 5
-    assert "Read-only file system" in said[-1]["error"]["message"]
-    assert "EDGECHAT_HOME" in said[-1]["error"]["hint"]
+    assert "Read-only file system" in restored(said[-1]["error"]["message"])
+    assert "EDGECHAT_HOME" in restored(said[-1]["error"]["hint"])
 
 
 @pytest.mark.model
@@ -283,8 +284,8 @@ class TestRealModel:
         assert code == 5
         error = said[-1]["error"]
         assert error["title"] == "Not enough space"
-        assert "123 MB" in error["message"]
-        assert "EDGECHAT_HOME" in error["hint"]
+        assert "123 MB" in restored(error["message"])
+        assert "EDGECHAT_HOME" in restored(error["hint"])
         assert visible(ModelStore(small_disk / "data" / "models")) == []
 
     def test_file_size_limit(self, start: Start) -> None:

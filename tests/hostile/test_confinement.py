@@ -97,7 +97,7 @@ def attacked(
     answers = [protocol.decode_answer(line).body for line in ended.stdout.splitlines()]
     failures = [one for one in answers if isinstance(one, protocol.Failure)]
     assert failures, ended.stderr.decode()
-    told: dict[str, str] = json.loads(failures[0].message)
+    told: dict[str, str] = json.loads(failures[0].error().message)
     told["log"] = ended.stderr.decode()
     return told
 

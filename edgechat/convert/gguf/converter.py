@@ -16,6 +16,7 @@ from edgechat.chat.sanitize import one_line as shown
 from edgechat.convert.gguf.header import GgufHeader, malformed, read_header
 from edgechat.errors import ConvertError
 from edgechat.i18n.catalog import counted
+from edgechat.i18n.sentence import Sentence
 from edgechat.runtime.extras import install_command
 from edgechat.runtime.progress import FractionCallback
 from edgechat.runtime.regular_files import open_regular
@@ -96,7 +97,7 @@ def convert_gguf(source: Path, out_dir: Path, *, on_progress: FractionCallback |
     except ImportError as error:
         raise ConvertError(
             "A library for converting is missing",
-            f"{error.name or 'onnx'} is not installed.",
+            Sentence("{name} is not installed.", name=error.name or "onnx"),
             install_command("convert"),
         ) from error
     from edgechat.convert.genai_config import write_genai_config
@@ -139,12 +140,16 @@ def _summary(source: Path, header: GgufHeader) -> GgufSummary:
         case other:
             raise ConvertError(
                 "Unsupported architecture",
-                f"{shown(source.name)} is of architecture {shown(other or 'unknown')}; llama and phi3 are supported.",
+                Sentence(
+                    "{name} is of architecture {other}; llama and phi3 are supported.",
+                    name=shown(source.name),
+                    other=shown(other or "unknown"),
+                ),
             )
     if header.integer("split.count", 1) > 1:
         raise ConvertError(
             "Unsupported GGUF file",
-            f"{source.name} is one part of several.",
+            Sentence("{name} is one part of several.", name=source.name),
             "Join the parts with llama.cpp's gguf-split first.",
         )
     weights: Counter[str] = Counter()

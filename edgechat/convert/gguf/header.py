@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from edgechat.chat.sanitize import one_line as shown
 from edgechat.errors import ConvertError
 from edgechat.i18n.catalog import counted
+from edgechat.i18n.sentence import Sentence
 from edgechat.runtime.regular_files import open_regular
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def read_header(source: Path) -> GgufHeader:
     except OSError as error:
         raise ConvertError(
             "GGUF file cannot be read",
-            f"{shown(source)}: {error.strerror or error}.",
+            Sentence("{source_name}: {strerror}.", source_name=shown(source), strerror=error.strerror or error),
             "Look whether the path is right.",
         ) from error
 
@@ -169,7 +170,10 @@ class _Scanner:
         (version,) = self._unpack("I")
         if version not in (2, 3):
             # A big-endian file has its version in the wrong byte order, 3 << 24.
-            raise ConvertError("Unsupported GGUF file", f"GGUF version {version} is not supported, only 2 and 3 are.")
+            raise ConvertError(
+                "Unsupported GGUF file",
+                Sentence("GGUF version {version} is not supported, only 2 and 3 are.", version=version),
+            )
         tensor_count, key_count = self._unpack("QQ")
         if key_count > _MOST_KEYS or tensor_count > _MOST_TENSORS:
             raise malformed(
@@ -210,8 +214,12 @@ class _Scanner:
         if type_name not in BLOCKS:
             raise ConvertError(
                 "Unsupported quantisation",
-                f"Tensor {shown(name)} is stored as {type_name}, which has no exact ONNX form here.",
-                f"Use a file in one of these: {', '.join(BLOCKS)}.",
+                Sentence(
+                    "Tensor {name} is stored as {type_name}, which has no exact ONNX form here.",
+                    name=shown(name),
+                    type_name=type_name,
+                ),
+                Sentence("Use a file in one of these: {blocks}.", blocks=", ".join(BLOCKS)),
             )
         values, size = BLOCKS[type_name]
         if not all(shape) or shape[-1] % values:

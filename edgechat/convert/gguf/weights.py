@@ -19,6 +19,7 @@ from edgechat.convert.decoder_graph import DecoderConfig, DecoderType, LayerWeig
 from edgechat.convert.gguf.header import GgufHeader, TensorInfo, malformed
 from edgechat.convert.gguf.quant_blocks import F32, BlockWeight, Weight, from_gguf
 from edgechat.errors import ConvertError
+from edgechat.i18n.sentence import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +58,11 @@ class GgufDecoder:
         if unknown:
             raise ConvertError(
                 "Unsupported model",
-                f"The file holds tensor {shown(unknown[0])}, which a plain {architecture} decoder does not have.",
+                Sentence(
+                    "The file holds tensor {unknown}, which a plain {architecture} decoder does not have.",
+                    unknown=shown(unknown[0]),
+                    architecture=architecture,
+                ),
             )
 
     def embedding(self) -> Weight:
@@ -129,7 +134,14 @@ class GgufDecoder:
         # The rows of llama-type files are permuted over whole heads, so only whole heads can be rotated; and
         # GroupQueryAttention only accepts tables of 8, 16, 24, ... columns.
         if dimensions > head_size or dimensions % 16 or (architecture == "llama" and dimensions != head_size):
-            raise ConvertError("Unsupported model", f"It rotates {dimensions} of {head_size} values of a head.")
+            raise ConvertError(
+                "Unsupported model",
+                Sentence(
+                    "It rotates {dimensions} of {head_size} values of a head.",
+                    dimensions=dimensions,
+                    head_size=head_size,
+                ),
+            )
         if context * dimensions > 2 * _MAX_ROTARY_VALUES:
             raise malformed(f"Rotating {dimensions} values of a head at {context:,} positions makes no sense.")
         base = header.number(f"{stem}.freq_base", 10000.0)
@@ -143,7 +155,9 @@ class GgufDecoder:
         if scaling == "linear" or (scaling == "none" and scale not in (0.0, 1.0)):
             factors = (np.ones(dimensions // 2, np.float32) if factors is None else factors) * np.float32(scale)
         elif scaling not in ("none", "longrope"):
-            raise ConvertError("Unsupported model", f"Its rotary scaling is of type {shown(scaling)}.")
+            raise ConvertError(
+                "Unsupported model", Sentence("Its rotary scaling is of type {scaling}.", scaling=shown(scaling))
+            )
         if longs is None:
             return Rope(dimensions, base, factors)
         original = min(self._positive(f"{stem}.scaling.original_context_length"), context)

@@ -36,6 +36,7 @@ from edgechat.engine.protocol import (
 )
 from edgechat.engine.worker import protocol
 from edgechat.errors import EdgechatError, EngineError, ModelError, StorageError
+from edgechat.i18n.sentence import Sentence
 from edgechat.runtime import logs, paths
 from edgechat.runtime.extras import install_command
 
@@ -423,15 +424,23 @@ def require_transformers(name: str) -> None:
     if getattr(sys, "frozen", False):
         raise ModelError(
             "This edgechat cannot run the model",
-            f"{what}; the packaged edgechat runs ONNX GenAI models.",
+            Sentence("{what}; the packaged edgechat runs ONNX GenAI models.", what=what),
             "On a computer with Python, `edgechat package` turns it into one.",
         )
     missing = [module for module in ("torch", "transformers") if find_spec(module) is None]
     if missing:
         raise ModelError(
             "Model needs the extra transformers",
-            f"{what}, and {' and '.join(missing)} {'are' if missing[1:] else 'is'} not installed.",
-            f"{install_command('transformers')}, or turn it into an ONNX model with `edgechat package`.",
+            Sentence(
+                "{what}, and {missing} {value} not installed.",
+                what=what,
+                missing=" and ".join(missing),
+                value="are" if missing[1:] else "is",
+            ),
+            Sentence(
+                "{install_command}, or turn it into an ONNX model with `edgechat package`.",
+                install_command=install_command("transformers"),
+            ),
         )
 
 
@@ -486,13 +495,13 @@ def _timeout_error(seconds: float, *, loading: bool) -> EdgechatError:
     if loading:
         return ModelError(
             "The model does not finish loading",
-            f"After {long} it was still not loaded, so it was ended.",
+            Sentence("After {long} it was still not loaded, so it was ended.", long=long),
             "A model from somebody else may be made to load for ever: use another one. "
             "On a very slow device, close other programs and try again.",
         )
     return EngineError(
         "The model does not go on",
-        f"Nothing came of it for {long}, so it was ended.",
+        Sentence("Nothing came of it for {long}, so it was ended.", long=long),
         "Send the message again to start a new one; if it stays, use another model.",
     )
 
@@ -516,9 +525,13 @@ def _exit_error(code: int, *, loading: bool) -> EdgechatError:
             if loading:
                 return ModelError(
                     "The model process crashed",
-                    f"It was ended by signal {name} while the model was loaded.",
-                    "Copy the model again from its source, or use another one. Its last words are in "
-                    f"{paths.log_path('worker')}.",
+                    Sentence("It was ended by signal {name} while the model was loaded.", name=name),
+                    Sentence(
+                        "Copy the model again from its source, or use another one. Its last words are in {log_path}.",
+                        log_path=paths.log_path("worker"),
+                    ),
                 )
-            return EngineError("The model process crashed", f"It was ended by signal {name}.", _log_hint())
-    return EngineError("The model process ended", f"Its exit code was {code}.", _log_hint())
+            return EngineError(
+                "The model process crashed", Sentence("It was ended by signal {name}.", name=name), _log_hint()
+            )
+    return EngineError("The model process ended", Sentence("Its exit code was {code}.", code=code), _log_hint())

@@ -12,6 +12,7 @@ from edgechat.chat.conversation import Message
 from edgechat.engine.fingerprint import Fingerprint
 from edgechat.engine.protocol import Finished, Kind, ModelInfo, Progress, Prompt, Request, TextDelta
 from edgechat.errors import EdgechatError, EngineError, ModelError, RequestError, StorageError
+from edgechat.i18n.sentence import Plain, plain, restored
 
 LINE_LIMIT = 64 * 1024 * 1024
 """Maximum bytes per line: even a conversation far beyond any context gets a proper answer."""
@@ -99,21 +100,21 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
     """An EdgechatError serialised for the other process."""
 
     kind: str
-    title: str
-    message: str
-    hint: str
+    title: Plain
+    message: Plain
+    hint: Plain
 
     @classmethod
     def of(cls, error: EdgechatError) -> Failure:
         """Serialise an error."""
-        return cls(type(error).__name__, error.title, error.message, error.hint)
+        return cls(type(error).__name__, plain(error.title), plain(error.message), plain(error.hint))
 
     def error(self) -> EdgechatError:
         """Restore the error as the closest type known here."""
         kinds: dict[str, type[EdgechatError]] = {
             kind.__name__: kind for kind in (ModelError, EngineError, RequestError, StorageError)
         }
-        return kinds.get(self.kind, EngineError)(self.title, self.message, self.hint)
+        return kinds.get(self.kind, EngineError)(*map(restored, (self.title, self.message, self.hint)))
 
 
 Command = Load | Generate | Count | ShowPrompt | Prefill | TakeFingerprint | Stop

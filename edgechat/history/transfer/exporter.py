@@ -16,6 +16,7 @@ from edgechat.chat.prompt_format import phi3_text
 from edgechat.chat.sanitize import fenced, printable
 from edgechat.history.transfer.records import read_chat
 from edgechat.history.transfer.schema import FORMAT, VERSION, CarriedChat, active_branch
+from edgechat.i18n.catalog import translate_stored_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -86,7 +87,7 @@ def _page(chat: CarriedChat) -> Iterator[str]:
                 thumb = {1: "good", -1: "bad", 0: "note"}[turn.reply.rating]
                 yield f"> Feedback: {thumb}{'. ' + _line(turn.reply.note) if turn.reply.note else ''}\n"
             if turn.reply.error:
-                yield f"{_line(turn.reply.error)}\n"
+                yield f"{_line(translate_stored_error(turn.reply.error))}\n"
 
 
 def _line(text: str) -> str:

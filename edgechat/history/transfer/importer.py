@@ -33,6 +33,7 @@ from edgechat.history.transfer.llm import read_llm
 from edgechat.history.transfer.openwebui import read_openwebui
 from edgechat.history.transfer.records import add_below, created_at, read_with
 from edgechat.history.transfer.schema import FORMAT, VERSION, CarriedChat, CarriedSettings, fault
+from edgechat.i18n.sentence import Sentence
 from edgechat.runtime.progress import StepCallback
 from edgechat.settings.loader import in_bounds
 
@@ -201,7 +202,9 @@ def _json(file: Readable, notes: Counter[str]) -> Iterator[tuple[CarriedChat, bo
             size += len(key) + len(raw) + 100
             if size > LARGEST_ITEM:
                 raise TransferError(
-                    "Not a file of chats", f"One chat is larger than {LARGEST_ITEM >> 20} MB.", "Take that chat out."
+                    "Not a file of chats",
+                    Sentence("One chat is larger than {value} MB.", value=LARGEST_ITEM >> 20),
+                    "Take that chat out.",
                 )
     if items.listed:
         return
@@ -229,7 +232,11 @@ def _check_form(members: dict[str, bytes]) -> None:
     if form.version > VERSION:
         raise TransferError(
             "File is from a newer edgechat",
-            f"It has version {form.version}, and this edgechat knows versions up to {VERSION}.",
+            Sentence(
+                "It has version {version}, and this edgechat knows versions up to {version2}.",
+                version=form.version,
+                version2=VERSION,
+            ),
             "Import it with the newer edgechat.",
         )
 
@@ -237,7 +244,11 @@ def _check_form(members: dict[str, bytes]) -> None:
 def _own(raw: bytes) -> tuple[CarriedChat, bool]:
     chat = decode(raw, CarriedChat)
     if wrong := fault(chat):
-        raise TransferError("Chat is damaged", f"{wrong[0].upper()}{wrong[1:]}.", "Export it again.")
+        raise TransferError(
+            "Chat is damaged",
+            Sentence("{wrong}{wrong2}.", wrong=wrong[0].upper(), wrong2=wrong[1:]),
+            "Export it again.",
+        )
     return chat, True
 
 
@@ -264,7 +275,7 @@ def _unknown(found: dict[str, bytes] | dict[str, msgspec.Raw]) -> TransferError:
     names = ", ".join(list(found)[:6]) or "nothing"
     return TransferError(
         "Unknown kind of file",
-        f"It is JSON, but no chats that edgechat knows: it has {names[:200]}.",
+        Sentence("It is JSON, but no chats that edgechat knows: it has {names}.", names=names[:200]),
         "edgechat imports its own JSON, the exports of ChatGPT and Open WebUI, and the logs.db of llm.",
     )
 
@@ -285,7 +296,7 @@ def _zipped(path: Path) -> Iterator[tuple[IO[bytes], int]]:
         if sum(entry.file_size for entry in entries) > _LARGEST_RATIO * length:
             raise TransferError(
                 "Archive is not believable",
-                f"It would unpack to more than {_LARGEST_RATIO} times its size.",
+                Sentence("It would unpack to more than {largest_ratio} times its size.", largest_ratio=_LARGEST_RATIO),
                 "Unpack it by hand, if it is from a source that can be trusted.",
             )
         for entry in sorted(entries, key=lambda entry: entry.filename):
@@ -357,7 +368,9 @@ def _stage(waiting: IO[bytes], packed: bytes) -> None:
         waiting.write(packed)
     except OSError as error:
         raise StorageError(
-            "Disk is full", f"{tempfile.gettempdir()}: {error.strerror or error}.", "Free some space, then try again."
+            "Disk is full",
+            Sentence("{gettempdir}: {strerror}.", gettempdir=tempfile.gettempdir(), strerror=error.strerror or error),
+            "Free some space, then try again.",
         ) from error
 
 
@@ -366,7 +379,9 @@ def _in_chat(number: int) -> Iterator[None]:
     try:
         yield
     except TransferError as error:
-        raise TransferError(error.title, f"Chat {number}: {error.message}", error.hint) from error
+        raise TransferError(
+            error.title, Sentence("Chat {number}: {message}", number=number, message=error.message), error.hint
+        ) from error
 
 
 @contextmanager
@@ -375,7 +390,13 @@ def _translate_errors(name: str) -> Iterator[None]:
         yield
     except TransferError as error:
         raise TransferError(
-            error.title, f"{name}: {error.message}", f"{error.hint} Nothing was imported.".lstrip()
+            error.title,
+            Sentence("{name}: {message}", name=name, message=error.message),
+            f"{error.hint} Nothing was imported.".lstrip(),
         ) from error
     except OSError as error:
-        raise TransferError("File cannot be read", f"{name}: {error.strerror or error}.", "Check it.") from error
+        raise TransferError(
+            "File cannot be read",
+            Sentence("{name}: {strerror}.", name=name, strerror=error.strerror or error),
+            "Check it.",
+        ) from error

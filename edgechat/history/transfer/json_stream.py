@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from edgechat.errors import TransferError
+from edgechat.i18n.sentence import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -181,5 +182,7 @@ class Items:
 
     def _error(self, what: str) -> TransferError:
         return TransferError(
-            "Not a file of chats", f"At byte {self._passed + self._at}: {what}.", "Is it whole? Export it again."
+            "Not a file of chats",
+            Sentence("At byte {value}: {what}.", value=self._passed + self._at, what=what),
+            "Is it whole? Export it again.",
         )

@@ -22,6 +22,7 @@ from edgechat.history.transfer.common import count_of, placeholder, text_of, tex
 from edgechat.history.transfer.json_stream import LARGEST_ITEM
 from edgechat.history.transfer.llm_threads import NEEDED, read_threads
 from edgechat.history.transfer.schema import CarriedChat, CarriedReply, CarriedTurn
+from edgechat.i18n.sentence import Sentence
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -88,7 +89,10 @@ def _chats(db: sqlite3.Connection, notes: Counter[str]) -> Iterator[CarriedChat]
         ours = application == APPLICATION_ID
         raise TransferError(
             "Not a log of llm",
-            f"It is a {'history of edgechat' if ours else 'database of another program'}, without the tables of llm.",
+            Sentence(
+                "It is a {value}, without the tables of llm.",
+                value="history of edgechat" if ours else "database of another program",
+            ),
             "Its chats are carried with: edgechat chats export" if ours else "`llm logs path` tells where the log is.",
         )
     if responses:
@@ -123,7 +127,9 @@ def _bounded(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         size += sum(len(value) for value in row.values() if isinstance(value, str | bytes)) + 100
         if size > LARGEST_ITEM:
             raise TransferError(
-                "Chat is too large", f"One chat is larger than {LARGEST_ITEM >> 20} MB.", "Take it out."
+                "Chat is too large",
+                Sentence("One chat is larger than {value} MB.", value=LARGEST_ITEM >> 20),
+                "Take it out.",
             )
         yield row
 
@@ -195,7 +201,11 @@ def _beside(db: sqlite3.Connection, tables: dict[str, set[str]], notes: Counter[
         nonlocal size
         size += sum(map(len, texts)) + 100
         if size > LARGEST_ITEM:
-            raise TransferError("Log is too large", f"Its fragments exceed {LARGEST_ITEM >> 20} MB.", "Take some out.")
+            raise TransferError(
+                "Log is too large",
+                Sentence("Its fragments exceed {value} MB.", value=LARGEST_ITEM >> 20),
+                "Take some out.",
+            )
         into[str(response)] += texts
 
     for kind, into in (("prompt", found.prompt), ("system", found.system)):

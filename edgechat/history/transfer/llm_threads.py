@@ -15,6 +15,7 @@ from edgechat.history.transfer.common import count_of, placeholder, text_of, tex
 from edgechat.history.transfer.json_stream import LARGEST_ITEM
 from edgechat.history.transfer.message_tree import Node, build_tree
 from edgechat.history.transfer.schema import CarriedChat, CarriedReply
+from edgechat.i18n.sentence import Sentence
 
 if TYPE_CHECKING:
     import sqlite3
@@ -133,7 +134,9 @@ class _Thread:
             self._size += len(words[-1]) + 100 if words else 100
             if self._size > LARGEST_ITEM:
                 raise TransferError(
-                    "Chat is too large", f"One chat is larger than {LARGEST_ITEM >> 20} MB.", "Take it out."
+                    "Chat is too large",
+                    Sentence("One chat is larger than {value} MB.", value=LARGEST_ITEM >> 20),
+                    "Take it out.",
                 )
         return "\n\n".join(part for part in words if part)
 
@@ -157,4 +160,6 @@ def _payload(payload: Any) -> _Payload:
     try:
         return msgspec.json.decode(payload, type=_Payload)
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
-        raise TransferError("Log is damaged", f"A part of a message: {error}.", "Copy it again.") from error
+        raise TransferError(
+            "Log is damaged", Sentence("A part of a message: {error}.", error=error), "Copy it again."
+        ) from error

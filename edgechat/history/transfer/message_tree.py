@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from edgechat.errors import TransferError
 from edgechat.history.transfer.schema import CarriedReply, CarriedTurn
+from edgechat.i18n.sentence import Sentence
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -132,7 +133,7 @@ def build_tree(nodes: dict[str, Node], current: str | None, notes: Counter[str])
     if consumed < len(nodes):
         raise TransferError(
             "Chat is damaged",
-            f"{len(nodes) - consumed} of its messages follow each other in a circle.",
+            Sentence("{value} of its messages follow each other in a circle.", value=len(nodes) - consumed),
             "Take that chat out of the file, then try again.",
         )
     if leaf is None and turns:
@@ -210,7 +211,9 @@ def _answers(
             run = _Run(name, node.reply, run, run.length + 1 if run else 1)
             if run.length > LONGEST_ANSWER:
                 raise TransferError(
-                    "Chat is damaged", f"One answer has more than {LONGEST_ANSWER} messages.", "Take that chat out."
+                    "Chat is damaged",
+                    Sentence("One answer has more than {longest_answer} messages.", longest_answer=LONGEST_ANSWER),
+                    "Take that chat out.",
                 )
         elif node.kind == "system" and node.text:
             if question is None and run is None:

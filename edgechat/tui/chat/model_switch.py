@@ -87,7 +87,7 @@ class ModelSwitch:
         failure: EdgechatError | None = None
         try:
             if sending:
-                raise EngineError(_("A reply is being written"), "", _("Stop it with Esc, or wait."))
+                raise EngineError("A reply is being written", "", "Stop it with Esc, or wait.")
             self._session.models.check(uri)
             await asyncio.to_thread(_require, uri)
             self._loader.report(Progress("load", 0, 0))

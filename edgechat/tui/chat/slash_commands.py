@@ -106,7 +106,7 @@ class ScreenFront:
     async def follow(self, stream: AsyncGenerator[SessionEvent, None]) -> None:
         """Have the screen show a reply; nobody waits here for its end."""
         if self._replies.sending:
-            raise EngineError(_("A reply is being written"), "", _("Stop it with Esc, or wait."))
+            raise EngineError("A reply is being written", "", "Stop it with Esc, or wait.")
         self._composer.pending.send_command(self._line)
         self._replies.start(stream)
 

@@ -14,7 +14,7 @@ from textual.widgets import Static
 from edgechat import doctor
 from edgechat.chat.sanitize import printable
 from edgechat.doctor.preflight import Finding
-from edgechat.i18n.catalog import N_, _
+from edgechat.i18n.catalog import N_, _, translate_error
 from edgechat.settings.loader import Settings
 from edgechat.tui import glyphs
 from edgechat.tui.clipboard import copy
@@ -65,7 +65,9 @@ class DoctorScreen(Card[None]):
 def drawn(finding: Finding) -> Content:
     """A finding as it is shown."""
     sign, style = _SIGNS[finding.state]
-    line = Content.assemble((sign, style), " ", (f"{_(finding.title)}: ", "bold"), printable(finding.detail))
+    line = Content.assemble(
+        (sign, style), " ", (f"{_(finding.title)}: ", "bold"), printable(translate_error(finding.detail))
+    )
     if finding.hint and finding.state != "ok":
-        line = Content.assemble(line, "\n  ", (printable(finding.hint), MUTED))
+        line = Content.assemble(line, "\n  ", (printable(translate_error(finding.hint)), MUTED))
     return line

@@ -22,7 +22,7 @@ from textual.worker import Worker
 from edgechat.chat.sanitize import printable
 from edgechat.doctor.preflight import preflight
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import N_, _
+from edgechat.i18n.catalog import N_, _, translate_error
 from edgechat.models import speed_history
 from edgechat.models.card import card_lines
 from edgechat.models.default import adjacent_model, default_name
@@ -160,7 +160,11 @@ class ModelsScreen(Card[str]):
             self._tell(error)
 
     def _tell(self, error: EdgechatError) -> None:
-        parts = [(error.title, "bold $text-error"), (error.message, ""), (error.hint, MUTED)]
+        parts = [
+            (translate_error(error.title), "bold $text-error"),
+            (translate_error(error.message), ""),
+            (translate_error(error.hint), MUTED),
+        ]
         self._draw(Content("\n").join(Content.styled(printable(text), style) for text, style in parts if text))
 
     def _draw(self, content: Content) -> None:

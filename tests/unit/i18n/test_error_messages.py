@@ -14,7 +14,7 @@ from edgechat.engine.scripted import ScriptedEngine
 from edgechat.errors import EdgechatError, EngineError, ModelError
 from edgechat.history.store import HistoryStore
 from edgechat.i18n import catalog
-from edgechat.i18n.catalog import _
+from edgechat.i18n.sentence import Sentence
 from edgechat.session.session import Session
 from edgechat.tui.widgets.notices import mark_of
 
@@ -26,7 +26,7 @@ def english() -> Iterator[None]:
 
 
 class FailingEngine(ScriptedEngine):
-    """Fails with an error in English, or with one that is put into words where it is raised."""
+    """Fails with an error of plain texts, or with one that has parameters."""
 
     spoken = False
 
@@ -39,8 +39,8 @@ class FailingEngine(ScriptedEngine):
 
     def _fail(self) -> None:
         if self.spoken:
-            words = _("There is no language {name}. There are: {names}.").format(name="xx", names="en")
-            raise ModelError(_("The model does not fit into memory"), words)
+            words = Sentence("There is no language {name}. There are: {names}.", name="xx", names="en")
+            raise ModelError("The model does not fit into memory", words)
         raise EngineError("The model process crashed", "It was ended by signal SIGSEGV.")
 
 
