@@ -64,8 +64,8 @@ class Session:
         Args:
             engine: Writes the replies; the session ends it in `aclose`.
             store: Has the chats; the session closes it in `aclose`.
-            conversation: A chat to go on with; None begins one at the first message.
-            system: System message of chats begun here; a chat gone on with keeps its own.
+            conversation: The chat to open; None begins one at the first message.
+            system: System message of new chats; `conversation` keeps its own.
             sampling: How replies are sampled.
             max_tokens: Upper bound of a reply; None is up to the end of the context.
             context_policy: What happens when a chat no longer fits into the context.
@@ -88,19 +88,6 @@ class Session:
         self._turns = TurnPreparer(self._model, self.chat, self.context, self.prompts, self._warmer)
         self.replies = ReplyRunner(self._model, store, self.chat, self.context, self.prompts, self._activity)
         self.models = ModelSwitcher(self._model, self._activity, self._locks, self._warmer, engine_of)
-        # What the chat screen still calls here, until it uses the parts.
-        self.chats, self.rename = self.library.chats, self.library.rename
-        self.pin, self.archive, self.housekeep = self.library.pin, self.library.archive, self.library.housekeep
-        self.delete_chat, self.delete_turn = self.library.delete_chat, self.library.delete_turn
-        self.undelete = self.library.undelete
-        self.keep_draft, self.sent_before = self.library.save_draft, self.library.sent_messages
-        self.step, self.draft, self.rate, self.pin_turn = (
-            self.chat.step,
-            self.chat.draft,
-            self.chat.rate,
-            self.chat.pin_turn,
-        )
-        self.count, self.prompt_parts = self.prompts.count, self.prompts.parts
 
     @property
     def info(self) -> ModelInfo | None:
@@ -129,7 +116,7 @@ class Session:
 
     @property
     def locked(self) -> frozenset[str]:
-        """Settings that the device's owner decides, whatever a chat was begun with."""
+        """Settings that the device's owner decides, whatever a chat was started with."""
         return self._locks.keys
 
     @locked.setter
@@ -225,15 +212,3 @@ class Session:
         await self._activity.wait_until_idle(CLOSE_SECONDS)
         await self.replies.wait_until_closed()
         await asyncio.to_thread(self._store.close)
-
-    # What the chat screen still calls here, until it uses the parts.
-
-    @property
-    def conversation_id(self) -> int:
-        """The open chat; 0 until its first message."""
-        return self.chat.id
-
-    @property
-    def model_uri(self) -> str | None:
-        """The model in use, as it was asked for; None is the default one."""
-        return self.models.uri

@@ -103,7 +103,7 @@ class TurnPreparer:
 
 
 def _replaced_notice(replaced: int) -> tuple[str, ...]:
-    """What the user is told of characters that cannot be stored; nothing for none."""
+    """The notice about characters that cannot be stored; empty if there were none."""
     if not replaced:
         return ()
     words = ngettext(

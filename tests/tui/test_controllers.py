@@ -53,19 +53,19 @@ def composer(monkeypatch: pytest.MonkeyPatch) -> Composer:
 
 
 async def test_a_draft_is_saved_once_it_was_restored(session: Session, host: FakeHost, composer: Composer) -> None:
-    await session.keep_draft(0, Draft("from the last time"))
+    await session.library.save_draft(0, Draft("from the last time"))
     drafts = DraftController(session, host, composer)
     composer.insert("now")
     drafts.changed()
     drafts.changed()
     assert len(host.timers) == 1, "one timer for all keys of its time"
     await host.run_all()
-    assert (await session.draft()).text == "from the last time", "nothing is written over before it was restored"
+    assert (await session.chat.draft()).text == "from the last time", "nothing is written over before it was restored"
     await drafts.restore()
     assert composer.text == "from the last time\nnow"
     drafts.changed()
     await host.run_all()
-    assert (await session.draft()).text == drafts.saved.text == "from the last time\nnow"
+    assert (await session.chat.draft()).text == drafts.saved.text == "from the last time\nnow"
 
 
 async def test_a_draft_that_cannot_be_saved_is_left_for_the_end(
@@ -77,7 +77,7 @@ async def test_a_draft_that_cannot_be_saved_is_left_for_the_end(
     async def fail(_chat: int, _draft: Draft) -> None:
         raise StorageError("The disk is full")
 
-    monkeypatch.setattr(session, "keep_draft", fail)
+    monkeypatch.setattr(session.library, "save_draft", fail)
     composer.insert("precious")
     drafts.changed()
     await drafts.close()

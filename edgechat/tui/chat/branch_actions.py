@@ -102,21 +102,21 @@ class BranchActions:
 
     async def step(self, by: int) -> None:
         """Show the next or the previous version of the chat."""
-        await self._changes.apply(self._session.step(by), _("There is no other version in that direction."))
+        await self._changes.apply(self._session.chat.step(by), _("There is no other version in that direction."))
 
     async def delete_turn(self) -> None:
         """Delete the last message and its replies."""
-        if await self._changes.apply(self._session.delete_turn(), _("There is no message to delete.")):
+        if await self._changes.apply(self._session.library.delete_turn(), _("There is no message to delete.")):
             self._changes.notify(_("The last message is deleted. F9 has it back."))
 
     async def delete_chat(self) -> None:
         """Delete the chat and start another."""
-        if await self._changes.apply(self._session.delete_chat(), _("There is no chat to delete.")):
+        if await self._changes.apply(self._session.library.delete_chat(), _("There is no chat to delete.")):
             self._changes.notify(_("The chat is deleted. F9 has it back, for 30 days."))
 
     async def undelete(self) -> None:
         """Undo the last delete."""
-        await self._changes.apply(self._session.undelete(), _("Nothing was deleted here."))
+        await self._changes.apply(self._session.library.undelete(), _("Nothing was deleted here."))
 
     def rename(self) -> None:
         """Ask for another title."""
@@ -129,7 +129,7 @@ class BranchActions:
 
         async def rename(wanted: str | None) -> None:
             if wanted and wanted != title:
-                await self._changes.attempt(self._session.rename(wanted))
+                await self._changes.attempt(self._session.library.rename(wanted))
                 self._host.chats_changed()
 
         self._host.app.push_screen(AskCard(_("Title of this chat"), title), rename)

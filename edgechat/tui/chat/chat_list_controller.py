@@ -164,9 +164,9 @@ class ChatListController:
         chat = choice.conversation if isinstance(choice, SearchHit) else choice.id
         match action:
             case "pin":
-                await self._changes.attempt(self._session.pin(chat, not choice.pinned))
+                await self._changes.attempt(self._session.library.pin(chat, not choice.pinned))
             case "archive":
-                await self._changes.attempt(self._session.archive(chat, not choice.archived))
+                await self._changes.attempt(self._session.library.archive(chat, not choice.archived))
                 words = _("The chat is out of the archive.") if choice.archived else _("The chat is archived.")
                 self._changes.notify(words)
             case "delete":
@@ -178,8 +178,8 @@ class ChatListController:
     async def _delete(self, chat: int) -> None:
         if not self._changes.idle():
             return
-        current = chat == self._session.conversation_id
-        if await self._changes.attempt(self._session.delete_chat(chat)):
+        current = chat == self._session.chat.id
+        if await self._changes.attempt(self._session.library.delete_chat(chat)):
             self._changes.notify(_("The chat is deleted. F9 has it back, for 30 days."))
             if current:
                 await self._host.redraw()
@@ -190,7 +190,7 @@ class ChatListController:
 
         async def rename(wanted: str | None) -> None:
             if wanted:
-                await self._changes.attempt(self._session.rename(wanted, chat))
+                await self._changes.attempt(self._session.library.rename(wanted, chat))
                 self._host.chats_changed()
 
         self._host.app.push_screen(AskCard(_("Title of this chat"), choice.title), rename)

@@ -94,7 +94,7 @@ class ContextNotices:
 
     async def _fetch(self, draft: str, turn_id: int | None, title: str) -> None:
         try:
-            self._host.post_message(PromptCame(await self._session.prompt_parts(draft, turn_id), title))
+            self._host.post_message(PromptCame(await self._session.prompts.parts(draft, turn_id), title))
         except EdgechatError as error:
             self._host.post_message(PromptFailed(error))
 

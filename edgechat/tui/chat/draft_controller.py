@@ -69,7 +69,7 @@ class DraftController:
             if draft == self.saved or not self._restored:
                 return
             try:
-                await self._session.keep_draft(self._chat, draft)
+                await self._session.library.save_draft(self._chat, draft)
             except EdgechatError:
                 return  # what is wrong with the disk is said when the message is sent; it stands here until then
             self.saved = draft
@@ -88,7 +88,7 @@ class DraftController:
 
     async def _delete(self, chat: int) -> None:
         try:
-            await self._session.keep_draft(chat, Draft())
+            await self._session.library.save_draft(chat, Draft())
         except EdgechatError:
             return
 
@@ -100,7 +100,7 @@ class DraftController:
         await self.save()
         self._chat = chat
         try:
-            self.saved = self._latest = await self._session.draft()
+            self.saved = self._latest = await self._session.chat.draft()
         except EdgechatError:
             self.saved = self._latest = Draft()
         self._composer.show_draft(self.saved)
@@ -108,7 +108,7 @@ class DraftController:
     async def restore(self) -> None:
         """Bring back what was left unsent the last time, and the messages sent before."""
         try:
-            draft, sent = await self._session.draft(), await self._session.sent_before()
+            draft, sent = await self._session.chat.draft(), await self._session.library.sent_messages()
         except EdgechatError:
             draft, sent = Draft(), []  # a chat works without
         self._composer.sent.prepend(sent)

@@ -70,7 +70,7 @@ class DraftLength:
 
     async def _count(self, text: str) -> None:
         try:
-            tokens = await self._session.count(text)
+            tokens = await self._session.prompts.count(text)
         except EdgechatError:
             tokens = None  # the error is shown to whoever sends the message
         self._host.post_message(TokensCounted(text, tokens))

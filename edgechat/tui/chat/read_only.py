@@ -93,7 +93,7 @@ class ReadOnlyGuard:
     async def _introduce_model(self) -> None:
         facts = await asyncio.to_thread(find, self._session.models.uri)
         try:
-            first = not await self._session.chats(limit=1)
+            first = not await self._session.library.chats(limit=1)
         except EdgechatError:
             first = False
         for welcome in self._view.query(Welcome):
@@ -101,11 +101,11 @@ class ReadOnlyGuard:
 
     async def _check_chat(self) -> None:
         info, before = self._session.info, self._session.conversation.model
-        chat = self._session.conversation_id
+        chat = self._session.chat.id
         await self._allow()
         if info is None or not before or before == info.name or chat in self._released or self._replies.sending:
             return
-        if not await asyncio.to_thread(installed, before) and chat == self._session.conversation_id:
+        if not await asyncio.to_thread(installed, before) and chat == self._session.chat.id:
             self.model = before
             self._composer.accepting = False
             await self._footer.mount(ForReading(before, info.name), before=0)
@@ -118,7 +118,7 @@ class ReadOnlyGuard:
 
     async def release(self) -> None:
         """Let the chat go on with the model that is loaded."""
-        self._released.add(self._session.conversation_id)
+        self._released.add(self._session.chat.id)
         await self._allow()
         self._composer.edge.hint("")
         self._composer.focus()

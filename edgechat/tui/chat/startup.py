@@ -72,7 +72,7 @@ class Startup:
         self._pauses = Pauses()
         self._pauses.settle()
         try:
-            await self._session.housekeep()
+            await self._session.library.housekeep()
         except EdgechatError as error:  # the chat goes on without a backup, and says so
             words = format_error(error.title, error.message, error.hint)
             self._host.notify(printable(words), severity="warning", markup=False)

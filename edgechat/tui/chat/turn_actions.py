@@ -120,7 +120,7 @@ class TurnActions:
     async def _step(self, by: int, turn: Turn) -> None:
         place = self._place(turn)
         otherwise = _("There is no other version in that direction.")
-        if await self._changes.apply(self._session.step(by, turn.id), otherwise):
+        if await self._changes.apply(self._session.chat.step(by, turn.id), otherwise):
             await self._read_on(place)
 
     async def _cycle(self, turn: Turn) -> None:
@@ -138,13 +138,13 @@ class TurnActions:
         return moved
 
     async def _step_at(self, by: int, place: int) -> bool:
-        return await self._session.step(by, self._session.conversation.turns[place].id)
+        return await self._session.chat.step(by, self._session.conversation.turns[place].id)
 
     async def _delete(self, turn: Turn) -> None:
         turns = self._session.conversation.turns
         place = self._place(turn)
         count = len(turns) - place
-        if await self._changes.apply(self._session.delete_turn(turn.id), _("There is no message to delete.")):
+        if await self._changes.apply(self._session.library.delete_turn(turn.id), _("There is no message to delete.")):
             words = ngettext(
                 "{n} message is deleted. F9 has it back.", "{n} messages are deleted. F9 has them back.", count
             )
@@ -161,7 +161,7 @@ class TurnActions:
             self._changes.notify(_("There is no reply here."))
             return
         wanted: Literal[-1, 0, 1] = 0 if reply.rating == rating else rating
-        await self._changes.attempt(self._session.rate(reply.id, wanted))
+        await self._changes.attempt(self._session.chat.rate(reply.id, wanted))
         await self._refresh()
 
     def _note(self, turn: Turn) -> None:
@@ -174,13 +174,13 @@ class TurnActions:
 
         async def save(words: str | None) -> None:
             if words is not None:
-                await self._changes.attempt(self._session.rate(reply.id, reply.rating, words))
+                await self._changes.attempt(self._session.chat.rate(reply.id, reply.rating, words))
                 await self._refresh()
 
         self._host.app.push_screen(AskCard(_("A note about this reply"), reply.note), save)
 
     async def _pin(self, turn: Turn) -> None:
-        await self._changes.attempt(self._session.pin_turn(turn.id, not turn.pinned))
+        await self._changes.attempt(self._session.chat.pin_turn(turn.id, not turn.pinned))
         await self._refresh()
 
     # Afterwards
