@@ -273,7 +273,7 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> Finding:
 def _extra(model: ModelFolder) -> Finding | None:
     if model.kind != "transformers":
         return None
-    from edgechat.engine.worker.client import require_transformers
+    from edgechat.engine.worker.launch import require_transformers
 
     try:
         require_transformers(model.name)

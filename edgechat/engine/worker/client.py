@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import os
-import signal
-import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -34,17 +31,14 @@ from edgechat.engine.protocol import (
     Timings,
     Usage,
 )
-from edgechat.engine.worker import protocol
-from edgechat.errors import EdgechatError, EngineError, ModelError, StorageError
-from edgechat.i18n.sentence import Sentence
+from edgechat.engine.worker import failures, launch, protocol
+from edgechat.errors import EdgechatError, EngineError
 from edgechat.runtime import logs, paths
-from edgechat.runtime.extras import install_command
 
 _Answer = TypeVar("_Answer", bound=protocol.Answer)
 ModelLocator = Callable[[ProgressCallback], Awaitable["ModelSource"]]
 """Finds the model when it is first needed, installing it if necessary."""
 
-LOG_LIMIT = 1024 * 1024
 GRACE_SECONDS = 1.5
 """Seconds a stopped operation has to end before the worker is killed: a user waits at most three seconds."""
 
@@ -156,10 +150,10 @@ class EngineClient:
         if not isinstance(source, ModelSource):
             source = await source(self._report_progress)
         if source.kind == "transformers":
-            require_transformers(source.name)
+            launch.require_transformers(source.name)
         self._report_progress(Progress("load", 0, 0))
         await self._end()
-        log = _open_log()
+        log = launch.open_log()
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *paths.own_command("_worker", str(os.getpid())),
@@ -167,7 +161,7 @@ class EngineClient:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 limit=protocol.LINE_LIMIT,
-                env=_environment(source.kind),
+                env=launch.environment(source.kind),
                 # Ctrl+C in the terminal reaches the whole foreground group; replies are stopped by a message instead.
                 start_new_session=os.name == "posix",
             )
@@ -188,7 +182,7 @@ class EngineClient:
             options.cache_bytes,
             str(source.root or ""),
         )
-        size = await asyncio.to_thread(_size, source.root or source.folder)
+        size = await asyncio.to_thread(launch.size_of, source.root or source.folder)
         most = options.load_seconds or LOAD_SECONDS + size / SLOWEST_BYTES
         self._step_seconds = options.step_seconds or 3 * LOAD_SECONDS + size / SLOWEST_BYTES
         number, answers = self._open()
@@ -248,7 +242,7 @@ class EngineClient:
                 while not isinstance(await self._next(answers), Finished):
                     pass
         except asyncio.CancelledError:  # nobody is waiting for a clean end any more
-            self._kill(_stopped_error())
+            self._kill(failures.stopped_error())
             raise
 
     async def count(self, messages: tuple[Message, ...]) -> int:
@@ -306,7 +300,7 @@ class EngineClient:
         if loop.time() < self._last_heard + 1.5 * self._step <= last:
             self._kill_timers[number] = loop.call_at(last, self._give_up, number, 0.0)
         else:
-            self._kill(_stopped_error())
+            self._kill(failures.stopped_error())
 
     def _kill(self, reason: EdgechatError) -> None:
         """Kill the worker at once; everyone waiting for it gets `reason`."""
@@ -350,7 +344,7 @@ class EngineClient:
                 break
             except TimeoutError:
                 if clock() - self._last_heard >= most:
-                    self._kill(_timeout_error(most, loading=load_seconds is not None))
+                    self._kill(failures.timeout_error(most, loading=load_seconds is not None))
                     answer = await answers.get()
                     break
         if isinstance(answer, protocol.Failure):
@@ -382,11 +376,11 @@ class EngineClient:
                 elif isinstance(answer.body, Progress):
                     self._report_progress(answer.body)
         except (ValueError, msgspec.DecodeError) as error:
-            failure = EngineError("The model process sent something unreadable", f"{error}.", _log_hint())
+            failure = EngineError("The model process sent something unreadable", f"{error}.", failures.log_hint())
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
         code = await process.wait()
-        reason = failure or self._ended.pop(process.pid, None) or _exit_error(code, loading=self._info is None)
+        reason = failure or self._ended.pop(process.pid, None) or failures.exit_error(code, loading=self._info is None)
         if self._process is process:
             self._process = None
             self._info = None
@@ -414,124 +408,3 @@ class EngineClient:
             raise
         if reader is not None and reader is not asyncio.current_task():
             await reader
-
-
-def require_transformers(name: str) -> None:
-    """Report a missing extra before starting a process that can only fail. Raises ModelError."""
-    from importlib.util import find_spec
-
-    what = f"{name} is a Transformers pipeline or a Hugging Face model"
-    if getattr(sys, "frozen", False):
-        raise ModelError(
-            "This edgechat cannot run the model",
-            Sentence("{what}; the packaged edgechat runs ONNX GenAI models.", what=what),
-            "On a computer with Python, `edgechat package` turns it into one.",
-        )
-    missing = [module for module in ("torch", "transformers") if find_spec(module) is None]
-    if missing:
-        raise ModelError(
-            "Model needs the extra transformers",
-            Sentence(
-                "{what}, and {missing} {value} not installed.",
-                what=what,
-                missing=" and ".join(missing),
-                value="are" if missing[1:] else "is",
-            ),
-            Sentence(
-                "{install_command}, or turn it into an ONNX model with `edgechat package`.",
-                install_command=install_command("transformers"),
-            ),
-        )
-
-
-def _environment(kind: Kind) -> dict[str, str]:
-    """Return the worker's environment variables."""
-    # With glibc, keep weights in huge pages: a few percent faster.
-    tunables = [os.environ.get("GLIBC_TUNABLES", ""), "glibc.malloc.hugetlb=1"]
-    environment = {**os.environ, "GLIBC_TUNABLES": ":".join(filter(None, tunables))}
-    if kind == "transformers":
-        # torch's threads wait for one another after each small step. Spinning meanwhile is 25% faster on an idle
-        # machine and thirty times slower as soon as another program keeps a core busy.
-        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    return environment
-
-
-def _open_log() -> IO[bytes]:
-    """Open the workers' log, starting anew if it has grown past LOG_LIMIT."""
-    path = paths.log_path("worker")
-
-    def private(name: str, flags: int) -> int:
-        return os.open(name, flags, 0o600)
-
-    try:
-        paths.make_private(path.parent)
-        fresh = path.exists() and path.stat().st_size > LOG_LIMIT
-        return open(path, "wb" if fresh else "ab", opener=private)
-    except (OSError, StorageError):
-        # A log that cannot be written must not prevent chatting.
-        return Path(os.devnull).open("wb")
-
-
-def _size(folder: Path) -> int:
-    """Return the total size of a model's files in bytes, ignoring unreadable ones."""
-    size = 0
-    for path in itertools.islice(folder.rglob("*"), 10_000):
-        with contextlib.suppress(OSError):
-            size += path.stat().st_size
-    return size
-
-
-def _stopped_error() -> StoppedError:
-    return StoppedError(
-        "The model was stopped",
-        "It did not stop by itself in time, so it was ended.",
-        "The next message loads it again.",
-    )
-
-
-def _timeout_error(seconds: float, *, loading: bool) -> EdgechatError:
-    """Return the error for a worker that was silent for that long."""
-    long = f"{round(seconds / 60)} minutes" if seconds >= 120 else f"{round(seconds)} seconds"
-    if loading:
-        return ModelError(
-            "The model does not finish loading",
-            Sentence("After {long} it was still not loaded, so it was ended.", long=long),
-            "A model from somebody else may be made to load for ever: use another one. "
-            "On a very slow device, close other programs and try again.",
-        )
-    return EngineError(
-        "The model does not go on",
-        Sentence("Nothing came of it for {long}, so it was ended.", long=long),
-        "Send the message again to start a new one; if it stays, use another model.",
-    )
-
-
-def _log_hint() -> str:
-    return f"Send the message again to start a new one. Its last words are in {paths.log_path('worker')}."
-
-
-def _exit_error(code: int, *, loading: bool) -> EdgechatError:
-    """Explain an unexpected end of the worker."""
-    if code == -getattr(signal, "SIGKILL", 9):
-        return EngineError(
-            "The model process was ended by the system",
-            "It was killed, most likely because memory ran out.",
-            "Close other programs, set a smaller context (EDGECHAT_CONTEXT) or use a smaller model; "
-            "then send the message again.",
-        )
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            name = signal.Signals(-code).name
-            if loading:
-                return ModelError(
-                    "The model process crashed",
-                    Sentence("It was ended by signal {name} while the model was loaded.", name=name),
-                    Sentence(
-                        "Copy the model again from its source, or use another one. Its last words are in {log_path}.",
-                        log_path=paths.log_path("worker"),
-                    ),
-                )
-            return EngineError(
-                "The model process crashed", Sentence("It was ended by signal {name}.", name=name), _log_hint()
-            )
-    return EngineError("The model process ended", Sentence("Its exit code was {code}.", code=code), _log_hint())
