@@ -3,9 +3,9 @@
 `python build/catalogues.py` brings every catalogue in `edgechat/i18n/locale` up to date and compiles it, and tells what
 is still to be translated; `--add CODE` begins another language. Translations are written into the .po files by hand.
 
-Beside what is marked with `_`, `N_` and `ngettext`, the words of errors and of key bindings are found where they stand:
-errors are raised in English and translated where they are shown (`i18n.catalog.translate_error`), so an f-string's
-places become places in braces here. The command line's help stays English, as click's own words in it do.
+Beside what is marked with `_`, `N_` and `ngettext`, the words of errors and of key bindings are found where they
+stand: errors are raised as sentences in English and translated where they are shown (`i18n.error_messages`). The
+command line's help stays English, as click's own words in it do.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ from edgechat.cli.options import SettingType
 from edgechat.cli.output import json_option, narrate, print_json
 from edgechat.cli.terminal_output import write_line
 from edgechat.errors import ExitCode, StorageError
-from edgechat.i18n.catalog import counted, translate_stored_error
+from edgechat.i18n.catalog import counted
+from edgechat.i18n.error_messages import translate_stored_error
 from edgechat.i18n.sentence import Sentence
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from edgechat.errors import ConfigError
-from edgechat.i18n.catalog import translate_error
+from edgechat.i18n.error_messages import translate_error
 from edgechat.i18n.sentence import Sentence
 from edgechat.runtime import paths
 

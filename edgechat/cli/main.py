@@ -17,7 +17,8 @@ from pathlib import Path
 
 from edgechat.cli.terminal_output import gated
 from edgechat.errors import EdgechatError, ExitCode, FaultError, StorageError
-from edgechat.i18n.catalog import _, is_chosen, translate_error, use
+from edgechat.i18n.catalog import _, is_chosen, use
+from edgechat.i18n.error_messages import translate_error
 
 CHILDREN = {
     "_bench-ids": "edgechat.bench.children:ids",

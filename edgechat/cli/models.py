@@ -17,7 +17,7 @@ from edgechat.cli.models_format import WIDTH, card_json, entry_json, table, verd
 from edgechat.cli.models_registry import outdated, pull, push
 from edgechat.cli.output import ProgressLine, complete_name, json_option, narrate, print_json
 from edgechat.errors import ExitCode, ModelError
-from edgechat.i18n.catalog import translate_error
+from edgechat.i18n.error_messages import translate_error
 from edgechat.i18n.sentence import Sentence
 
 if TYPE_CHECKING:

@@ -60,7 +60,7 @@ class SettingType(click.ParamType[Any]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Parse the value."""
         from edgechat.errors import ConfigError
-        from edgechat.i18n.catalog import translate_error
+        from edgechat.i18n.error_messages import translate_error
         from edgechat.settings.loader import check_value
 
         try:

@@ -26,7 +26,8 @@ from edgechat.cli.plain_input import EndedError, Lines, bracket_pastes, ended_by
 from edgechat.engine.protocol import Progress, TextDelta
 from edgechat.errors import EdgechatError, ExitCode, StorageError
 from edgechat.history.drafts import Draft, joined
-from edgechat.i18n.catalog import _, format_error, ngettext, translate_error
+from edgechat.i18n.catalog import _, ngettext
+from edgechat.i18n.error_messages import format_error, translate_error
 from edgechat.runtime import clipboard, logs
 from edgechat.session.context_manager import WindowMoved
 from edgechat.session.session import Session, SessionEvent, TurnClosed, TurnSaved

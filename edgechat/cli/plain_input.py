@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from edgechat.chat.text_encoding import NotTextError, decoded, encoding_of
 from edgechat.cli.terminal_output import control
 from edgechat.runtime import shutdown_deadline
-from edgechat.slash.commands import complete as ways_on
+from edgechat.slash.completion import complete as ways_on
 
 if TYPE_CHECKING:
     from types import FrameType

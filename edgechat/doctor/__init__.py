@@ -21,7 +21,8 @@ from edgechat.doctor import folders, machine, network, stored_data
 from edgechat.doctor.preflight import Finding, lines
 from edgechat.doctor.redaction import hider
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import N_, translate_error
+from edgechat.i18n.catalog import N_
+from edgechat.i18n.error_messages import translate_error
 from edgechat.models.sanitize import shown
 from edgechat.runtime import logs
 from edgechat.settings.loader import Settings, load_settings

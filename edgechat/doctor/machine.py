@@ -21,7 +21,8 @@ import psutil
 from edgechat.doctor.preflight import Finding, processor
 from edgechat.engine import resources
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import N_, _, translate_error
+from edgechat.i18n.catalog import N_, _
+from edgechat.i18n.error_messages import translate_error
 from edgechat.models import speed_history
 from edgechat.models.sanitize import shown, size_text
 from edgechat.runtime import paths

@@ -19,7 +19,8 @@ import psutil
 
 from edgechat.engine import resources
 from edgechat.errors import EdgechatError, ModelError
-from edgechat.i18n.catalog import N_, translate_error
+from edgechat.i18n.catalog import N_
+from edgechat.i18n.error_messages import translate_error
 from edgechat.i18n.sentence import Sentence
 from edgechat.models.manifest import Check, size_check, verify_manifest
 from edgechat.models.sanitize import shown, size_text

@@ -14,7 +14,8 @@ from edgechat.doctor.preflight import Finding, preflight
 from edgechat.errors import EdgechatError
 from edgechat.history import backup
 from edgechat.history.corruption import damage
-from edgechat.i18n.catalog import N_, _, translate_error
+from edgechat.i18n.catalog import N_, _
+from edgechat.i18n.error_messages import translate_error
 from edgechat.models.sanitize import shown, size_text
 from edgechat.runtime import logs, paths
 from edgechat.settings.loader import Settings, config_path

@@ -132,7 +132,7 @@ def cached_chats(cache: int, free: int, budget: int | None) -> int:
     Args:
         cache: Bytes of one chat's KV cache for the whole context; 0 if unknown.
         free: Available bytes once the weights are loaded.
-        budget: Bytes for the other chats' caches; None is a quarter of what remains, at most KEPT_MEMORY.
+        budget: Bytes for the other chats' caches; None is a quarter of what remains, at most MAX_CACHE_BYTES.
     """
     spare = max(0, free - RESERVE - cache)
     allowed = min(spare // 4, MAX_CACHE_BYTES) if budget is None else min(spare, budget)

@@ -13,8 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgechat.i18n.sentence import Sentence, filled, load
-
 if TYPE_CHECKING:
     import gettext
 
@@ -105,33 +103,6 @@ def counted(number: int, one: str, many: str = "") -> str:
         many: The plural, if it is not formed with an s.
     """
     return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def translate_error(text: str) -> str:
-    """Translate an error's title, message or hint to the language in use; any other text is returned as it is.
-
-    Errors are raised, sent between processes and stored as sentences. They are put into words here, where one is read.
-    """
-    if not _Current.language:
-        use()
-    if _Current.catalogue is None or not text:
-        return text
-    if isinstance(text, Sentence):
-        return filled(_(text.source), {name: translate_error(value) for name, value in text.values.items()})
-    return _Current.catalogue.gettext(text)
-
-
-def translate_stored_error(stored: str) -> str:
-    """The words of an error that was stored with a reply (`sentence.dump`), in the language in use."""
-    title, message = load(stored)
-    return ". ".join(part for part in (translate_error(title), translate_error(message)) if part)
-
-
-def format_error(title: str, message: str = "", hint: str = "") -> str:
-    """Format an error on one line in the current language."""
-    return " ".join(
-        part for part in (f"{translate_error(title)}.", translate_error(message), translate_error(hint)) if part
-    )
 
 
 def N_(text: str) -> str:  # noqa: N802 - the name gettext's tools look for

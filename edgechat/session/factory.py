@@ -32,7 +32,8 @@ def history_for(config: Config, tell: Callable[[str], None]) -> HistoryStore:
         try:
             return open_history(tell)
         except StorageError as error:
-            from edgechat.i18n.catalog import _, format_error
+            from edgechat.i18n.catalog import _
+            from edgechat.i18n.error_messages import format_error
 
             tell(format_error(error.title, error.message, error.hint))
             tell(_("Until then nothing of this chat is kept: it is gone when you quit."))

@@ -1,4 +1,4 @@
-"""The table of slash commands: names and arguments, parsing and completion.
+"""The table of slash commands: names and arguments, and parsing.
 
 The terminal interface and the plain mode share this table, and neither has a list of its own. Nothing here runs a
 command (see `slash.handlers`) or depends on an interface.
@@ -6,19 +6,13 @@ command (see `slash.handlers`) or depends on an interface.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum, auto
-from pathlib import Path
 
 from edgechat.chat.conversation import ChatSettings
 from edgechat.errors import EdgechatError
 from edgechat.i18n.catalog import N_, _
 from edgechat.i18n.sentence import Sentence
-from edgechat.slash import is_command
-
-MOST_OFFERED = 50
-"""Maximum number of completions offered at a time."""
 
 EXPORT_FORMATS = {"markdown": ".md", "json": ".json", "openai": ".jsonl", "phi3": ".txt"}
 """Export formats and their file suffixes."""
@@ -150,7 +144,7 @@ def parse(text: str) -> Call:
     Raises:
         SlashError: There is no such command, or an argument is missing.
     """
-    word, _space, argument = _split(text)
+    word, _space, argument = split(text)
     command = find(word)
     if command is None:
         raise _unknown(word)
@@ -175,7 +169,7 @@ def find(word: str) -> Command | None:
     return _BY_NAME.get(word.removeprefix("/").lower())
 
 
-def _split(text: str) -> tuple[str, str, str]:
+def split(text: str) -> tuple[str, str, str]:
     """Split into the command's name, the white space after it, and the rest."""
     rest = text[1:]
     end = next((n for n, character in enumerate(rest) if character.isspace()), len(rest))
@@ -194,118 +188,3 @@ def _unknown(word: str) -> SlashError:
         "Nothing was sent to the model.",
         Sentence("{hint} {literal}", hint=hint, literal=literal),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """One completion.
-
-    Attributes:
-        text: The replacement for what is being completed; a trailing space means that more follows.
-        help: A short explanation; may be empty.
-        whole: Whether the command is complete, so that it can be run immediately.
-    """
-
-    text: str
-    help: str = ""
-    whole: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Completions:
-    """Completions of a line.
-
-    Attributes:
-        start: Start of the replaced part of the line; it ends at the cursor.
-        items: Best first; empty if there are none.
-    """
-
-    start: int = 0
-    items: tuple[Completion, ...] = ()
-
-
-def complete(line: str) -> Completions:
-    """Complete the line before the cursor. File arguments are looked up on disk; see `is_quick`."""
-    if not is_command(line) or "\n" in line:
-        return Completions()
-    word, space, argument = _split(line)
-    if not space:
-        return Completions(0, tuple(_names(word)))
-    command = find(word)
-    if command is None:
-        return Completions()
-    start = len(line) - len(argument.lstrip())
-    return Completions(start, tuple(_arguments(command.takes, argument.lstrip()))[:MOST_OFFERED])
-
-
-def is_quick(line: str) -> bool:
-    """Whether completing the line accesses neither the disk nor the model store."""
-    word, space, _argument = _split(line)
-    command = find(word)
-    return not space or command is None or command.takes not in (Takes.FILE, Takes.MODEL, Takes.PERSONA)
-
-
-def _names(word: str) -> Iterable[Completion]:
-    word = word.lower()
-    by_name = [command for command in COMMANDS if command.name.startswith(word)]
-    by_alias = [command for command in COMMANDS if any(name.startswith(word) for name in command.aliases)]
-    for command in dict.fromkeys((*by_name, *by_alias)):
-        space = " " if command.arguments else ""
-        yield Completion(f"/{command.name}{space}", _(command.help), whole=not space)
-
-
-def _arguments(takes: Takes, typed: str) -> Iterable[Completion]:
-    match takes:
-        case Takes.COMMAND:
-            typed = typed.removeprefix("/")
-            return (Completion(c.name, _(c.help), whole=True) for c in COMMANDS if c.name.startswith(typed))
-        case Takes.FILE:
-            return _files(typed)
-        case Takes.MODEL:
-            return (Completion(name, whole=True) for name in _models() if name.startswith(typed))
-        case Takes.PERSONA:
-            return (Completion(name, title, whole=True) for name, title in _personas() if name.startswith(typed))
-        case Takes.SETTING:
-            return _matching(typed, SETTINGS)
-        case Takes.POLICY:
-            return _matching(typed, POLICIES, whole=True)
-        case Takes.FORMAT:
-            return _matching(typed, tuple(EXPORT_FORMATS))
-    return ()
-
-
-def _matching(typed: str, words: Sequence[str], *, whole: bool = False) -> Iterable[Completion]:
-    return (Completion(word if whole else f"{word} ", whole=whole) for word in words if word.startswith(typed))
-
-
-def _models() -> tuple[str, ...]:
-    from edgechat.models.store import ModelStore
-
-    try:
-        return ModelStore().names()
-    except EdgechatError:
-        return ()
-
-
-def _personas() -> Iterable[tuple[str, str]]:
-    from edgechat.settings.personas import all_personas
-
-    return [(persona.name, persona.title) for persona in all_personas()[0]]
-
-
-def _files(typed: str) -> Iterable[Completion]:
-    """Complete a path; folders end with a slash. Hidden entries are included only after a dot."""
-    folder, slash, name = typed.rpartition("/")
-    try:
-        where = Path(folder + slash).expanduser() if slash else Path()
-        with_hidden = name.startswith(".")
-        found = sorted(
-            (not entry.is_dir(), entry.name)
-            for entry in where.iterdir()
-            if entry.name.startswith(name) and (with_hidden or not entry.name.startswith("."))
-        )
-    except (OSError, RuntimeError, ValueError):
-        return
-    for is_file, entry in found[:MOST_OFFERED]:
-        if entry.isprintable():  # names with control characters can only be attached by dropping them
-            yield Completion(f"{folder}{slash}{entry}{'' if is_file else '/'}", whole=is_file)

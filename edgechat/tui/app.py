@@ -20,7 +20,8 @@ from textual.binding import Binding, BindingType
 
 from edgechat.chat.sanitize import printable
 from edgechat.errors import EdgechatError, ExitCode
-from edgechat.i18n.catalog import N_, _, format_error
+from edgechat.i18n.catalog import N_, _
+from edgechat.i18n.error_messages import format_error
 from edgechat.runtime import crash_handler, shutdown_deadline
 from edgechat.settings.loader import Settings, load_settings
 from edgechat.tui import clipboard

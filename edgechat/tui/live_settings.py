@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import format_error
+from edgechat.i18n.error_messages import format_error
 from edgechat.settings.loader import Settings
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 
 from edgechat.chat.conversation import ChatSettings
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import N_, _, translate_error
+from edgechat.i18n.catalog import N_, _
+from edgechat.i18n.error_messages import translate_error
 from edgechat.settings.descriptions import WORDS
 from edgechat.settings.loader import PREFIX, Config, Settings, Source, check_value, config_path, device_path
 from edgechat.tui import glyphs

@@ -16,7 +16,7 @@ from edgechat.chat.prompt_format import phi3_text
 from edgechat.chat.sanitize import fenced, printable
 from edgechat.history.transfer.records import read_chat
 from edgechat.history.transfer.schema import FORMAT, VERSION, CarriedChat, active_branch
-from edgechat.i18n.catalog import translate_stored_error
+from edgechat.i18n.error_messages import translate_stored_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from edgechat.chat.context_window import ContextFullError, Policy
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import N_, _, format_error
+from edgechat.i18n.catalog import N_, _
+from edgechat.i18n.error_messages import format_error
 from edgechat.tui.messages import PromptCame, PromptFailed
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from edgechat.chat.sanitize import printable
 from edgechat.errors import EdgechatError
 from edgechat.history.drafts import Draft
-from edgechat.i18n.catalog import format_error
+from edgechat.i18n.error_messages import format_error
 from edgechat.tui.widgets.collapsed_text import Folds
 
 if TYPE_CHECKING:

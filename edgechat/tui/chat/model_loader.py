@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgechat.engine.protocol import Progress
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import translate_error
+from edgechat.i18n.error_messages import translate_error
 from edgechat.tui.messages import ModelFailed, ModelProgressed, ModelStarted
 from edgechat.tui.widgets.status import Activity
 from edgechat.tui.widgets.welcome import Welcome

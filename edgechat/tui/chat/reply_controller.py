@@ -15,7 +15,8 @@ from edgechat.chat.context_window import moved_notice
 from edgechat.chat.conversation import ReplyState
 from edgechat.engine.protocol import Progress, TextDelta
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import _, translate_error
+from edgechat.i18n.catalog import _
+from edgechat.i18n.error_messages import translate_error
 from edgechat.runtime import logs
 from edgechat.session.context_manager import WindowMoved
 from edgechat.session.session import Session, SessionEvent, TurnClosed, TurnSaved

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from edgechat.chat.sanitize import printable
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import _, format_error
+from edgechat.i18n.catalog import _
+from edgechat.i18n.error_messages import format_error
 
 if TYPE_CHECKING:
     from edgechat.tui.chat.host import ScreenHost

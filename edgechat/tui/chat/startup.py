@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from edgechat.chat.sanitize import printable
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import format_error
+from edgechat.i18n.error_messages import format_error
 from edgechat.tui.gc_control import Pauses
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from textual.widgets import Static
 from edgechat import doctor
 from edgechat.chat.sanitize import printable
 from edgechat.doctor.preflight import Finding
-from edgechat.i18n.catalog import N_, _, translate_error
+from edgechat.i18n.catalog import N_, _
+from edgechat.i18n.error_messages import translate_error
 from edgechat.settings.loader import Settings
 from edgechat.tui import glyphs
 from edgechat.tui.clipboard import copy

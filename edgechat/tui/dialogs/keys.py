@@ -17,7 +17,8 @@ from textual.widgets import OptionList, Static
 
 from edgechat.chat.sanitize import printable
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import N_, _, format_error
+from edgechat.i18n.catalog import N_, _
+from edgechat.i18n.error_messages import format_error
 from edgechat.tui.dialogs.base import Card
 from edgechat.tui.keys import Entry, entries, key_words, keys_of, problems
 

@@ -15,7 +15,8 @@ from textual.worker import Worker
 
 from edgechat.chat.sanitize import printable
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import N_, _, format_error
+from edgechat.i18n.catalog import N_, _
+from edgechat.i18n.error_messages import format_error
 from edgechat.runtime import logs, paths
 from edgechat.tui.clipboard import copy
 from edgechat.tui.dialogs.base import Card

@@ -22,7 +22,8 @@ from textual.worker import Worker
 from edgechat.chat.sanitize import printable
 from edgechat.doctor.preflight import preflight
 from edgechat.errors import EdgechatError
-from edgechat.i18n.catalog import N_, _, translate_error
+from edgechat.i18n.catalog import N_, _
+from edgechat.i18n.error_messages import translate_error
 from edgechat.models import speed_history
 from edgechat.models.card import card_lines
 from edgechat.models.default import adjacent_model, default_name

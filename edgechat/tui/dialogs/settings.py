@@ -20,7 +20,8 @@ from textual.widgets import Input, Static
 from edgechat.chat.sanitize import printable
 from edgechat.errors import EdgechatError
 from edgechat.i18n import catalog
-from edgechat.i18n.catalog import N_, _, format_error
+from edgechat.i18n.catalog import N_, _
+from edgechat.i18n.error_messages import format_error
 from edgechat.settings.descriptions import WORDS
 from edgechat.settings.loader import Config
 from edgechat.settings.personas import all_personas

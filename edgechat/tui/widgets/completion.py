@@ -19,7 +19,7 @@ from edgechat.slash import is_command
 from edgechat.tui.widgets.suggestions import Choice, Suggestions
 
 if TYPE_CHECKING:
-    from edgechat.slash.commands import Completion, Completions
+    from edgechat.slash.completion import Completion, Completions
 
 
 @dataclass
@@ -93,7 +93,7 @@ class CommandCompletion:
         if command is None:
             self.close()
             return None
-        from edgechat.slash.commands import complete, is_quick  # nothing of it is needed for the first paint
+        from edgechat.slash.completion import complete, is_quick  # nothing of it is needed for the first paint
 
         if not is_quick(command):
             return command
@@ -101,7 +101,7 @@ class CommandCompletion:
         return None
 
     async def _look_up(self, command: str) -> None:
-        from edgechat.slash.commands import complete
+        from edgechat.slash.completion import complete
 
         self._area.post_message(CompletionsFound(command, await asyncio.to_thread(complete, command)))
 
@@ -116,7 +116,7 @@ class CommandCompletion:
         if command is None:
             return
         if key == "tab":
-            from edgechat.slash.commands import complete
+            from edgechat.slash.completion import complete
 
             self._offer(command, await asyncio.to_thread(complete, command))
         else:

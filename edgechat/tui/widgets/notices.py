@@ -13,7 +13,8 @@ from textual.widgets import Static
 from edgechat.chat.conversation import Reply, ReplyState, Turn
 from edgechat.chat.sanitize import printable
 from edgechat.errors import EdgechatError, EngineError, FaultError, ModelError, RequestError
-from edgechat.i18n.catalog import N_, _, translate_error, translate_stored_error
+from edgechat.i18n.catalog import N_, _
+from edgechat.i18n.error_messages import translate_error, translate_stored_error
 from edgechat.tui import glyphs
 from edgechat.tui.rtl import DirectedText
 from edgechat.tui.themes import MUTED

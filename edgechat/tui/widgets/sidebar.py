@@ -23,7 +23,8 @@ from edgechat.chat.sanitize import printable
 from edgechat.errors import EdgechatError
 from edgechat.history.search import SearchHit
 from edgechat.history.store import ConversationSummary
-from edgechat.i18n.catalog import N_, _, format_error
+from edgechat.i18n.catalog import N_, _
+from edgechat.i18n.error_messages import format_error
 from edgechat.tui import glyphs
 from edgechat.tui.themes import MUTED
 

@@ -15,7 +15,8 @@ import pytest
 
 from edgechat.errors import EdgechatError
 from edgechat.i18n import catalog
-from edgechat.i18n.catalog import _, counted, ngettext, translate_error
+from edgechat.i18n.catalog import _, counted, ngettext
+from edgechat.i18n.error_messages import translate_error
 from edgechat.i18n.sentence import Sentence
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -85,7 +86,8 @@ def test_numbers_have_their_forms() -> None:
 def test_english_imports_nothing() -> None:
     code = """
 import sys
-from edgechat.i18n.catalog import _, translate_error
+from edgechat.i18n.catalog import _
+from edgechat.i18n.error_messages import translate_error
 assert _("New chat") == translate_error("New chat") == "New chat"
 print(sorted({"gettext", "locale", "tomllib"} & set(sys.modules)))
 """

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from edgechat.engine.worker import protocol
 from edgechat.errors import EdgechatError, ModelError
 from edgechat.i18n import catalog
-from edgechat.i18n.catalog import translate_error, translate_stored_error
+from edgechat.i18n.error_messages import translate_error, translate_stored_error
 from edgechat.i18n.sentence import Sentence, dump, load, plain, restored
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from edgechat.slash import commands, files, is_command, message_of
-from edgechat.slash.commands import COMMANDS, SlashError, complete, parse
+from edgechat.slash import commands, completion, files, is_command, message_of
+from edgechat.slash.commands import COMMANDS, SlashError, parse
+from edgechat.slash.completion import complete
 from edgechat.slash.files import export_target
 from edgechat.slash.handlers import _DOERS
 
@@ -112,10 +113,10 @@ def test_models_are_completed(home_with_model: Path) -> None:
 
 
 def test_what_may_take_time_is_told() -> None:
-    assert commands.is_quick("/re")
-    assert commands.is_quick("/set t")
-    assert not commands.is_quick("/read a")
-    assert not commands.is_quick("/model a")
+    assert completion.is_quick("/re")
+    assert completion.is_quick("/set t")
+    assert not completion.is_quick("/read a")
+    assert not completion.is_quick("/model a")
 
 
 def test_the_form_and_file_of_an_export() -> None:
