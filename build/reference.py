@@ -20,7 +20,8 @@ import msgspec
 
 from edgechat.cli.commands import cli
 from edgechat.settings.descriptions import WORDS
-from edgechat.settings.loader import PREFIX, Config
+from edgechat.settings.loader import PREFIX
+from edgechat.settings.schema import Config, permitted
 from edgechat.tui.keys import GROUPS, entries, key_words
 
 PAGE = Path(__file__).resolve().parent.parent / "assets" / "docs" / "settings.md"
@@ -59,7 +60,7 @@ def settings() -> Iterator[str]:
         for key, words in WORDS.items():
             if words.group == group:
                 default = words.unset if defaults[key] is None else _shown(defaults[key])
-                cells = (f"`{key}`", words.about, words.wanted, default, flags.get(key, ""))
+                cells = (f"`{key}`", words.about, str(permitted(key)), default, flags.get(key, ""))
                 yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

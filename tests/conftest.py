@@ -16,7 +16,7 @@ from hypothesis import settings
 
 from edgechat.runtime.opt_outs import go_offline
 from edgechat.runtime.paths import own_command
-from edgechat.settings.loader import Config
+from edgechat.settings.schema import Config
 from tests.support.mlflow_server import MlflowServer
 
 # A slow example is a busy machine, not a failure.

@@ -18,7 +18,7 @@ from edgechat.engine.protocol import Finished, Request, Sampling, TextDelta
 from edgechat.errors import ModelError
 from edgechat.i18n.sentence import Sentence
 from edgechat.session.factory import engine_for, locate
-from edgechat.settings.loader import Config
+from edgechat.settings.schema import Config
 
 GREEDY = Sampling(temperature=0, repetition_penalty=1)
 OVERHEAD = 150 * MEGABYTE

@@ -19,7 +19,7 @@ from edgechat.chat.conversation import ReplyState
 from edgechat.history.store import HistoryStore
 
 if TYPE_CHECKING:
-    from edgechat.settings.loader import Config
+    from edgechat.settings.schema import Config
 
 CHATS = 10_000
 TURNS = 10

@@ -15,7 +15,7 @@ from edgechat.errors import ConfigError
 from edgechat.i18n.sentence import Sentence
 from edgechat.runtime import paths
 from edgechat.session.factory import locate
-from edgechat.settings.loader import Config
+from edgechat.settings.schema import Config
 
 CONTEXT = 2048
 

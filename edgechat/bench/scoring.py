@@ -13,7 +13,7 @@ from edgechat.i18n.sentence import Sentence
 from edgechat.runtime import paths
 from edgechat.runtime.extras import install_command
 from edgechat.session.factory import locate
-from edgechat.settings.loader import Config
+from edgechat.settings.schema import Config
 
 CONTEXT = 2048
 _TOPICS = ("lighthouse", "mill", "bridge", "harbour", "forest", "mountain", "village", "desert")

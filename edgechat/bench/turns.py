@@ -13,7 +13,7 @@ from edgechat.engine.protocol import Finished, Request, Sampling, TextDelta, Usa
 from edgechat.engine.worker.client import EngineClient, EngineOptions
 from edgechat.errors import EngineError
 from edgechat.session.factory import locate
-from edgechat.settings.loader import Config
+from edgechat.settings.schema import Config
 
 TURNS = 20
 COLD_TOKENS = 1000

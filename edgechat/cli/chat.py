@@ -18,7 +18,8 @@ from edgechat.runtime import logs, paths
 from edgechat.session.factory import engine_for, history_for, pulled_notice
 from edgechat.session.prompt_builder import sampling_of
 from edgechat.session.session import Session
-from edgechat.settings.loader import Config, load_settings
+from edgechat.settings.loader import load_settings
+from edgechat.settings.schema import Config
 
 if TYPE_CHECKING:
     from edgechat.chat.conversation import Conversation

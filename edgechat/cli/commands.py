@@ -8,10 +8,11 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import click
 
+from edgechat.chat.context_window import Policy
 from edgechat.cli.main import COMPLETION
 from edgechat.cli.options import history_option, log_option, model_option, persona_option
 from edgechat.errors import ConfigError, ExitCode
@@ -80,7 +81,7 @@ def _version(ctx: click.Context, param: click.Parameter, requested: bool) -> Non
 @log_option
 @click.option(
     "--context-policy",
-    type=click.Choice(["ask", "oldest", "summarise"]),
+    type=click.Choice(get_args(Policy)),
     help="When a chat no longer fits: stop and ask, leave out its oldest turns, or summarise them.",
 )
 @click.option(

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from edgechat.runtime.logs import LEVELS
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -32,7 +34,7 @@ def log_option(command: F) -> F:
     """Add `--log-level`."""
     return click.option(
         "--log-level",
-        type=click.Choice(["debug", "info", "warning", "error"]),
+        type=click.Choice(LEVELS),
         help="How much to log (F12 shows the log); it never contains anything from chats.",
     )(command)
 

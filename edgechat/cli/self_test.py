@@ -32,7 +32,8 @@ from edgechat.runtime import paths
 from edgechat.runtime.opt_outs import OPT_OUTS
 from edgechat.session.factory import engine_for, locate
 from edgechat.session.session import Session, TurnClosed
-from edgechat.settings.loader import Config, load_config
+from edgechat.settings.loader import load_config
+from edgechat.settings.schema import Config
 
 QUESTION = "What is the capital of France?"
 TOKENS = 32

@@ -40,7 +40,8 @@ from edgechat.models.uri import resolve_model
 from edgechat.registry.client import connect
 from edgechat.runtime.regular_files import read_regular
 from edgechat.session.factory import engine_for, pulled_notice
-from edgechat.settings.loader import Config, load_config
+from edgechat.settings.loader import load_config
+from edgechat.settings.schema import Config
 
 QUESTIONS = Path(__file__).parent / "questions.json"
 MAX_TOKENS = 32

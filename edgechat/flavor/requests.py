@@ -18,7 +18,7 @@ from edgechat.chat.conversation import Message
 from edgechat.engine.protocol import Request, Sampling
 from edgechat.errors import RequestError
 from edgechat.i18n.sentence import Sentence
-from edgechat.settings.loader import MaxTokens, RepetitionPenalty, Seed, Temperature, TopP
+from edgechat.settings.schema import MaxTokens, RepetitionPenalty, Seed, Temperature, TopP
 
 _HINT = 'Give {"prompt": "..."} or {"messages": [{"role": "user", "content": "..."}]}.'
 

@@ -19,7 +19,7 @@ from edgechat.engine.protocol import Event, Finished, Request, TextDelta, Usage
 from edgechat.errors import ModelError, RequestError
 from edgechat.flavor.requests import Call, read_calls, read_parameters
 from edgechat.i18n.sentence import Sentence
-from edgechat.settings.loader import ContextTokens, Threads
+from edgechat.settings.schema import ContextTokens, Threads
 
 if TYPE_CHECKING:
     from edgechat.engine.genai import GenaiModel

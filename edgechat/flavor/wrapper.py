@@ -20,7 +20,7 @@ from edgechat.engine.protocol import Request, Sampling
 from edgechat.errors import ModelError, RequestError
 from edgechat.flavor.pyfunc import mlflow_errors
 from edgechat.i18n.sentence import Sentence
-from edgechat.settings.loader import ContextTokens, Temperature
+from edgechat.settings.schema import ContextTokens, Temperature
 
 ARTIFACT = "phi3-mini-onnx"
 """The artifact with the ONNX GenAI folder, named as in the cookbook."""

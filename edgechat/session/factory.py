@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from edgechat.engine.protocol import Progress, ProgressCallback
 from edgechat.errors import DamagedError, ModelError, StorageError
 from edgechat.runtime import paths
-from edgechat.settings.loader import Config
+from edgechat.settings.schema import Config
 
 if TYPE_CHECKING:
     from edgechat.engine.worker.client import EngineClient, ModelSource

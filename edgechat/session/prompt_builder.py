@@ -14,7 +14,7 @@ from edgechat.session.activity import Activity
 from edgechat.session.context_manager import ContextManager
 from edgechat.session.current_chat import CurrentChat
 from edgechat.session.current_model import CurrentModel
-from edgechat.settings.loader import Config
+from edgechat.settings.schema import Config
 
 
 def sampling_of(config: Config) -> Sampling:

@@ -1,9 +1,8 @@
 """Loads settings: each comes from a flag, else the environment, else a TOML file, else its default.
 
 There are two files: the user's `config.toml` in edgechat's config folder, and before it the device's `edgechat.toml`
-    next
-to a packaged binary, which may also lock keys. Every value is validated when read; errors name the key and where it
-came from. This module never writes.
+next to a packaged binary, which may also lock keys. Every value is validated when read; errors name the key and where
+it came from. This module never writes.
 """
 
 from __future__ import annotations
@@ -12,92 +11,20 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
 from edgechat.errors import ConfigError
 from edgechat.i18n.sentence import Sentence
 from edgechat.runtime import paths
-from edgechat.runtime.logs import Level
 from edgechat.runtime.regular_files import read_regular
-from edgechat.settings.descriptions import WORDS
+from edgechat.settings.schema import Config, permitted
 
 PREFIX = "EDGECHAT_"
 DEVICE_FILE = "edgechat.toml"
 LARGEST_FILE = 1_000_000
 """Maximum bytes of a settings file."""
-
-# The sampling defaults suit the small models edgechat is made for: low enough a temperature to stay on topic, with a
-# light penalty against the loops that quantised models of a few hundred million parameters fall into.
-Temperature = Annotated[float, msgspec.Meta(ge=0, le=2)]
-TopP = Annotated[float, msgspec.Meta(gt=0, le=1)]
-TopK = Annotated[int, msgspec.Meta(ge=1, le=1000)]
-RepetitionPenalty = Annotated[float, msgspec.Meta(gt=0, le=3)]
-Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
-MaxTokens = Annotated[int, msgspec.Meta(ge=1)]
-ContextTokens = Annotated[int, msgspec.Meta(ge=64)]
-Megabytes = Annotated[int, msgspec.Meta(ge=0)]
-Policy = Literal["ask", "oldest", "summarise"]
-Language = Annotated[str, msgspec.Meta(pattern="^[A-Za-z]{2,3}([_-][A-Za-z]+)?$")]
-Bidi = Literal["auto", "app", "terminal", "off"]
-Threads = Annotated[int, msgspec.Meta(ge=1, le=1024)]
-
-
-class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The effective settings.
-
-    Attributes:
-        model_uri: Model to open: a path or the name of an installed model; None is the default model.
-        system: System message for new chats; empty leaves it to the model's own template.
-        persona: Name of a stored system message that replaces `system`; None for none.
-        temperature: 0 is greedy.
-        top_p: Nucleus sampling.
-        top_k: Sample from this many of the likeliest tokens.
-        repetition_penalty: 1 means none.
-        seed: Makes sampling repeatable.
-        max_tokens: Maximum length of a reply; None means up to the end of the context.
-        context: Context window in tokens; None uses what the model and the free memory allow.
-        context_policy: What happens when a chat no longer fits: "ask" stops and asks, "oldest" leaves out its oldest
-            turns, "summarise" has the model summarise those. The stored chat is never changed.
-        cache_memory: Megabytes for KV caches of recent chats other than the current one; None is a quarter of the free
-            memory, at most 1,024.
-        threads: Compute threads; None is one per physical core.
-        spinning: Whether idle compute threads spin: faster on an idle machine, slower on a busy one.
-        history: Whether chats are stored; False discards them when the program ends.
-        plain: Whether to use the line-based chat; None does so if the terminal supports nothing else.
-        theme: Name of the colour theme; None follows the terminal's background if known, else dark.
-        language: Language code of the interface, such as "he"; None is the system's language.
-        bidi: Who orders right-to-left text on the screen: "app" is edgechat, "terminal" leaves it to the terminal,
-            "off" neither orders nor aligns it, "auto" depends on the terminal.
-        reduced_motion: Whether the interface omits animations.
-        log_level: Verbosity of the log, which contains no chat text at any level.
-        keys: Key bindings by action id, as in "chat.new" = "ctrl+n,f7".
-    """
-
-    model_uri: str | None = None
-    system: str = "You are a helpful AI assistant."
-    persona: str | None = None
-    temperature: Temperature = 0.3
-    top_p: TopP = 0.9
-    top_k: TopK = 50
-    repetition_penalty: RepetitionPenalty = 1.05
-    seed: Seed | None = None
-    max_tokens: MaxTokens | None = None
-    context: ContextTokens | None = None
-    context_policy: Policy = "ask"
-    cache_memory: Megabytes | None = None
-    threads: Threads | None = None
-    spinning: bool = True
-    history: bool = True
-    plain: bool | None = None
-    theme: str | None = None
-    language: Language | None = None
-    bidi: Bidi = "auto"
-    reduced_motion: bool = False
-    log_level: Level = "info"
-    keys: dict[str, str] = {}
-
 
 Source = Literal["flag", "environment", "file", "device", "default"]
 """Where a setting comes from; "file" is the user's, "device" the one next to the binary."""
@@ -296,4 +223,6 @@ def _plain(error: msgspec.ValidationError) -> str:
     """Explain which key is wrong and why; falls back to the library's message if it names no key."""
     words, _, key = str(error).partition(" - at `$.")
     key = key.partition("`")[0].partition("[")[0]
-    return f"{key} is to be {WORDS[key].wanted}" if key in WORDS else words
+    if key not in Config.__struct_fields__:
+        return words
+    return Sentence("{key} is to be {permitted}", key=key, permitted=permitted(key))

@@ -20,7 +20,8 @@ from edgechat.i18n.sentence import Sentence
 from edgechat.runtime import paths
 from edgechat.runtime.regular_files import read_regular
 from edgechat.settings.descriptions import WORDS
-from edgechat.settings.loader import LARGEST_FILE, Config, config_path, device_path, load_settings
+from edgechat.settings.loader import LARGEST_FILE, config_path, device_path, load_settings
+from edgechat.settings.schema import Config
 
 HEADER = (
     "# Settings of edgechat. A line without the # before it is in force. Ctrl+S in the chat changes them as well.\n"

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from enum import Enum, auto
+from typing import get_args
 
+from edgechat.chat.context_window import Policy
 from edgechat.chat.conversation import ChatSettings
 from edgechat.errors import EdgechatError
 from edgechat.i18n.catalog import N_, _
@@ -17,7 +19,7 @@ from edgechat.i18n.sentence import Sentence
 EXPORT_FORMATS = {"markdown": ".md", "json": ".json", "openai": ".jsonl", "phi3": ".txt"}
 """Export formats and their file suffixes."""
 
-POLICIES = ("ask", "oldest", "summarise")
+POLICIES = get_args(Policy)
 SETTINGS = tuple(setting.name for setting in fields(ChatSettings))
 """Settings that a single chat can override."""
 

@@ -21,7 +21,7 @@ from edgechat.tui.themes import MONO, fitting_theme, own_themes, without_colour
 if TYPE_CHECKING:
     from textual.widget import Widget
 
-    from edgechat.settings.loader import Config
+    from edgechat.settings.schema import Config
 
 
 class Appearance:

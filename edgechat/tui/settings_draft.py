@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from edgechat.chat.conversation import ChatSettings
 from edgechat.errors import EdgechatError
 from edgechat.i18n.catalog import N_, _
 from edgechat.i18n.error_messages import translate_error
 from edgechat.settings.descriptions import WORDS
-from edgechat.settings.loader import PREFIX, Config, Settings, Source, check_value, config_path, device_path
+from edgechat.settings.loader import PREFIX, Settings, Source, check_value, config_path, device_path
+from edgechat.settings.schema import Config, choices
 from edgechat.tui import glyphs
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _SOURCES: dict[Source, str] = {
 
 SWITCHES = tuple(key for key in Config.__struct_fields__ if isinstance(getattr(Config(), key), bool))
 
-NAMED = {key: get_args(kind) for key, kind in get_type_hints(Config).items() if get_origin(kind) is Literal}
+NAMED = {key: names for key in Config.__struct_fields__ if (names := choices(key))}
 """Settings that are one of a few names."""
 
 _OF_ONE_CHAT = (*(field.name for field in fields(ChatSettings)), "system")

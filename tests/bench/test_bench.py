@@ -12,7 +12,7 @@ import pytest
 from edgechat.bench import history, long
 from edgechat.bench.report import table
 from edgechat.runtime.paths import own_command
-from edgechat.settings.loader import Config
+from edgechat.settings.schema import Config
 
 pytestmark = pytest.mark.model
 

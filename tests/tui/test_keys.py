@@ -13,7 +13,8 @@ from textual.pilot import Pilot
 from textual.widgets import OptionList
 
 from edgechat.engine.scripted import ScriptedEngine
-from edgechat.settings.loader import Config, Settings, config_path, load_settings
+from edgechat.settings.loader import Settings, config_path, load_settings
+from edgechat.settings.schema import Config
 from edgechat.slash import commands as slash
 from edgechat.tui.dialogs.base import Card
 from edgechat.tui.dialogs.help import HelpScreen, Pairs

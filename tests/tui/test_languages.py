@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.errors import EngineError
 from edgechat.i18n import catalog
-from edgechat.settings.loader import Config
+from edgechat.settings.schema import Config
 from edgechat.slash.commands import COMMANDS
 from edgechat.tui.widgets.status import Activity
 from tests.tui.conftest import MakeApp

@@ -8,7 +8,8 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from edgechat.settings.loader import Config, Settings
+from edgechat.settings.loader import Settings
+from edgechat.settings.schema import Config
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import ready, until
 from tests.tui.test_pictures import Snapshot, prepared

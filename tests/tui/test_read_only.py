@@ -15,7 +15,7 @@ from edgechat.engine.scripted import ScriptedEngine
 from edgechat.history.store import HistoryStore
 from edgechat.session.factory import engine_for
 from edgechat.session.session import Session
-from edgechat.settings.loader import Config
+from edgechat.settings.schema import Config
 from edgechat.tui.app import EdgechatApp
 from edgechat.tui.chat.read_only import ForReading
 from edgechat.tui.widgets.status import Activity

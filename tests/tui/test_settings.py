@@ -19,7 +19,8 @@ from edgechat.history.store import HistoryStore
 from edgechat.runtime import paths
 from edgechat.session.session import Session
 from edgechat.settings.descriptions import WORDS
-from edgechat.settings.loader import Config, config_path, load_settings
+from edgechat.settings.loader import config_path, load_settings
+from edgechat.settings.schema import Config
 from edgechat.tui.app import EdgechatApp
 from edgechat.tui.dialogs.confirm_reload import ReloadScreen
 from edgechat.tui.dialogs.settings import SettingsScreen

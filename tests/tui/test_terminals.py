@@ -16,7 +16,8 @@ from textual.widgets import OptionList
 
 from edgechat.engine.scripted import ScriptedEngine
 from edgechat.runtime.paths import own_command
-from edgechat.settings.loader import Config, Settings
+from edgechat.settings.loader import Settings
+from edgechat.settings.schema import Config
 from edgechat.tui.themes import CONTRAST, DARK, LIGHT, MONO
 from tests.tui.conftest import MakeApp
 from tests.tui.helpers import app_of, ready, say, screen_text, until

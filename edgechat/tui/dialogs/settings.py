@@ -21,10 +21,10 @@ from edgechat.chat.sanitize import printable
 from edgechat.errors import EdgechatError
 from edgechat.i18n import catalog
 from edgechat.i18n.catalog import N_, _
-from edgechat.i18n.error_messages import format_error
+from edgechat.i18n.error_messages import format_error, translate_error
 from edgechat.settings.descriptions import WORDS
-from edgechat.settings.loader import Config
 from edgechat.settings.personas import all_personas
+from edgechat.settings.schema import Config, permitted
 from edgechat.tui import glyphs
 from edgechat.tui.dialogs.base import Card
 from edgechat.tui.dialogs.confirm_reload import ReloadScreen
@@ -182,7 +182,7 @@ class SettingsScreen(Card[None]):
         if key:
             words = WORDS[key]
             lines = [
-                Content(f"{_(words.about)}: {_(words.wanted)}."),
+                Content(f"{_(words.about)}: {translate_error(permitted(key))}."),
                 Content(self._draft.fixed(key) or self._draft.where(key)),
             ]
             if key in self._draft.faults:

@@ -20,7 +20,7 @@ from edgechat.history.clock import DAY
 from edgechat.history.store import HistoryStore
 from edgechat.runtime.paths import history_path, make_private
 from edgechat.session.factory import history_for, open_history
-from edgechat.settings.loader import Config
+from edgechat.settings.schema import Config
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from edgechat.history.store import HistoryStore
 from edgechat.runtime import logs, paths
 from edgechat.session.factory import engine_for
 from edgechat.session.session import Session
-from edgechat.settings.loader import Config
+from edgechat.settings.schema import Config
 from tests.support.rights import bound_by_rights
 
 

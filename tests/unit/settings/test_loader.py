@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from edgechat.errors import ConfigError, ExitCode
-from edgechat.settings.loader import Config, config_path, load_config
+from edgechat.settings.loader import config_path, load_config
+from edgechat.settings.schema import Config
 
 
 def write(text: str) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from edgechat.errors import ConfigError
-from edgechat.settings.loader import Config, config_path, load_settings
+from edgechat.settings.loader import config_path, load_settings
 from edgechat.settings.personas import LONGEST, all_personas, find, folder, read, system_message
+from edgechat.settings.schema import Config
 
 
 def own(name: str, text: str | bytes) -> Path:

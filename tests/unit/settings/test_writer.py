@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from edgechat.errors import ConfigError, StorageError
 from edgechat.settings.descriptions import WORDS
-from edgechat.settings.loader import Config, check_value, config_path, load_config, load_settings
+from edgechat.settings.loader import check_value, config_path, load_config, load_settings
+from edgechat.settings.schema import Config, permitted
 from edgechat.settings.writer import save, template, with_setting
 
 OWN = """# My settings; do not touch.
@@ -174,4 +175,4 @@ def test_what_the_device_locks_is_not_written(monkeypatch: pytest.MonkeyPatch, t
 def test_a_typed_value_that_is_not_usable_is_told_in_the_words_of_the_setting(key: str) -> None:
     with pytest.raises(ConfigError) as caught:
         check_value(key, "nonsense")
-    assert caught.value.message == f"{key} is to be {WORDS[key].wanted}"
+    assert caught.value.message == f"{key} is to be {permitted(key)}"
