@@ -56,7 +56,8 @@ class Pairs(Widget):
         self._pairs = list(pairs)
 
     def _lines(self, width: int) -> list[Content]:
-        left = min(self.LEFT, max(8, width * 2 // 5))
+        longest = max((len(part) for first, _second in self._pairs for part in first.split()), default=0)
+        left = min(self.LEFT, max(8, width * 2 // 5, min(longest, width // 2)))  # a command's name is not broken
         out: list[Content] = []
         for first, second in self._pairs:
             keys = [line.content for line in wrapped(Content(first), left)]
