@@ -55,8 +55,12 @@ class Bundle:
 
 
 def device(home: Path, **settings: str) -> dict[str, str]:
-    """The environment of a bare device: no Python, no CI, no opt-outs."""
-    return {"HOME": str(home), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", **settings}
+    """The environment of a bare device: no Python, no CI, no opt-outs.
+
+    Its temporary files have a folder of their own: a single file takes a copy that an earlier run left in /tmp.
+    """
+    temporary = str(home.with_name(f"{home.name}-temporary"))
+    return {"HOME": str(home), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TMPDIR": temporary, **settings}
 
 
 def start(
