@@ -74,7 +74,9 @@ def read_file(path: Path) -> Attachment:
         if kind.st_size > LARGEST:
             raise AttachmentError(
                 Sentence("{name} is too large", name=name),
-                Sentence("It has {size:,} bytes; {largest:,} can be read.", size=kind.st_size, largest=LARGEST),
+                Sentence(
+                    "It has {size} bytes; {largest} can be read.", size=f"{kind.st_size:,}", largest=f"{LARGEST:,}"
+                ),
                 "Attach a part of it.",
             )
         data = read_regular(path, LARGEST)
@@ -119,9 +121,9 @@ def too_large(name: str, tokens: int, context: int) -> AttachmentError:
     return AttachmentError(
         Sentence("{name} is too large for the model", name=printable(name)),
         Sentence(
-            "It has {tokens:,} tokens; the context holds {context:,}, the reply included.",
-            tokens=tokens,
-            context=context,
+            "It has {tokens} tokens; the context holds {context}, the reply included.",
+            tokens=f"{tokens:,}",
+            context=f"{context:,}",
         ),
         "Attach a part of it, or open a model with a larger context.",
     )

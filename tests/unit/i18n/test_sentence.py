@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import json
 import pickle
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import edgechat
 from edgechat.engine.worker import protocol
 from edgechat.errors import EdgechatError, ModelError
 from edgechat.i18n import catalog
@@ -91,3 +95,16 @@ def test_a_text_from_a_file_can_ask_for_nothing() -> None:
         deep = ["{x}", {"x": deep}]
     assert isinstance(load(json.dumps({"title": "", "message": "m"}))[1], str)
     assert translate_stored_error('{"title":' + "[" * 100_000) == '{"title":' + "[" * 100_000
+
+
+def test_every_sentence_in_the_source_has_plain_places_and_a_value_for_each() -> None:
+    wrong = []
+    for path in sorted(Path(edgechat.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Sentence":
+                source = node.args[0]
+                if isinstance(source, ast.Constant):
+                    places = set(re.findall(r"\{([^{}]*)\}", str(source.value)))
+                    if places != {keyword.arg for keyword in node.keywords}:
+                        wrong.append((path.name, node.lineno, source.value))
+    assert not wrong
