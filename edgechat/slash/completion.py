@@ -68,6 +68,7 @@ def _names(word: str) -> Iterable[Completion]:
     word = word.lower()
     by_name = [command for command in COMMANDS if command.name.startswith(word)]
     by_alias = [command for command in COMMANDS if any(name.startswith(word) for name in command.aliases)]
+    by_name.sort(key=lambda command: command.name != word)  # what is written whole comes first: Enter takes it
     for command in dict.fromkeys((*by_name, *by_alias)):
         space = " " if command.arguments else ""
         yield Completion(f"/{command.name}{space}", _(command.help), whole=not space)

@@ -148,3 +148,9 @@ def test_an_export_that_finds_no_room_leaves_no_half(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "alias"), [("context-policy", "full"), ("delete", "forget")])
 def test_commands_go_by_their_old_names_too(name: str, alias: str) -> None:
     assert parse(f"/{alias}").command is parse(f"/{name}").command
+
+
+def test_a_command_that_is_written_whole_is_offered_first() -> None:
+    assert offered("/delete") == ["/delete", "/delete-message"]
+    for command in COMMANDS:
+        assert offered(f"/{command.name}")[0].rstrip() == f"/{command.name}"
