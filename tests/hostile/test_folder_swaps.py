@@ -40,8 +40,9 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     spec.loader.exec_module(bundle)
     folder = tmp_path_factory.mktemp("bundle") / "edgechat"
     folder.mkdir()
-    (folder / "edgechat").write_text(PROGRAM)
-    (folder / "edgechat").chmod(0o755)
+    for name in ("edgechat", bundle.PROGRAM):  # what is started, and what the single file looks at
+        (folder / name).write_text(PROGRAM)
+        (folder / name).chmod(0o755)
     place = Path(tempfile.mkdtemp())
     place.chmod(0o755)
     yield bundle.single_file(folder, place / "edgechat", {})
